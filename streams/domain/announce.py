@@ -1,0 +1,110 @@
+"""Changes put into words: the bodies of task events and ledger records, with their derived ids.
+
+Every id is a hash of stable fields (D5). Bodies hold no offset, batch or worker, so a replay that
+folds the same facts says the same. Source: semantics.md 4.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from streams.domain import ids
+from streams.domain.days import DAY_MS, Calendar
+from streams.domain.outputs import Output
+from streams.domain.view import task_view
+
+if TYPE_CHECKING:
+    from streams.domain.campaign import Campaign
+    from streams.domain.ledger import Change
+    from streams.domain.state import Task
+
+UTC = Calendar("UTC")
+TASK_EVENTS, REWARDS = "task-events", "rewards"
+
+
+class Announcer:
+    """Writes the outputs of one cause (the input event behind them)."""
+
+    def __init__(self, user_id: str, cause_id: str, at_ms: int) -> None:
+        self.user_id, self.cause_id, self.at_ms = user_id, cause_id, at_ms
+
+    def task(self, type_: str, task: Task, campaign: Campaign) -> Output:
+        return self._task_event(
+            ids.task_event_id(task.task_id, type_, self.cause_id), type_, task, campaign, {}
+        )
+
+    def order(
+        self, order_id: str, code: str, task: Task | None = None, campaign: Campaign | None = None
+    ) -> Output:
+        """An order that did not count, for a task or (no task) for the user, and why."""
+        type_ = "order.spare" if code == "SPARE" else "order.ignored"
+        holder = task.task_id if task else self.user_id
+        event_id = ids.order_event_id(holder, type_, self.cause_id, order_id, code)
+        said = {"order_id": order_id} if code == "SPARE" else {"order_id": order_id, "code": code}
+        if task is not None and campaign is not None:
+            return self._task_event(event_id, type_, task, campaign, said)
+        return self._output(TASK_EVENTS, type_, event_id, UTC, said)
+
+    def rejected(self, claim_id: str, campaign_id: str, code: str, task_id: str) -> Output:
+        type_ = "claim.rejected"
+        if self.cause_id == f"claim:{claim_id}":
+            event_id = ids.task_event_id(self.user_id, type_, self.cause_id)
+        else:
+            event_id = ids.order_event_id(self.user_id, type_, self.cause_id, claim_id, code)
+        said = {"claim_id": claim_id, "campaign_id": campaign_id, "code": code}
+        if task_id:
+            said["task_id"] = task_id
+        return self._output(TASK_EVENTS, type_, event_id, UTC, said)
+
+    def ledger(self, change: Change, calendar: Calendar) -> Output:
+        entry = change.entry
+        said: dict[str, Any] = {
+            "reward_id": entry.reward_id,
+            "seq": entry.seq,
+            "task_id": entry.task_id,
+            "campaign_id": entry.campaign_id,
+            "campaign_version": entry.campaign_version,
+            "round": entry.round,
+            "step": entry.step,
+            "kind": entry.kind,
+            "amount_minor": change.amount,
+            "currency": entry.currency,
+            "postings": [{"account": a, "amount_minor": m} for a, m in change.postings if m],
+        }
+        if change.due is not None:
+            said["right"] = msgspec.to_builtins(change.due.right)
+            said["offset_minor"] = entry.offset
+            said["order_id"] = change.due.order_id
+            valid_ms = self.at_ms + change.due.right.valid_days * DAY_MS
+            said["valid_until"] = calendar.text(valid_ms)
+        else:
+            said["right_id"] = entry.right_id
+            said["reason"] = change.reason
+        if change.type == "reward.adjusted":
+            event_id = ids.adjustment_id(entry.reward_id, change.reason, self.cause_id)
+        else:
+            event_id = ids.ledger_event_id(entry.reward_id, change.type, entry.seq)
+        return self._output(REWARDS, change.type, event_id, calendar, said)
+
+    def _task_event(
+        self, event_id: str, type_: str, task: Task, campaign: Campaign, said: dict[str, Any]
+    ) -> Output:
+        body = {
+            "task_id": task.task_id,
+            "campaign_id": task.campaign_id,
+            "campaign_version": task.campaign_version,
+            "round": task.round,
+            "rev": task.rev,
+            "view": task_view(task, campaign),
+            **said,
+        }
+        return self._output(TASK_EVENTS, type_, event_id, campaign.calendar, body)
+
+    def _output(
+        self, topic: str, type_: str, event_id: str, calendar: Calendar, body: dict[str, Any]
+    ) -> Output:
+        body["cause_id"] = self.cause_id
+        body["occurred_at"] = calendar.text(self.at_ms)
+        return Output(topic, type_, event_id, self.user_id, self.at_ms, body)

@@ -1,0 +1,149 @@
+"""A campaign as the fold needs it, and the registry of all versions (D9).
+
+`definition.py` turns what an operator wrote into a `Campaign` or names everything wrong with it.
+A task pins its version when it begins, so a later version never changes a running promise.
+Source: semantics.md 2.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from streams.domain.days import Calendar
+from streams.domain.events import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+OWABLE = frozenset({"red_packet", "cash", "points"})  # rights that can become, or pay, a debt
+
+
+class Right(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is given: `value_minor` is its cost in the campaign's currency."""
+
+    right_id: str
+    type: str
+    value_minor: int
+    quantity: int = 1
+    valid_days: int = 30
+    face: str = ""
+
+
+class Filter(msgspec.Struct, frozen=True):
+    """Include and exclude lists; an empty include admits all that is not excluded."""
+
+    include: frozenset[str] = frozenset()
+    exclude: frozenset[str] = frozenset()
+
+    def admits(self, value: str) -> bool:
+        return (not self.include or value in self.include) and value not in self.exclude
+
+    @property
+    def open(self) -> bool:
+        return not (self.include or self.exclude)
+
+
+class Campaign(msgspec.Struct, frozen=True, kw_only=True):
+    """One immutable version. Times are ms UTC, money is minor units, days are campaign days."""
+
+    campaign_id: str
+    version: int
+    effective_from_ms: int
+    currency: str
+    features: frozenset[str]
+    scenes: tuple[str, ...] = ()
+    entries: frozenset[str] = frozenset()
+    title: str = ""
+    calendar: Calendar = Calendar()
+    auto: bool = False
+    mode: str = "from_claim"
+    days: int
+    first_day: int | None = None
+    max_cycles: int = 1
+    lookback: str = "trigger_order"
+    target_orders: int
+    on: Status = Status.PAID
+    min_amount_minor: int = 0
+    basis: str = "consumption"
+    categories: Filter = Filter()
+    channels: Filter = Filter()
+    stores: Filter = Filter()
+    daily_cap: int = 1
+    refund_basis: str = "keep"
+    final_rewards: tuple[Right, ...] = ()
+    step_rewards: dict[int, tuple[Right, ...]] = {}
+    rounds_max: int = 1
+    cool_down_days: int = 0
+    opens_at_ms: int | None = None
+    closes_at_ms: int | None = None
+    policies: dict[str, str] = {}
+    debt_cap_minor: int = 10_000
+    grace_ms: int = 48 * 3_600_000
+    clawback_ms: int = 30 * 86_400_000
+
+    @property
+    def limit(self) -> int:
+        """How many orders a task counts in all: Y, or Y times its cycles."""
+        return self.target_orders * self.max_cycles
+
+    @property
+    def horizon_ms(self) -> int:
+        """How long after a window's end cancellations still act."""
+        return max(self.grace_ms, self.clawback_ms)
+
+    @property
+    def dark(self) -> bool:
+        return "dark_box" in self.features
+
+
+class Campaigns:
+    """Every version known, immutable: `with_version` returns another registry."""
+
+    def __init__(self, versions: dict[str, tuple[Campaign, ...]] | None = None) -> None:
+        self._versions = versions or {}
+        self._starts = {k: [c.effective_from_ms for c in v] for k, v in self._versions.items()}
+        self._auto = tuple(k for k, v in sorted(self._versions.items()) if any(c.auto for c in v))
+
+    @classmethod
+    def of(cls, campaigns: Iterable[Campaign]) -> Campaigns:
+        registry = cls()
+        for campaign in campaigns:
+            registry = registry.with_version(campaign)
+        return registry
+
+    def with_version(self, campaign: Campaign) -> Campaigns:
+        """Add the next version; raises ValueError when it is not the next, or not later."""
+        known = self._versions.get(campaign.campaign_id, ())
+        if campaign.version != len(known) + 1:
+            msg = f"version {campaign.version} must follow {len(known)}"
+            raise ValueError(msg)
+        if known and campaign.effective_from_ms <= known[-1].effective_from_ms:
+            msg = f"not after {known[-1].calendar.text(known[-1].effective_from_ms)}"
+            raise ValueError(msg)
+        return Campaigns({**self._versions, campaign.campaign_id: (*known, campaign)})
+
+    def pinned(self, campaign_id: str, version: int) -> Campaign:
+        """Return the version a task pinned. KeyError: the row is ahead of the campaigns read."""
+        return self._versions[campaign_id][version - 1]
+
+    def in_force(self, campaign_id: str, at_ms: int) -> Campaign | None:
+        """Return the version in force at an instant, if any."""
+        at = bisect_right(self._starts.get(campaign_id, ()), at_ms)
+        return self._versions[campaign_id][at - 1] if at else None
+
+    def known(self, campaign_id: str) -> bool:
+        return campaign_id in self._versions
+
+    def auto_in_force(self, at_ms: int) -> list[Campaign]:
+        """Return the campaigns that begin by themselves at a first order, in order of id."""
+        found = (self.in_force(campaign_id, at_ms) for campaign_id in self._auto)
+        return [campaign for campaign in found if campaign is not None and campaign.auto]
+
+    def __iter__(self) -> Iterator[Campaign]:
+        return (campaign for versions in self._versions.values() for campaign in versions)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._versions.values()))

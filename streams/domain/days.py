@@ -1,0 +1,86 @@
+"""Local campaign days, through clock changes.
+
+A day begins at `day_start` local time. Where a clock change skips that time, it begins at the
+first instant after the gap; where it comes twice, at the earlier. A day with a change is one day,
+of 23 or 25 hours. Source: semantics.md 2 `calendar`; fixtures 6 to 8.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH_DAY = date(1970, 1, 1).toordinal()
+# Zone changes fall on quarter hours, so all instants of one quarter share a local date.
+QUARTER_MS = 900_000
+
+
+class Calendar(msgspec.Struct, frozen=True):
+    """A campaign's zone (IANA name) and the minute of the local day at which its days begin."""
+
+    time_zone: str = "Asia/Shanghai"
+    day_start_minute: int = 0
+
+    def day(self, at_ms: int) -> int:
+        """Return the campaign day that the instant falls in, in days since 1970-01-01."""
+        day, begins_ms, ends_ms = _around(
+            self.time_zone, self.day_start_minute, at_ms // QUARTER_MS
+        )
+        if at_ms < begins_ms:
+            return day - 1
+        return day if at_ms < ends_ms else day + 1
+
+    def begins_ms(self, day: int) -> int:
+        """Return the first instant of a campaign day."""
+        return _begins_ms(self.time_zone, self.day_start_minute, day)
+
+    def text(self, at_ms: int) -> str:
+        """Return RFC 3339 in the campaign's zone; milliseconds only where there are any."""
+        local = (EPOCH + timedelta(milliseconds=at_ms)).astimezone(_zone(self.time_zone))
+        return local.isoformat(timespec="milliseconds" if at_ms % 1000 else "seconds")
+
+
+@lru_cache(maxsize=64)
+def _zone(name: str) -> ZoneInfo:
+    return ZoneInfo(name)
+
+
+@lru_cache(maxsize=65_536)
+def _around(name: str, start_minute: int, quarter: int) -> tuple[int, int, int]:
+    local = (EPOCH + timedelta(milliseconds=quarter * QUARTER_MS)).astimezone(_zone(name))
+    day = local.date().toordinal() - EPOCH_DAY
+    return day, _begins_ms(name, start_minute, day), _begins_ms(name, start_minute, day + 1)
+
+
+@lru_cache(maxsize=65_536)
+def _begins_ms(name: str, start_minute: int, day: int) -> int:
+    zone = _zone(name)
+    midnight = datetime.combine(date.fromordinal(day + EPOCH_DAY), datetime.min.time())
+    wanted = midnight + timedelta(minutes=start_minute)
+    instant = wanted.replace(tzinfo=zone).astimezone(UTC)  # fold=0: the earlier of two passes
+    if instant.astimezone(zone).replace(tzinfo=None) == wanted:
+        return _ms(instant)
+    # The clock skips `wanted`: the gap ends where the offset changes, somewhere in the day around.
+    low, high = _ms(instant) - DAY_MS, _ms(instant)
+    before = _offset(zone, low)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _offset(zone, middle) == before:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _offset(zone: ZoneInfo, at_ms: int) -> timedelta | None:
+    return (EPOCH + timedelta(milliseconds=at_ms)).astimezone(zone).utcoffset()
+
+
+def _ms(instant: datetime) -> int:
+    return (instant - EPOCH) // timedelta(milliseconds=1)

@@ -1,0 +1,136 @@
+"""Facts that come in: what shops, users and the rights service say happened.
+
+Events are past tense and immutable. **Rows hold them as they stand here** (msgspec arrays, by
+position): a field added, moved or retyped is a new ROW_SCHEMA and an upcaster in `wire/rows.py`.
+Money is integer minor units; times are ms since the epoch, UTC. Source: semantics.md 4.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import msgspec
+
+
+class Status(IntEnum):
+    """How far an order has come; an order qualifies at the first event at or past the rule's."""
+
+    AMENDED = 0  # new content, no progress
+    PLACED = 1
+    PAID = 2
+    FULFILLED = 3
+    SETTLED = 4
+
+
+class Line(msgspec.Struct, frozen=True, array_like=True):
+    """One line of an order: ``quantity`` units of ``unit_minor`` each."""
+
+    line_id: str
+    quantity: int
+    unit_minor: int
+    category: str = ""
+
+
+class Discount(msgspec.Struct, frozen=True, array_like=True):
+    """One discount on the whole order; `recompute` loses it when goods fall below the threshold."""
+
+    amount_minor: int
+    threshold_minor: int = 0
+
+
+class OrderReported(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """order.placed, .paid, .fulfilled, .settled, .amended: one version of one order."""
+
+    user_id: str
+    occurred_at_ms: int
+    recorded_at_ms: int
+    order_id: str
+    version: int
+    status: Status
+    currency: str
+    goods_minor: int
+    consumption_minor: int
+    lines: tuple[Line, ...]
+    discounts: tuple[Discount, ...] = ()
+    channel: str = ""
+    store_id: str = ""
+    parent_order_id: str = ""
+
+    @property
+    def cause_id(self) -> str:
+        return f"order:{self.order_id}:{self.version}"
+
+
+class ClaimRequested(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """claim.requested: a user asks to take part in a campaign."""
+
+    user_id: str
+    occurred_at_ms: int
+    recorded_at_ms: int
+    claim_id: str
+    campaign_id: str
+    entry: str = ""
+    trigger_order_id: str = ""
+
+    @property
+    def cause_id(self) -> str:
+        return f"claim:{self.claim_id}"
+
+
+class Returned(msgspec.Struct, frozen=True, array_like=True):
+    """Units of one line that came back."""
+
+    line_id: str
+    quantity: int
+
+
+class OrderCancelled(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """order.cancelled (``lines`` empty: the whole order) or order.refunded (some units of it)."""
+
+    user_id: str
+    occurred_at_ms: int
+    recorded_at_ms: int
+    cancellation_id: str
+    order_id: str
+    lines: tuple[Returned, ...] = ()
+
+    @property
+    def cause_id(self) -> str:
+        return f"cancel:{self.cancellation_id}"
+
+
+class CancellationWithdrawn(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """cancellation.withdrawn: the only way an order comes back to life."""
+
+    user_id: str
+    occurred_at_ms: int
+    recorded_at_ms: int
+    cancellation_id: str
+    withdraws: str
+
+    @property
+    def cause_id(self) -> str:
+        return f"cancel:{self.cancellation_id}"
+
+
+class RewardResult(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """reward.result: what the rights service did with one ledger command (reward_id, seq)."""
+
+    user_id: str
+    occurred_at_ms: int
+    recorded_at_ms: int
+    result_id: str
+    reward_id: str
+    seq: int
+    outcome: str  # issued, failed, spent, revoked, revoke_failed, expired
+    retryable: bool = False
+
+    @property
+    def cause_id(self) -> str:
+        return f"result:{self.result_id}"
+
+
+Fact = OrderReported | ClaimRequested | OrderCancelled | CancellationWithdrawn
+"""What a row's history holds; a result goes into the ledger instead."""
+
+Event = OrderReported | ClaimRequested | OrderCancelled | CancellationWithdrawn | RewardResult

@@ -1,0 +1,42 @@
+"""Derived identities: hashes of stable fields, never uuid4, never the clock (D5).
+
+The same history gives the same ids in any replay, so downstream dedupes by event id. Ids hold no
+offset, batch or worker. Source: semantics.md 4, `Ids`.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+
+def derived(kind: str, *parts: str) -> str:
+    """H(kind; parts): 32 hex digits of SHA-256 over the lines `leidan/<kind>/1`, parts."""
+    return sha256("\n".join((f"leidan/{kind}/1", *parts)).encode()).hexdigest()[:32]
+
+
+def task_id(user_id: str, campaign_id: str, round_: int) -> str:
+    return "tsk_" + derived("task", user_id, campaign_id, str(round_))
+
+
+def reward_id(task: str, step: str, kind: str, right_id: str) -> str:
+    return "rwd_" + derived("reward", task, step, kind, right_id)
+
+
+def task_event_id(task_or_user: str, type_: str, cause_id: str) -> str:
+    return "evt_" + derived("event", task_or_user, type_, cause_id)
+
+
+def order_event_id(task_or_user: str, type_: str, cause_id: str, about: str, code: str) -> str:
+    """One cause can say several things (of several orders or claims) about one task or user.
+
+    semantics.md hashes task, type and cause alone; two spares of one late claim would share an id.
+    """
+    return "evt_" + derived("event", task_or_user, type_, cause_id, about, code)
+
+
+def ledger_event_id(reward: str, type_: str, seq: int) -> str:
+    return "evt_" + derived("event", reward, type_, str(seq))
+
+
+def adjustment_id(reward: str, reason: str, cause_id: str) -> str:
+    return "evt_" + derived("event", reward, "reward.adjusted", reason, cause_id)

@@ -1,0 +1,162 @@
+"""What one order is worth to one campaign: does it qualify, when, and for how much.
+
+An order is known by its versions and by the cancellations that name it. Its time is that of its
+first event at or past the campaign's status; its content is its highest version; sub-orders of one
+checkout are weighed together. Source: semantics.md 2 `qualify`, 3 P4, 5.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from streams.domain import refunds
+from streams.domain.days import DAY_MS
+from streams.domain.facts import key_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from streams.domain.campaign import Campaign
+    from streams.domain.events import OrderCancelled, OrderReported
+
+TOMBSTONE_MS = 60 * DAY_MS  # a cancellation waits this long for its order
+
+COUNTS = ""
+STATUS, CURRENCY, CATEGORY = "STATUS", "CURRENCY", "CATEGORY"
+CHANNEL, STORE, MIN_AMOUNT, LATE = "CHANNEL", "STORE", "MIN_AMOUNT", "LATE"
+CANCELLED = "CANCELLED"  # never shown: what a cancellation takes away, the task event says
+
+
+class Weighed(NamedTuple):
+    """An order in the eyes of a campaign: `code` is COUNTS or why it does not qualify."""
+
+    at_ms: int
+    order_id: str
+    amount_minor: int
+    code: str
+
+
+class Order:
+    """One order as known so far: its versions, and the cancellations in force that name it."""
+
+    def __init__(self, order_id: str) -> None:
+        self.order_id = order_id
+        self.versions: list[OrderReported] = []
+        self.cancellations: list[OrderCancelled] = []
+
+    def acting(self, horizon_ms: int) -> list[OrderCancelled]:
+        """Return the cancellations that act on a task with this horizon (both judged by record)."""
+        if not self.cancellations:
+            return []
+        recorded = min(version.recorded_at_ms for version in self.versions)
+        return [
+            c
+            for c in self.cancellations
+            if c.recorded_at_ms <= horizon_ms and recorded <= c.recorded_at_ms + TOMBSTONE_MS
+        ]
+
+
+def weigh(order: Order, campaign: Campaign, end_ms: int) -> Weighed:
+    """Return what is left of the order for a task of `campaign` whose window ends at `end_ms`.
+
+    The end decides what comes too late: the order (grace), a cancellation (horizon).
+    """
+    reached = [version for version in order.versions if version.status >= campaign.on]
+    first = min(reached or order.versions, key=key_of)
+    content = max(order.versions, key=lambda version: version.version)
+    acting = order.acting(end_ms + campaign.horizon_ms)
+    if not reached:
+        code, amount = STATUS, 0
+    elif first.recorded_at_ms > end_ms + campaign.grace_ms:
+        code, amount = LATE, 0
+    elif acting:
+        code, amount = _less_returns(content, campaign, acting)
+    else:
+        code, amount = content_weight(content, campaign)
+    return Weighed(first.occurred_at_ms, order.order_id, amount, code)
+
+
+def content_weight(content: OrderReported, campaign: Campaign) -> tuple[str, int]:
+    """Return (code, amount) of an order of which nothing came back; no minimum applied yet."""
+    code = _context_code(content, campaign)
+    if code:
+        return code, 0
+    if campaign.categories.open:
+        return COUNTS, (
+            content.consumption_minor if campaign.basis == "consumption" else content.goods_minor
+        )
+    return _matching(content, campaign, _lines_left(content, campaign, {}))
+
+
+def judged(weighed: Iterable[Weighed], campaign: Campaign) -> Weighed:
+    """Return one verdict on a checkout: the surviving sub-orders' sum against the minimum."""
+    parts = sorted(weighed)
+    good = [part for part in parts if part.code == COUNTS]
+    if not good:
+        return next((part for part in parts if part.code != CANCELLED), parts[0])
+    amount = sum(part.amount_minor for part in good)
+    code = COUNTS if amount >= campaign.min_amount_minor else MIN_AMOUNT
+    return good[0]._replace(amount_minor=amount, code=code)
+
+
+def over_refunded(order: Order) -> bool:
+    """Tell whether more units came back than were bought, or units of lines never bought."""
+    if not order.versions:
+        return False
+    content = max(order.versions, key=lambda version: version.version)
+    bought = {line.line_id: line.quantity for line in content.lines}
+    returned = _returned_units(order.cancellations)
+    return any(units > bought.get(line_id, 0) for line_id, units in returned.items())
+
+
+def _context_code(content: OrderReported, campaign: Campaign) -> str:
+    if content.currency != campaign.currency:
+        return CURRENCY
+    if not campaign.channels.admits(content.channel):
+        return CHANNEL
+    if not campaign.stores.admits(content.store_id):
+        return STORE
+    return COUNTS
+
+
+def _less_returns(
+    content: OrderReported, campaign: Campaign, acting: Sequence[OrderCancelled]
+) -> tuple[str, int]:
+    code = _context_code(content, campaign)
+    if code:
+        return code, 0
+    units = _returned_units(acting)
+    returned = {
+        line.line_id: min(units.get(line.line_id, 0), line.quantity) for line in content.lines
+    }
+    whole = any(not cancellation.lines for cancellation in acting)
+    if whole or all(returned[line.line_id] == line.quantity for line in content.lines):
+        return CANCELLED, 0
+    return _matching(content, campaign, _lines_left(content, campaign, returned))
+
+
+def _lines_left(content: OrderReported, campaign: Campaign, returned: dict[str, int]) -> list[int]:
+    if campaign.basis == "goods":
+        return refunds.kept_goods(content.lines, returned)
+    if campaign.refund_basis == "recompute":
+        return refunds.recomputed(
+            content.lines, content.discounts, content.consumption_minor, returned
+        )
+    return refunds.kept(content.lines, content.consumption_minor, returned)
+
+
+def _matching(content: OrderReported, campaign: Campaign, left: Sequence[int]) -> tuple[str, int]:
+    matching = [
+        amount
+        for line, amount in zip(content.lines, left, strict=True)
+        if campaign.categories.admits(line.category)
+    ]
+    return (COUNTS, sum(matching)) if matching else (CATEGORY, 0)
+
+
+def _returned_units(cancellations: Iterable[OrderCancelled]) -> dict[str, int]:
+    units: dict[str, int] = {}
+    for cancellation in cancellations:
+        for back in cancellation.lines:
+            units[back.line_id] = units.get(back.line_id, 0) + back.quantity
+    return units

@@ -1,0 +1,147 @@
+"""One user's row: the facts, where the tasks stand, and what we have issued.
+
+Three parts, and only the third depends on the order of arrival (D2):
+- `facts`: the set of input facts, in key order. The truth about this user.
+- `tasks`: what the rules make of the facts; could be computed again at any time.
+- `ledger`: what we told the world (a fact of its own: seq counts how often we changed our mind).
+
+Facts and ledger entries lie in the row as already encoded runs (`Packed`), so that an event in
+order costs the same with 5 orders in the window as with 200: appended, not decoded.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+import msgspec
+
+T = TypeVar("T", bound=msgspec.Struct)
+_encode = msgspec.msgpack.Encoder(order="deterministic").encode
+
+
+class Packed(msgspec.Struct, Generic[T], frozen=True, array_like=True):
+    """`count` msgpack values end to end; `facts.py` and `ledger.py` know what they are."""
+
+    count: int = 0
+    data: bytes = b""
+
+    def added(self, *values: T) -> Packed[T]:
+        return Packed(self.count + len(values), self.data + b"".join(map(_encode, values)))
+
+    def as_array(self) -> bytes:
+        """Return one msgpack array of all values, for a typed decoder."""
+        return b"\xdd" + self.count.to_bytes(4, "big") + self.data
+
+
+def packed(values: list[T]) -> Packed[T]:
+    empty: Packed[T] = Packed()
+    return empty.added(*values)
+
+
+class Key(msgspec.Struct, frozen=True, array_like=True, order=True):
+    """Where a fact stands in the walk: time, rank (claim 0, order 1, cancellation 2), then id."""
+
+    at_ms: int
+    rank: int
+    id: str
+    version: int = 0
+
+
+class Task(msgspec.Struct, frozen=True, array_like=True):
+    """One run of a campaign version for one user.
+
+    Orders in [start, min(end, closed)) may count. A round that an order began starts, and closes
+    the one before, at that order: of two orders of one instant the smaller id comes first.
+    """
+
+    task_id: str
+    campaign_id: str
+    campaign_version: int
+    round: int
+    begun_at_ms: int  # the claim, or the order that began an auto task
+    start_ms: int
+    end_ms: int  # the deadline; it never moves
+    trigger_order_id: str = ""
+    start_order_id: str = ""
+    closed_ms: int = 0  # when the next round began; 0: it did not
+    closed_order_id: str = ""
+    counted: int = 0
+    completed_at_ms: int = 0  # time of the order that last met the whole target; 0: not met
+    last_day: int = -1  # campaign day of the latest counted order, and how many it has counted
+    last_day_count: int = 0
+    peak: int = 0  # no reward was ever issued for a step above this (a fact, as rev is)
+    rev: int = 0  # task events so far
+
+
+ISSUED, REVOKED, SPENT, DEBT, VOID = range(1, 6)
+STANDING = frozenset({ISSUED, SPENT})
+
+
+class Entry(msgspec.Struct, array_like=True):
+    """One reward in the ledger. value = paid + offset; `owed` is what is left of its debt."""
+
+    reward_id: str
+    task_id: str
+    campaign_id: str
+    campaign_version: int
+    round: int
+    step: str
+    kind: str
+    right_id: str
+    type: str
+    currency: str
+    value: int
+    seq: int = 0
+    state: int = 0
+    offset: int = 0
+    owed: int = 0
+    set_off: list[tuple[str, int]] = []  # which debts the offset went to
+
+    @property
+    def paid(self) -> int:
+        return self.value - self.offset
+
+
+class UserState(msgspec.Struct, frozen=True):
+    """All state of one user. `version` counts the facts applied, never batches."""
+
+    user_id: str
+    version: int = 0
+    newest: Key = Key(-(2**62), 0, "")
+    facts: Packed = Packed()  # type: ignore[type-arg]  # Packed[Fact]
+    seen: bytes = b""  # 4 bytes for each id in facts: a miss proves an id new, a hit nothing
+    tasks: tuple[Task, ...] = ()
+    ledger: Packed = Packed()  # type: ignore[type-arg]  # Packed[Entry]
+    owed_minor: int = 0  # all debts, any currency: 0 lets issuing skip the set-off
+
+
+def new(user_id: str) -> UserState:
+    """Return the state of a user of whom nothing is known."""
+    return UserState(user_id)
+
+
+_entries = msgspec.msgpack.Decoder(list[Entry]).decode
+
+
+def unpack_ledger(ledger: Packed[Entry]) -> dict[str, Entry]:
+    """Return fresh entries by reward id, in the order in which they were first issued."""
+    return {entry.reward_id: entry for entry in _entries(ledger.as_array())}
+
+
+def pack_ledger(entries: dict[str, Entry]) -> Packed[Entry]:
+    return packed(list(entries.values()))
+
+
+def canonical_state(state: UserState) -> bytes:
+    """Return what must not depend on the order of arrival, as bytes to compare.
+
+    Facts, tasks and standing rewards with their value; without ledger seq, task rev and peak, which
+    say how often we changed our mind (semantics.md 5, L11: given the same facts).
+    """
+    standing = sorted(
+        (entry.reward_id, entry.value, entry.state)
+        for entry in unpack_ledger(state.ledger).values()
+        if entry.state in STANDING
+    )
+    tasks = [msgspec.structs.replace(task, rev=0, peak=0) for task in state.tasks]
+    return _encode((state.user_id, state.version, state.newest, state.facts, tasks, standing))

@@ -1,0 +1,218 @@
+"""What the feed needs of the world: a log, a store and a clock (the simulation has its own).
+
+The loop, the unit of work and the restore are written against these and nothing else, without
+asyncio and without a wall clock, so that the code that runs in the simulation is the code that
+ships. Topic names on this side carry no prefix; an adapter maps them.
+
+Who raises what: every method may raise `BrokerLost` when the broker did not answer in time;
+`Fenced` when somebody else owns what we try to use. Both are final for the object that raised.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from streams.domain.campaign import Campaigns
+
+Headers = list[tuple[str, bytes]]
+
+
+class Record(NamedTuple):
+    """One record as the log has it; bytes untouched."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    recorded_at_ms: int  # the record's own Kafka timestamp
+
+
+class Outgoing(NamedTuple):
+    """One record to be produced inside the transaction. ``partition`` None: by murmur2 of the key."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    partition: int | None = None
+
+
+class TopicPartition(NamedTuple):
+    """One partition of one topic, without prefix."""
+
+    topic: str
+    partition: int
+
+
+Offsets = dict[str, int]
+"""Next offset to read, by topic, of one partition number p: the vectors C, L and V."""
+
+
+class BrokerLost(Exception):  # noqa: N818 - a fact
+    """The broker did not answer, or answered with an error that a new client may not meet."""
+
+
+class TransactionAbortable(Exception):  # noqa: N818 - a fact
+    """Before K6 something failed: abort, drop the overlay, replace the producer, restore."""
+
+
+class Listener(Protocol):
+    """Called from inside `Log.poll`, in the thread that polls."""
+
+    def on_assign(self, partitions: Sequence[TopicPartition]) -> None: ...
+
+    def on_revoke(self, partitions: Sequence[TopicPartition]) -> None:
+        """Called before the partitions are given away; they are ours until this returns."""
+
+    def on_lost(self, partitions: Sequence[TopicPartition]) -> None:
+        """Called when somebody else may own them already: abort only, write nothing."""
+
+
+class Log(Protocol):
+    """The group consumer: one member, range assignor, read_committed, no automatic commit.
+
+    After an assignment every partition is paused until `start` names its first offset.
+    """
+
+    def subscribe(self, topics: Sequence[str], listener: Listener) -> None: ...
+
+    def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+        """Return what has arrived, up to ``max_records``; calls the listener meanwhile.
+
+        Within a partition records come in offset order. Never blocks longer than ``timeout_s``
+        plus what the listener takes.
+        """
+
+    def start(self, p: int, offsets: Offsets) -> None:
+        """Read partition p of every topic from these offsets on."""
+
+    def pause(self, p: int) -> None:
+        """Read nothing more of p; what was fetched but not yet returned is dropped."""
+
+    def group(self) -> Any:
+        """Return the group metadata of this moment, opaque; None while not a member.
+
+        Captured at assignment, sent with the offsets: what fences a zombie (5.1).
+        """
+
+    def close(self) -> None: ...
+
+
+class Producer(Protocol):
+    """One transactional producer. Every call has a time limit (reliability.md 5.2)."""
+
+    suspect: bool
+    """True once a call took longer than the socket timeout, an error was reported or anything
+    was aborted: such a producer never begins again (reliability.md 5.3)."""
+
+    def begin(self) -> None: ...
+
+    def produce(self, records: Iterable[Outgoing]) -> None:
+        """Hand over; delivery is checked by `flush`. Raises TransactionAbortable, Fenced."""
+
+    def produce_marked(self, record: Outgoing) -> None:
+        """As `produce`; its offset is reported by `flush` (the last changelog row of a p)."""
+
+    def flush(self) -> dict[TopicPartition, int]:
+        """Wait until all is delivered; return the offsets of the marked records.
+
+        Raises TransactionAbortable when anything is undelivered or was reported with an error.
+        """
+
+    def send_offsets(self, offsets: Mapping[TopicPartition, int], group: Any) -> None: ...
+
+    def commit(self) -> None:
+        """Return when the broker took it. *Any* other outcome raises: CommitUnknown or Fenced."""
+
+    def abort(self) -> None: ...
+
+    def close(self) -> None:
+        """Destroy without waiting for anything; never raises."""
+
+
+class History(Protocol):
+    """What a restore reads: own clients, outside the group's polling."""
+
+    def committed(self, p: int, topics: Sequence[str]) -> Offsets:
+        """C: stable committed offsets (waits for pending ones); topics without one are absent."""
+
+    def low_watermarks(self, p: int, topics: Sequence[str]) -> Offsets: ...
+
+    def high_watermark(self, topic: str, p: int) -> tuple[int, int]:
+        """Return (low, high) as a read_uncommitted reader is told them."""
+
+    def seek(self, topic: str, p: int, offset: int) -> None:
+        """Begin reading read_committed at ``offset``."""
+
+    def read(self, max_records: int, timeout_s: float) -> list[Record]: ...
+
+    def position(self) -> int:
+        """Return the offset up to which everything has been read, markers and holes included."""
+
+    def close(self) -> None: ...
+
+
+class Rows(Protocol):
+    """The rows of one partition, open. Every error of the disk is a `DiskError` (exit 74)."""
+
+    next: Offsets | None  # L; None: nothing was ever written
+    changelog: int  # changelog offset to go on from
+    batch: int  # number of the newest batch in it
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]: ...
+
+    def write(
+        self,
+        rows: Mapping[bytes, bytes | None],
+        *,
+        next_offsets: Offsets | None,
+        changelog: int,
+        batch: int,
+    ) -> None:
+        """One atomic WriteBatch: rows (None deletes), L, changelog offset, batch, fold version.
+
+        ``next_offsets`` None leaves L as it is: a restore between two meta rows.
+        """
+
+    def close(self) -> None: ...
+
+
+class Store(Protocol):
+    """One database per partition."""
+
+    def open(self, p: int) -> Rows:
+        """Raises Refused when it is another's, DiskError when it cannot be opened."""
+
+
+class Clock(Protocol):
+    """Durations only; the wall clock stays outside (D8)."""
+
+    def monotonic_s(self) -> float: ...
+
+
+class Task(Protocol):
+    """Work under way elsewhere; a subset of `concurrent.futures.Future`."""
+
+    def done(self) -> bool: ...
+
+    def result(self, timeout: float | None = None) -> Any: ...
+
+
+class Executor(Protocol):
+    """Runs what may block (restores, producer replacement) beside the polling."""
+
+    def submit(self, fn: Callable[[], Any], /) -> Task: ...
+
+
+class CampaignSource(Protocol):
+    """The definitions known so far, and how fresh that knowledge is (D9)."""
+
+    def current(self) -> Campaigns: ...
+
+    def confirmed_age_s(self) -> float:
+        """Seconds since the end of the topic was last seen reached; inf before the first time."""

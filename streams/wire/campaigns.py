@@ -1,0 +1,62 @@
+"""Campaign definitions: bytes from the `campaigns` topic, or a file, to a checked `Campaign` (D9).
+
+A record must take effect at least LEAD_MS after its own timestamp, so that every worker, and every
+replay, has it before it is needed. A definition read from a file is in force as written.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+
+from streams.domain.definition import campaign_from
+from streams.errors import CampaignRefused, Reason, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from streams.domain.campaign import Campaign
+
+LEAD_MS = 60_000
+
+
+def decode(value: bytes, recorded_at_ms: int | None, source: str = "campaigns") -> Campaign:
+    """Return the campaign of one definition.
+
+    recorded_at_ms: the record's own timestamp, or None for a file.
+    Raises CampaignRefused naming every problem; its `reason` says which dead letter it would be.
+    """
+    try:
+        definition = orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise CampaignRefused(source, [f"line {error.lineno}: not JSON: {error.msg}"]) from None
+    campaign, problems = campaign_from(definition)
+    if campaign is None:
+        raise CampaignRefused(source, problems)
+    if recorded_at_ms is not None and campaign.effective_from_ms < recorded_at_ms + LEAD_MS:
+        early = recorded_at_ms + LEAD_MS - campaign.effective_from_ms
+        problem = f"effective_from: must lie 60 s after its record; {early} ms too soon"
+        refused = CampaignRefused(source, [problem])
+        refused.reason = Reason.CAMPAIGN_TOO_SOON
+        raise refused
+    return campaign
+
+
+def read_file(path: Path) -> list[Campaign]:
+    """Return the definitions of a file: one JSON object, a list of them, or one a line (NDJSON).
+
+    Raises UsageError when it cannot be read, CampaignRefused when a definition is unclear.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        msg = f"{path}: {error.strerror}: give the path of a campaign definition"
+        raise UsageError(msg) from None
+    try:
+        whole = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        lines = [(i, line) for i, line in enumerate(data.splitlines(), 1) if line.strip()]
+        return [decode(line, None, f"{path}:{i}") for i, line in lines]
+    many = whole if isinstance(whole, list) else [whole]
+    return [decode(orjson.dumps(one), None, str(path)) for one in many]

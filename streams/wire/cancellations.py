@@ -1,0 +1,87 @@
+"""`cancellations`: orders that fall away, in whole or by units, and the undoing of that.
+
+Schema: schemas/cancellations.v1.schema.json. risk.verdict is not built yet: `unknown_type`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import msgspec
+
+from streams.domain.events import CancellationWithdrawn, OrderCancelled, Returned
+from streams.wire.envelope import MAX_LINES, Count, Fact, Id, Reader, require_id
+
+if TYPE_CHECKING:
+    from streams.feed.ports import Record
+
+
+class RefundedLine(msgspec.Struct, gc=False):
+    """Units of one line that came back, as it is written."""
+
+    line_id: Id
+    quantity: Count
+
+
+class Cancellation(Fact):
+    """What all of them have; the id is of the cancellation, not of the order."""
+
+    cancellation_id: Id
+
+
+class Cancelled(Cancellation, tag="order.cancelled"):
+    """The whole order falls away."""
+
+    order_id: Id
+    reason: Literal["user", "shop", "unpaid", "uncollected", "return"]
+
+
+class Refunded(Cancellation, tag="order.refunded"):
+    """Some units fall away; at least one line, or it would read as the whole order."""
+
+    order_id: Id
+    lines: Annotated[list[RefundedLine], msgspec.Meta(min_length=1, max_length=MAX_LINES)]
+
+
+class Withdrawn(Cancellation, tag="cancellation.withdrawn"):
+    """The named cancellation was a mistake."""
+
+    withdraws: Id
+
+
+READER: Reader[Cancelled | Refunded | Withdrawn] = Reader(Cancelled, Refunded, Withdrawn)
+
+
+def decode(record: Record) -> OrderCancelled | CancellationWithdrawn:
+    """Return the cancellation or its withdrawal; raises EventRejected.
+
+    The record's `ce_id`, if any, is the cancellation_id. The reason of a cancellation is checked
+    and dropped: none has a rule of its own.
+    """
+    fact, occurred_at_ms = READER.read(record)
+    if record.headers:
+        require_id(record, fact.cancellation_id)
+    if isinstance(fact, Withdrawn):
+        return CancellationWithdrawn(
+            user_id=fact.user_id,
+            occurred_at_ms=occurred_at_ms,
+            recorded_at_ms=record.recorded_at_ms,
+            cancellation_id=fact.cancellation_id,
+            withdraws=fact.withdraws,
+        )
+    return OrderCancelled(
+        user_id=fact.user_id,
+        occurred_at_ms=occurred_at_ms,
+        recorded_at_ms=record.recorded_at_ms,
+        cancellation_id=fact.cancellation_id,
+        order_id=fact.order_id,
+        lines=_returned(fact.lines) if isinstance(fact, Refunded) else (),
+    )
+
+
+def _returned(lines: list[RefundedLine]) -> tuple[Returned, ...]:
+    """Add up a line named twice: it came back in two parcels, which is no contradiction."""
+    units: dict[str, int] = {}
+    for line in lines:
+        units[line.line_id] = units.get(line.line_id, 0) + line.quantity
+    return tuple(Returned(line_id, quantity) for line_id, quantity in units.items())

@@ -1,0 +1,50 @@
+"""Outputs to bytes: canonical JSON with CloudEvents headers (binary mode) and the cause's position.
+
+The value is the bare event (orjson, sorted keys): the same output is the same bytes in every
+replay. Positions are headers, not fields: a replay reads other offsets. Source: ecosystem.md 1.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+
+from streams.feed.ports import Outgoing
+
+if TYPE_CHECKING:
+    from streams.domain.outputs import Output
+    from streams.feed.ports import Record
+
+_FIXED = [
+    ("content-type", b"application/json"),
+    ("ce_specversion", b"1.0"),
+    ("ce_source", b"/leidan"),
+]
+_PASSED_ON = ("traceparent", "tracestate")
+
+
+def encode(output: Output, cause: Record) -> Outgoing:
+    """Return the record for an output caused by `cause`; the topic is without prefix."""
+    body = {
+        **output.body,
+        "type": output.type,
+        "v": 1,
+        "event_id": output.event_id,
+        "user_id": output.user_id,
+    }
+    key = output.user_id.encode()
+    headers = [
+        *_FIXED,
+        ("ce_id", output.event_id.encode()),
+        ("ce_type", f"leidan.{output.type}.v1".encode()),
+        ("ce_subject", key),
+        ("ce_time", output.body["occurred_at"].encode()),
+        ("ce_dataschema", f"/schemas/{output.topic}.v1.schema.json".encode()),
+        ("cause-topic", cause.topic.encode()),
+        ("cause-partition", str(cause.partition).encode()),
+        ("cause-offset", str(cause.offset).encode()),
+    ]
+    headers += [header for header in cause.headers or () if header[0] in _PASSED_ON]
+    value = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+    return Outgoing(output.topic, key, value, headers)

@@ -1,0 +1,64 @@
+"""Rows to bytes and back: one user's state as RocksDB and the changelog hold it.
+
+Layout: one byte ROW_SCHEMA, then msgpack of the state by position, without the user id (the key).
+An older schema is upcast here and nowhere else; a newer one is refused (exit 78), never guessed.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from streams.domain.state import Key, Packed, Task, UserState
+from streams.errors import Refused
+
+ROW_SCHEMA = 1
+
+
+class _Row(msgspec.Struct, frozen=True, array_like=True):
+    version: int
+    newest: Key
+    facts: Packed
+    seen: bytes
+    tasks: tuple[Task, ...]
+    ledger: Packed
+    owed_minor: int
+
+
+_encode = msgspec.msgpack.Encoder(order="deterministic").encode
+_decode = msgspec.msgpack.Decoder(_Row).decode
+_PREFIX = bytes([ROW_SCHEMA])
+
+
+def encode_row(state: UserState) -> bytes:
+    """Return the row's bytes; the same state gives the same bytes in every process."""
+    row = _Row(
+        state.version,
+        state.newest,
+        state.facts,
+        state.seen,
+        state.tasks,
+        state.ledger,
+        state.owed_minor,
+    )
+    return _PREFIX + _encode(row)
+
+
+def decode_row(user_id: str, data: bytes) -> UserState:
+    """Return the state of a row. Raises Refused when a newer version of leidan wrote it."""
+    if data[0] != ROW_SCHEMA:
+        msg = (
+            f"row of user {user_id!r} has schema {data[0]}, this version reads {ROW_SCHEMA}: "
+            "start the newer version of leidan, or rebuild the state from the log"
+        )
+        raise Refused(msg)
+    row = _decode(data[1:])
+    return UserState(
+        user_id,
+        row.version,
+        row.newest,
+        row.facts,
+        row.seen,
+        row.tasks,
+        row.ledger,
+        row.owed_minor,
+    )

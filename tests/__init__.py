@@ -1,0 +1,1 @@
+"""Tests; importable as `tests.*` so that oracles and models can be shared."""

@@ -1,0 +1,83 @@
+"""given(campaigns, events).when(event).then(...): rules as sentences (no mocks, the real fold)."""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+from streams.domain.campaign import Campaigns
+from streams.domain.definition import campaign_from
+from streams.domain.fold import step
+from streams.domain.state import STANDING, new, unpack_ledger
+from tests.builders import USER, decoded
+
+if TYPE_CHECKING:
+    from streams.domain.outputs import Output
+    from streams.domain.state import Task, UserState
+
+
+def registry(*definitions: dict[str, Any]) -> Campaigns:
+    """Return the registry of definitions, each of which must be a good one."""
+    parsed = [campaign_from(definition) for definition in definitions]
+    assert all(found is not None for found, _ in parsed), [said for _, said in parsed]
+    return Campaigns.of(found for found, _ in parsed if found is not None)
+
+
+def said(output: Output) -> str:
+    """Return an output in short: `issued 1 rp-1`, `order.ignored MIN_AMOUNT`, `task.advanced 2`."""
+    body = output.body
+    if output.type == "reward.issued":
+        seq = f" seq={body['seq']}" if body["seq"] > 1 else ""
+        off = f" offset={body['offset_minor']}" if body["offset_minor"] else ""
+        return f"issued {body['step']} {body['right']['right_id']}{seq}{off}"
+    if output.type == "reward.revoked":
+        return f"revoked {body['step']} {body['right_id']}"
+    if output.type == "reward.adjusted":
+        return f"{body['reason']} {body['step']} {body['right_id']} {body['amount_minor']}"
+    if output.type.startswith("task."):
+        return f"{output.type} {body['view']['counted']}"
+    return f"{output.type} {body['code']}" if "code" in body else output.type
+
+
+class Given:
+    """A user of whom these events are known, and what the fold said to the last."""
+
+    def __init__(self, campaigns: Campaigns, state: UserState) -> None:
+        self.campaigns, self.state = campaigns, state
+        self.outputs: tuple[Output, ...] = ()
+        self.outcome = ""
+
+    def when(self, *events: dict[str, Any]) -> Given:
+        for event in events:
+            self.state, self.outputs, self.outcome = step(
+                self.state, decoded(event), self.campaigns
+            )
+        return self
+
+    def then(self, *expected: str) -> Given:
+        """The last event said exactly this, in any order; nothing expected: nothing was said."""
+        assert sorted(map(said, self.outputs)) == sorted(expected)
+        return self
+
+    def standing(self, *expected: str) -> Given:
+        """These rewards stand in the ledger now: `<step> <right_id>`."""
+        entries = unpack_ledger(self.state.ledger).values()
+        found = sorted(f"{e.step} {e.right_id}" for e in entries if e.state in STANDING)
+        assert found == sorted(expected)
+        return self
+
+    def task(self, index: int = -1) -> Task:
+        return self.state.tasks[index]
+
+    def reward_id(self, step_: str, right_id: str) -> str:
+        entries = unpack_ledger(self.state.ledger).values()
+        return next(e.reward_id for e in entries if (e.step, e.right_id) == (step_, right_id))
+
+
+def given(
+    definitions: dict[str, Any] | list[dict[str, Any]], events: list[dict[str, Any]]
+) -> Given:
+    many = definitions if isinstance(definitions, list) else [definitions]
+    campaigns = registry(*many)
+    state = reduce(lambda s, e: step(s, decoded(e), campaigns).state, events, new(USER))
+    return Given(campaigns, state)
