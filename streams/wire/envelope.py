@@ -147,14 +147,21 @@ class _Head(msgspec.Struct, gc=False):
 
 
 _HEAD = msgspec.json.Decoder(_Head)
+_WHOLE = msgspec.json.Decoder(msgspec.Raw)  # grammar alone
 _T = TypeVar("_T")
 
 
 def _head(record: Record, value: bytes) -> _Head:
     try:
         return _HEAD.decode(value)
-    except msgspec.ValidationError as error:
+    except msgspec.DecodeError as error:
+        _require_json(record, value)  # msgspec stops at the first sign of something else
         raise rejected(record, Reason.NOT_OBJECT, str(error)) from None
+
+
+def _require_json(record: Record, value: bytes) -> None:
+    try:
+        _WHOLE.decode(value)
     except msgspec.DecodeError as error:
         raise rejected(record, Reason.NOT_JSON, str(error)) from None
 

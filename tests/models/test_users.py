@@ -607,6 +607,18 @@ def test_a_late_part_is_not_part_of_its_checkout():
     assert earn(USER, [late, short], [auto()]).tasks == []
 
 
+def test_a_part_cancelled_past_the_horizon_still_gives_its_checkout_a_time():
+    """Nor does the cancellation hide the part from the task that the checkout begins."""
+    short = auto(window={"days": 1}, expiry={"grace_hours": 0, "clawback_days": 1})
+    events = [
+        cancel("s1", 1, came=at(5)),
+        order("s1", 2, "12:00:00", amount=900, parent_order_id="p"),
+        order("s2", 2, "13:00:00", amount=900, parent_order_id="p"),
+    ]
+    (task,) = earn(USER, events, [short]).tasks
+    assert task["counted"] == 1
+
+
 def test_an_automatic_task_begins_only_inside_a_fixed_window():
     fixed = auto(window={"mode": "fixed", "first_day": "2026-01-03", "days": 2})
     assert earn(USER, [order("a", 2, "23:59:59")], [fixed]).tasks == []
@@ -619,6 +631,12 @@ def test_an_automatic_task_begins_only_while_the_campaign_is_open():
     hours = {"opens_at": at(2, "00:00:00"), "closes_at": at(3, "00:00:00")}
     began = [len(earn(USER, [order("a", day)], [auto(claim=hours)]).tasks) for day in (1, 2, 3)]
     assert began == [0, 1, 0]
+    # An order of the last open minute, though its second part came when it was over.
+    parts = [
+        order("s1", 2, "23:59:00", amount=900, parent_order_id="p"),
+        order("s2", 3, "00:01:00", amount=900, parent_order_id="p"),
+    ]
+    assert len(earn(USER, parts, [auto(claim=hours)]).tasks) == 1
 
 
 def test_whether_an_order_begins_a_task_is_judged_at_its_own_time():
@@ -630,7 +648,7 @@ def test_whether_an_order_begins_a_task_is_judged_at_its_own_time():
 
 
 def test_an_automatic_campaign_takes_no_claims():
-    assert answer([claim()], "k-1", auto()) == ("CAMPAIGN_NOT_OPEN", None)
+    assert answer([claim()], "k-1", auto()) == ("RULE_ENROLMENT", None)
 
 
 def test_an_automatic_checkout_begins_when_its_last_part_lifts_it_over_the_minimum():

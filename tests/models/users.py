@@ -24,7 +24,6 @@ from zoneinfo import ZoneInfo
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
 TOMBSTONE_MS = 60 * DAY_MS
-NEVER_MS = 10**15  # the year 33658: an end that makes nothing late
 
 CLAIM, ORDER, CANCELLATION = 0, 1, 2
 RANKS = {
@@ -289,12 +288,14 @@ def refusal(  # noqa: PLR0911  one line per code, in their order
     at_ms = claim.key[0]
     if version is None:
         return "CAMPAIGN_UNKNOWN"  # as a worker that had not read the definition yet would say
-    if version.auto or (version.opens_ms is not None and at_ms < version.opens_ms):
+    if version.opens_ms is not None and at_ms < version.opens_ms:
         return "CAMPAIGN_NOT_OPEN"
     if version.closes_ms is not None and at_ms >= version.closes_ms:
         return "CAMPAIGN_ENDED"
     if version.first_day is not None and at_ms >= version.window_end(at_ms):
         return "CAMPAIGN_ENDED"
+    if version.auto:
+        return "RULE_ENROLMENT"  # nobody claims what begins by itself
     last = last_round(facts, rounds, claim.key)
     if last is not None and last.free_ms is None:
         return "ALREADY_ACTIVE"
@@ -360,15 +361,10 @@ def automatic_round(
     The event must be the one that gives its order its time, the last round must be over, and the
     order must count in the window it would open.
     """
-    at_ms = order.key[0]
     if len(rounds) >= version.max_rounds or gives_time(facts, order["order_id"], version) != order:
         return None
-    if version.opens_ms is not None and at_ms < version.opens_ms:
-        return None
-    if version.closes_ms is not None and at_ms >= version.closes_ms:
-        return None
     last = last_round(facts, rounds, order.key)
-    if last is not None and (last.free_ms is None or at_ms < cool_end(version, last)):
+    if last is not None and last.free_ms is None:
         return None
     so_far = [fact for fact in facts if fact.key <= order.key]
     for time_ms in times_of(so_far, version, order["order_id"]):
@@ -377,9 +373,11 @@ def automatic_round(
         if found is None or found.key[0] != time_ms or found.amount_minor < version.min_minor:
             continue
         first_ms = version.begin_of(version.first_day or version.day(time_ms))
-        if not first_ms <= time_ms < end_ms:
+        if not first_ms <= time_ms < end_ms or not is_open(version, time_ms):
             continue
         if last is not None and not after(last, rounds[-1], found):
+            continue
+        if last is not None and time_ms < cool_end(version, last):
             continue
         number = len(rounds) + 1
         return Round(
@@ -394,10 +392,17 @@ def automatic_round(
 
 
 def times_of(facts: list[Fact], version: Version, order_id: str) -> list[int]:
-    """The times a checkout may have; which one it has depends on who of its parts is late."""
-    found = checkout_of(facts, version, NEVER_MS, order_id)
-    timed = [gives_time(facts, name, version) for name in (found.names if found else ())]
+    """The times its checkout may have; which one it has depends on the parts that are left."""
+    ids = {fact["order_id"] for fact in facts if fact.rank == ORDER}
+    parent = parent_of(facts, order_id)
+    timed = [gives_time(facts, each, version) for each in ids if parent_of(facts, each) == parent]
     return sorted({fact.key[0] for fact in timed if fact is not None})
+
+
+def is_open(version: Version, at_ms: int) -> bool:
+    if version.opens_ms is not None and at_ms < version.opens_ms:
+        return False
+    return version.closes_ms is None or at_ms < version.closes_ms
 
 
 def after(last: Last, before: Round, order: Checkout) -> bool:
@@ -502,8 +507,7 @@ def checkouts(facts: list[Fact], version: Version, end_ms: int) -> list[Checkout
             continue
         left = amount_left(facts, version, end_ms, content)
         if left is not None:
-            parent = content.get("parent_order_id") or order_id
-            parts[parent].append(((timed.key[0], order_id), left))
+            parts[parent_of(facts, order_id)].append(((timed.key[0], order_id), left))
     return [
         Checkout(
             key=min(key for key, _left in found),
@@ -522,6 +526,11 @@ def gives_time(facts: list[Fact], order_id: str, version: Version) -> Fact | Non
         if STEPS_OF_AN_ORDER[fact["type"].removeprefix("order.")] >= version.on:
             return fact
     return None
+
+
+def parent_of(facts: list[Fact], order_id: str) -> str:
+    """The name of the checkout; an order without a parent is one of its own."""
+    return newest(facts, order_id).get("parent_order_id") or order_id
 
 
 def newest(facts: list[Fact], order_id: str) -> dict[str, Any]:

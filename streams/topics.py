@@ -1,0 +1,84 @@
+"""Topic names, keys, partition counts and settings: read from `schemas/topics`, the one source.
+
+Names carry no environment and no tenant; a prefix is put before them where they meet a broker.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import yaml
+
+ORDERS = "orders"
+CLAIMS = "claims"
+CANCELLATIONS = "cancellations"
+REWARD_RESULTS = "reward-results"
+CAMPAIGNS = "campaigns"
+REWARDS = "rewards"
+TASK_EVENTS = "task-events"
+DEAD_LETTERS = "dead-letters"
+CHANGELOG = "user-tasks-changelog"
+
+# What the fold of one user reads: partition p of each must land on the same worker.
+USER_KEYED = (ORDERS, CLAIMS, CANCELLATIONS, REWARD_RESULTS)
+
+
+class Schemas(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Published versions of a topic's values; none where they are bytes or rows of our own."""
+
+    versions: tuple[int, ...] = ()
+    compatibility: Literal["BACKWARD_TRANSITIVE", "NONE"] = "NONE"
+
+
+class Topic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One topic. `partitions` is a number, or "N": the number all user-keyed topics share."""
+
+    topic: str
+    purpose: str
+    key: str
+    partitions: int | Literal["N"]
+    configs: dict[str, str | int | float]  # Kafka's own names
+    producers: tuple[str, ...]
+    consumers: tuple[str, ...]
+    schemas: Schemas = Schemas()
+
+    def partition_count(self, n: int) -> int:
+        """Return how many partitions it has where the user-keyed topics have `n`."""
+        return n if self.partitions == "N" else self.partitions
+
+
+@cache
+def registry() -> dict[str, Topic]:
+    """Return every topic by name, in order of name; a bad file raises msgspec.ValidationError."""
+    files = sorted((schemas_dir() / "topics").glob("*.yaml"))
+    topics = [_topic(yaml.safe_load(file.read_text("utf-8")), file) for file in files]
+    return {topic.topic: topic for topic in topics}
+
+
+def topic_configs(topic: str) -> dict[str, str]:
+    """Return the settings a topic is created with, as Kafka's admin calls want them."""
+    return {name: str(value) for name, value in registry()[topic].configs.items()}
+
+
+def schema_path(topic: str, version: int = 1) -> Path:
+    """Return the JSON Schema of a topic's values; LookupError for a version never published."""
+    if version not in registry()[topic].schemas.versions:
+        msg = f"{topic} has no schema version {version}"
+        raise LookupError(msg)
+    return schemas_dir() / f"{topic}.v{version}.schema.json"
+
+
+def schemas_dir() -> Path:
+    """Return `schemas/`: inside an installed package, else beside it in the checkout."""
+    package = Path(__file__).parent
+    installed = package / "_schemas"
+    return installed if installed.is_dir() else package.parent / "schemas"
+
+
+def _topic(raw: Any, file: Path) -> Topic:  # noqa: ANN401  # whatever the file holds
+    topic = msgspec.convert(raw, Topic)
+    assert topic.topic == file.stem, f"{file.name} describes {topic.topic}"
+    return topic

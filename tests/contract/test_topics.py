@@ -1,0 +1,100 @@
+"""`schemas/topics` against the code that names topics and the schemas that describe them."""
+
+import re
+
+import pytest
+
+from streams import topics
+
+CONSTANTS = {
+    topics.ORDERS,
+    topics.CLAIMS,
+    topics.CANCELLATIONS,
+    topics.REWARD_RESULTS,
+    topics.CAMPAIGNS,
+    topics.REWARDS,
+    topics.TASK_EVENTS,
+    topics.DEAD_LETTERS,
+    topics.CHANGELOG,
+}
+EVERY_TOPIC = pytest.mark.parametrize("topic", topics.registry().values(), ids=lambda t: t.topic)
+
+
+def test_every_topic_the_code_names_has_a_file_and_the_reverse():
+    assert set(topics.registry()) == CONSTANTS
+
+
+@EVERY_TOPIC
+def test_a_topic_name_is_lower_case_words_joined_by_hyphens(topic):
+    assert re.fullmatch(r"[a-z]+(-[a-z]+)*", topic.topic)
+
+
+@EVERY_TOPIC
+def test_a_topic_says_what_it_is_for_and_who_uses_it(topic):
+    assert topic.purpose
+    assert topic.key
+    assert topic.producers
+    assert topic.consumers
+
+
+def test_topics_of_one_user_all_have_as_many_partitions():
+    by_user = (*topics.USER_KEYED, topics.REWARDS, topics.TASK_EVENTS, topics.CHANGELOG)
+    assert {topics.registry()[name].partition_count(12) for name in by_user} == {12}
+
+
+def test_campaigns_have_one_partition_and_the_brokers_time():
+    campaigns = topics.registry()[topics.CAMPAIGNS]
+    assert campaigns.partition_count(12) == 1
+    assert campaigns.configs["message.timestamp.type"] == "LogAppendTime"
+
+
+@pytest.mark.parametrize("name", [*topics.USER_KEYED, topics.CAMPAIGNS, topics.REWARDS])
+def test_what_a_replay_needs_is_kept_for_ever(name):
+    configs = topics.topic_configs(name)
+    assert (configs["cleanup.policy"], configs["retention.ms"]) == ("delete", "-1")
+
+
+@pytest.mark.parametrize("name", topics.USER_KEYED)
+def test_inputs_carry_the_time_their_writer_gave_them(name):
+    assert topics.topic_configs(name)["message.timestamp.type"] == "CreateTime"
+
+
+@pytest.mark.parametrize("name", [*topics.USER_KEYED, topics.CAMPAIGNS])
+def test_whatever_an_input_may_hold_fits_into_a_dead_letter(name):
+    largest = int(topics.topic_configs(name)["max.message.bytes"])
+    room_for_headers = 1024 * 1024
+    dead_letter = int(topics.topic_configs(topics.DEAD_LETTERS)["max.message.bytes"])
+    assert dead_letter >= largest + room_for_headers
+
+
+def test_the_changelog_is_compacted_and_never_expires():
+    configs = topics.topic_configs(topics.CHANGELOG)
+    assert configs["cleanup.policy"] == "compact"
+    assert "retention.ms" not in configs
+
+
+@EVERY_TOPIC
+def test_each_published_version_has_its_schema(topic):
+    for version in topic.schemas.versions:
+        assert topics.schema_path(topic.topic, version).is_file()
+
+
+def test_no_schema_is_left_without_a_topic():
+    published = {
+        topics.schema_path(topic.topic, version)
+        for topic in topics.registry().values()
+        for version in topic.schemas.versions
+    }
+    assert set(topics.schemas_dir().glob("*.schema.json")) == published
+
+
+def test_a_version_never_published_is_refused_by_name():
+    with pytest.raises(LookupError, match="orders has no schema version 2"):
+        topics.schema_path(topics.ORDERS, 2)
+
+
+@EVERY_TOPIC
+def test_settings_are_texts_as_the_admin_client_wants_them(topic):
+    configs = topics.topic_configs(topic.topic)
+    assert configs
+    assert all(isinstance(value, str) for value in configs.values())

@@ -1,0 +1,87 @@
+"""The example files of `schemas/examples`, as records: read by tests here and in tests/contract.
+
+A file is the value of a record, byte for byte. What is unusual about the record around it stands
+beside it in `<name>.record.yaml`: key, headers, recorded_at. Otherwise the key is the value's
+user_id (none without one) and the record was written on 2026-01-01, later than any example.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import yaml
+
+from streams.feed.ports import Record
+from streams.topics import schemas_dir
+from streams.wire import cancellations, claims, orders, results
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DECODERS = {
+    "orders": orders.decode,
+    "claims": claims.decode,
+    "cancellations": cancellations.decode,
+    "reward-results": results.decode,
+}
+WRITTEN_AT = "2026-01-01T00:00:00+00:00"
+
+
+class Example(NamedTuple):
+    topic: str
+    kind: str  # valid, tolerated, invalid
+    path: Path
+
+    @property
+    def reason(self) -> str:
+        """For an invalid one: the reason its name begins with."""
+        return self.path.stem.partition("--")[0]
+
+    @property
+    def value(self) -> bytes:
+        return self.path.read_bytes()
+
+    @property
+    def around(self) -> dict[str, Any]:
+        beside = self.path.with_name(self.path.stem + ".record.yaml")
+        return yaml.safe_load(beside.read_text("utf-8")) if beside.exists() else {}
+
+    @property
+    def recorded_at_ms(self) -> int:
+        return ms(self.around.get("recorded_at", WRITTEN_AT))
+
+    @property
+    def record(self) -> Record:
+        around = self.around
+        key = around["key"] if "key" in around else user_of(self.value)
+        headers = [(name, text.encode()) for name, text in around.get("headers", {}).items()]
+        key = None if key is None else key.encode()
+        return Record(self.topic, 0, 0, key, self.value, headers, self.recorded_at_ms)
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.path.stem}"
+
+
+def ms(text: str) -> int:
+    return round(datetime.fromisoformat(text).timestamp() * 1000)
+
+
+def user_of(value: bytes) -> str | None:
+    try:
+        user_id = json.loads(value).get("user_id")
+    except (ValueError, AttributeError):
+        return None
+    return user_id if isinstance(user_id, str) else None
+
+
+def examples(*kinds: str, topics: tuple[str, ...] = ()) -> list[Example]:
+    """Return the examples of these kinds, of some topics or of all."""
+    files = (path for path in (schemas_dir() / "examples").rglob("*") if path.is_file())
+    found = [
+        Example(path.parts[-4], path.parts[-2], path)
+        for path in sorted(files)
+        if not path.name.endswith(".record.yaml")
+    ]
+    return [e for e in found if e.kind in kinds and (not topics or e.topic in topics)]
