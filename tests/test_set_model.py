@@ -11,7 +11,7 @@ from streams.domain.fold import Outcome, refold, step
 from streams.domain.events import RewardResult
 from streams.domain.state import STANDING, UserState, canonical_state, new, unpack_ledger
 from tests import histories
-from tests.builders import USER, decoded
+from tests.builders import USER, cancel, decoded
 from tests.given import registry
 from tests.models import users
 
@@ -92,3 +92,17 @@ def one_of_each(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
         id_ = event.get("claim_id") or event.get("cancellation_id") or event.get("order_id")
         kept.setdefault((event["type"].split(".")[0], id_, event.get("version")), event)
     return list(kept.values())
+
+
+@hypothesis.given(histories.campaigns(), histories.histories(), histories.ORDER_IDS)
+def test_a_cancelled_order_leaves_what_its_absence_would(campaign, events, order_id):
+    hypothesis.assume(campaign["enrolment"] == "claim")  # an automatic task, once begun, stays
+    hypothesis.assume(campaign["rounds"].get("max", 1) == 1)  # and so does a round
+    events = [e for e in one_of_each(events) if e["recorded_at_ms"] < histories.LAST_MS]
+    never = [e for e in events if e.get("order_id") != order_id]
+    gone = cancel(order_id, when=histories.LAST, id="last")
+    campaigns = registry(campaign)
+    with_it, without = fold([*events, gone], campaigns), fold(never, campaigns)
+    assert standing(with_it) == standing(without)
+    progress = [(t.task_id, t.counted, t.end_ms, t.completed_at_ms) for t in with_it.tasks]
+    assert progress == [(t.task_id, t.counted, t.end_ms, t.completed_at_ms) for t in without.tasks]

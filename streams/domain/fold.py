@@ -119,6 +119,8 @@ def _next_order(state: UserState, fact: OrderReported, campaigns: Campaigns) -> 
         if _code_of(fact, campaign) == orders.COUNTS:
             task = tasks.begin_auto(state.user_id, campaign, last, at_ms, fact.order_id)
             if task is not None and recorded_ms <= task.end_ms + campaign.grace_ms:
+                if last is None and state.newest.at_ms >= task.start_ms:
+                    return None  # its window reaches back to facts that only the walk looks at
                 begun = _with_round(begun, last, _remembering(task, state))
                 new_ids.add(task.task_id)
     after: list[Task] = []

@@ -140,3 +140,14 @@ def test_a_23_hour_day_is_one_day():
     known = given(new_york, [claim(when=day - timedelta(days=1)), order("o1", when=day)])
     early = datetime(2026, 3, 8, 3, 0, tzinfo=NEW_YORK)
     known.when(order("o2", when=early)).then("order.spare")
+
+
+def test_an_automatic_task_looks_at_the_orders_of_its_first_day_that_came_before():
+    """Found by comparison with the walk: an order amended upwards counts once a task begins."""
+    auto = campaign(enrolment="auto", qualify={"daily_cap": 0})
+    small = order("o1", yuan=10)
+    amended = order("o1", yuan=20, version=2, status="amended", when=at(1, "12:30"))
+    known = given(auto, [small, amended])
+    known.when(order("o2", when=at(1, "13:00"))).then(
+        "task.claimed 2", "task.advanced 2", "issued 1 rp-1", "issued 2 rp-2"
+    )
