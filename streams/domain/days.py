@@ -42,8 +42,14 @@ class Calendar(msgspec.Struct, frozen=True):
 
     def text(self, at_ms: int) -> str:
         """Return RFC 3339 in the campaign's zone; milliseconds only where there are any."""
-        local = (EPOCH + timedelta(milliseconds=at_ms)).astimezone(_zone(self.time_zone))
-        return local.isoformat(timespec="milliseconds" if at_ms % 1000 else "seconds")
+        return _text(self.time_zone, at_ms)
+
+
+# One cause puts its time into several outputs, and the users of a window share its deadline.
+@lru_cache(maxsize=16_384)
+def _text(name: str, at_ms: int) -> str:
+    local = (EPOCH + timedelta(milliseconds=at_ms)).astimezone(_zone(name))
+    return local.isoformat(timespec="milliseconds" if at_ms % 1000 else "seconds")
 
 
 @lru_cache(maxsize=64)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from streams.domain import refunds
 from streams.domain.days import DAY_MS
-from streams.domain.facts import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,17 +36,20 @@ class Weighed(NamedTuple):
 
 
 class Order:
-    """One order as known so far: its versions, and the cancellations in force that name it."""
+    """One order as known so far: its versions in key order, the cancellations that name it."""
 
-    def __init__(self, order_id: str) -> None:
-        self.order_id = order_id
+    def __init__(self, order_id: str, checkout_id: str) -> None:
+        self.order_id, self.checkout_id = order_id, checkout_id
         self.versions: list[OrderReported] = []
         self.cancellations: list[OrderCancelled] = []
 
+    @property
+    def content(self) -> OrderReported:
+        """The highest version says what was bought."""
+        return max(self.versions, key=lambda version: version.version)
+
     def acting(self, horizon_ms: int) -> list[OrderCancelled]:
         """Return the cancellations that act on a task with this horizon (both judged by record)."""
-        if not self.cancellations:
-            return []
         recorded = min(version.recorded_at_ms for version in self.versions)
         return [
             c
@@ -61,10 +63,11 @@ def weigh(order: Order, campaign: Campaign, end_ms: int) -> Weighed:
 
     The end decides what comes too late: the order (grace), a cancellation (horizon).
     """
-    reached = [version for version in order.versions if version.status >= campaign.on]
-    first = min(reached or order.versions, key=key_of)
-    content = max(order.versions, key=lambda version: version.version)
-    acting = order.acting(end_ms + campaign.horizon_ms)
+    versions = order.versions
+    reached = [version for version in versions if version.status >= campaign.on]
+    first = (reached or versions)[0]
+    content = order.content
+    acting = order.acting(end_ms + campaign.horizon_ms) if order.cancellations else None
     if not reached:
         code, amount = STATUS, 0
     elif first.recorded_at_ms > end_ms + campaign.grace_ms:
@@ -103,7 +106,7 @@ def over_refunded(order: Order) -> bool:
     """Tell whether more units came back than were bought, or units of lines never bought."""
     if not order.versions:
         return False
-    content = max(order.versions, key=lambda version: version.version)
+    content = order.content
     bought = {line.line_id: line.quantity for line in content.lines}
     returned = _returned_units(order.cancellations)
     return any(units > bought.get(line_id, 0) for line_id, units in returned.items())

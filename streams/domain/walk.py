@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from streams.domain.campaign import Campaign, Campaigns
     from streams.domain.state import Task
 
-# What a round keeps from the next: orders good but for their amount. The others may yet be another's.
+# What a round keeps from the next: orders good but for their amount. Others may be another's yet.
 HELD = frozenset({orders.COUNTS, orders.MIN_AMOUNT, tasks.SPARE})
 ALWAYS_MS = 2**62  # an end after which nothing is late: a task not yet begun has none
 
@@ -42,6 +42,8 @@ class Walk:
         self._cancellations: dict[str, OrderCancelled] = {}
         self._withdrawn: set[str] = set()
         self._rounds: dict[str, list[Task]] = {}  # by campaign id, in order of rounds
+        # What a checkout is to a window, until something is said about the checkout again.
+        self._offers: dict[str, dict[tuple[str, int, int], Offer]] = {}
 
     def take(self, facts: Iterable[Fact]) -> Walk:
         """Take facts in, in key order, none of them smaller than one taken before."""
@@ -89,14 +91,17 @@ class Walk:
         before = self._last_rounds(fact)
         order = self._orders.get(fact.order_id)
         if order is None:
-            order = self._orders[fact.order_id] = Order(fact.order_id)
+            order = self._orders[fact.order_id] = Order(
+                fact.order_id, fact.parent_order_id or fact.order_id
+            )
             order.cancellations = [
                 c
                 for c in self._cancellations.values()
                 if c.order_id == fact.order_id and c.cancellation_id not in self._withdrawn
             ]
-            self._checkouts.setdefault(fact.parent_order_id or fact.order_id, []).append(order)
+            self._checkouts.setdefault(order.checkout_id, []).append(order)
         order.versions.append(fact)
+        self._offers.pop(order.checkout_id, None)
         for campaign, last in before:
             reached = [v for v in order.versions if v.status >= campaign.on]
             if reached and reached[0] is fact:  # judged once, as of the event that gives its time
@@ -116,6 +121,7 @@ class Walk:
         order = self._orders.get(fact.order_id)
         if order is not None and fact.cancellation_id not in self._withdrawn:
             order.cancellations.append(fact)
+            self._offers.pop(order.checkout_id, None)
 
     def _withdraw(self, fact: CancellationWithdrawn) -> None:
         self._withdrawn.add(fact.withdraws)
@@ -125,6 +131,7 @@ class Walk:
             order.cancellations = [
                 c for c in order.cancellations if c.cancellation_id != fact.withdraws
             ]
+            self._offers.pop(order.checkout_id, None)
 
     def _last_rounds(self, fact: OrderReported) -> list[tuple[Campaign, Tally | None]]:
         """Return the campaigns an order may begin by itself, each with its latest round so far."""
@@ -181,11 +188,15 @@ class Walk:
         return tallies
 
     def _offer(self, checkout_id: str, campaign: Campaign, end_ms: int) -> Offer:
-        parts = self._checkouts[checkout_id]
-        weighed = orders.judged(
-            (orders.weigh(order, campaign, end_ms) for order in parts), campaign
-        )
-        return tasks.offered(weighed, checkout_id, tuple(order.order_id for order in parts))
+        known = self._offers.setdefault(checkout_id, {})
+        key = (campaign.campaign_id, campaign.version, end_ms)
+        if key not in known:
+            parts = self._checkouts[checkout_id]
+            weighed = orders.judged(
+                [orders.weigh(order, campaign, end_ms) for order in parts], campaign
+            )
+            known[key] = tasks.offered(weighed, checkout_id, tuple(o.order_id for o in parts))
+        return known[key]
 
     def _campaign(self, task: Task) -> Campaign:
         return self.campaigns.pinned(task.campaign_id, task.campaign_version)
