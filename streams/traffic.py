@@ -12,7 +12,7 @@ it is a superset. Tests lean on that.
 
 # Every figure below is a share of made-up users; a name for each would say it twice. The dice are
 # seeded and local: nothing here decides about money.
-# ruff: noqa: PLR2004, S311
+# ruff: noqa: PLR2004
 
 from __future__ import annotations
 

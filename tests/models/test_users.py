@@ -564,6 +564,14 @@ def test_an_automatic_round_begins_with_the_order_after_the_completion():
     assert [(t["counted"], t["state"]) for t in after] == [(2, "expired"), (2, "active")]
 
 
+def test_an_automatic_round_waits_for_the_cool_down():
+    cooled = auto(rounds={"max": 2, "cool_down_days": 2})
+    events = [order(f"o{n}", n) for n in range(1, 7)]  # completed on day 3, free from day 5
+    one, two = earn(USER, events, [cooled]).tasks
+    assert (one["counted"], two["counted"]) == (3, 2)
+    assert two["start"] == instant_ms(at(5))
+
+
 def pairs(**more: object) -> dict:
     """Two automatic rounds of two orders each, any number of them on a day."""
     made = auto(rounds={"max": 2}, qualify={"daily_cap": 0, "min_amount_minor": 1500}, **more)

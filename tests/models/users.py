@@ -336,6 +336,16 @@ def cool_end(version: Version, last: Last) -> int:
     return version.begin_of(version.day(last.free_ms) + timedelta(days=version.cool_down_days))
 
 
+def free_for(version: Version, last: Last, order: Checkout) -> bool:
+    """Whether an order may begin the round after `last`: it is later, and the cool-down is over.
+
+    Only a checkout can be earlier: its first part may be older than the part that made it count.
+    """
+    if last.completed_by is not None and order.key <= last.completed_by:
+        return False
+    return order.key[0] >= cool_end(version, last)
+
+
 def claimed_round(user_id: str, rounds: list[Round], version: Version, claim: Fact) -> Round:
     at_ms = claim.key[0]
     start_ms = at_ms
@@ -375,9 +385,7 @@ def automatic_round(
         first_ms = version.begin_of(version.first_day or version.day(time_ms))
         if not first_ms <= time_ms < end_ms or not is_open(version, time_ms):
             continue
-        if last is not None and not after(last, rounds[-1], found):
-            continue
-        if last is not None and time_ms < cool_end(version, last):
+        if last is not None and not free_for(version, last, found):
             continue
         number = len(rounds) + 1
         return Round(
@@ -403,16 +411,6 @@ def is_open(version: Version, at_ms: int) -> bool:
     if version.opens_ms is not None and at_ms < version.opens_ms:
         return False
     return version.closes_ms is None or at_ms < version.closes_ms
-
-
-def after(last: Last, before: Round, order: Checkout) -> bool:
-    """Whether an order is none of the last round's, which holds what came before it was over.
-
-    Only a checkout can be: its first part may be older than the part that made it count.
-    """
-    if last.completed_by is not None:
-        return order.key > last.completed_by
-    return order.key[0] >= before.end_ms
 
 
 # -- orders ----------------------------------------------------------------------------------------
