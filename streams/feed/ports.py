@@ -94,6 +94,18 @@ class Log(Protocol):
     def pause(self, p: int) -> None:
         """Read nothing more of p; what was fetched but not yet returned is dropped."""
 
+    def hold(self, topic: str, p: int) -> None:
+        """Fetch no more of one topic's p for now; what was returned counts as read."""
+
+    def resume(self, topic: str, p: int) -> None:
+        """Undo `hold`: go on behind the last record returned."""
+
+    def at_end(self, topic: str, p: int) -> bool:
+        """Say whether all that can be read of it has been returned, as far as known."""
+
+    def high(self, topic: str, p: int) -> int:
+        """Return its high watermark as of the last fetch; -1 when unknown."""
+
     def group(self) -> Any:
         """Return the group metadata of this moment, opaque; None while not a member.
 
@@ -199,6 +211,9 @@ class Task(Protocol):
     """Work under way elsewhere; a subset of `concurrent.futures.Future`."""
 
     def done(self) -> bool: ...
+
+    def cancel(self) -> bool:
+        """Give up if it has not begun; return whether that was so."""
 
     def result(self, timeout: float | None = None) -> Any: ...
 

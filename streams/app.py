@@ -1,0 +1,334 @@
+"""create_app(settings): the only place that wires. run_worker(settings): one worker, to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib.metadata
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from streams import __version__, health, metrics, topics
+from streams.agents import cancellations, claims, dead_letters, orders, results
+from streams.agents.channel import BatchChannel
+from streams.domain import state
+from streams.domain.fold import FOLD_VERSION
+from streams.errors import DiskError, Exit, Refused
+from streams.feed import preflight, stats
+from streams.feed.background import Background
+from streams.feed.campaigns import CampaignReader
+from streams.feed.crash_notes import CrashNotes
+from streams.feed.history import KafkaHistory
+from streams.feed.kafka_log import KafkaLog, generation_of
+from streams.feed.loop import Feed
+from streams.feed.measure import Meter
+from streams.feed.producer import KafkaProducer
+from streams.feed.service import FeedService
+from streams.feed.unit_of_work import Versions
+from streams.feed.watchdog import Watchdog
+from streams.store.meta import Identity
+from streams.store.overlay import Codec
+from streams.store.rows import DiskStore
+from streams.wire import campaigns as campaign_files
+from streams.wire import outputs, rows
+
+if TYPE_CHECKING:
+    import faust
+
+    from streams.feed.preflight import Found
+    from streams.settings import Settings
+
+log = logging.getLogger(__name__)
+
+FOLDED = (topics.ORDERS, topics.CLAIMS, topics.CANCELLATIONS, topics.REWARD_RESULTS)
+"""Order of the topics inside one poll. Orders first: when catching up, a claim or cancellation that
+comes after newer orders is refolded once, an order that comes after a newer claim each time."""
+
+AGENTS = {
+    topics.ORDERS: orders,
+    topics.CLAIMS: claims,
+    topics.CANCELLATIONS: cancellations,
+    topics.REWARD_RESULTS: results,
+}
+
+
+class MonotonicClock:
+    """Durations for the loop. Implements `ports.Clock`."""
+
+    def monotonic_s(self) -> float:
+        return time.monotonic()
+
+
+class Worker:
+    """Everything one worker is made of; see `create_app` and `run_worker`."""
+
+    def __init__(self, settings: Settings, found: Found, reader: CampaignReader) -> None:
+        self.settings, self.reader = settings, reader
+        self.watchdog = Watchdog()
+        self.meter = Meter()
+        self.stats_file = stats.StatsFile(settings.stats_file)
+        self.log = KafkaLog(settings)
+        notes = CrashNotes(settings.database_dir)
+        self.feed = Feed(
+            log_=self.log,
+            make_producer=lambda: KafkaProducer(settings),
+            make_history=lambda cancelled: KafkaHistory(settings, cancelled),
+            store=DiskStore(settings.database_dir, _identity(settings, found)),
+            codec=Codec(state.new, rows.decode_row, rows.encode_row),
+            encode=outputs.encode,
+            campaigns=reader,
+            executor=Background("restore"),
+            clock=MonotonicClock(),
+            topics=FOLDED,
+            changelog=topics.CHANGELOG,
+            versions=Versions(FOLD_VERSION, rows.ROW_SCHEMA),
+            batch_records=settings.batch_records,
+            dead_letter_budget=settings.dead_letter_budget,
+            parked=notes.parked,
+            note=notes.write,
+        )
+        self.app = _faust(settings)
+        channels = {topic: BatchChannel(self.app, maxsize=1) for topic in FOLDED}
+        for topic, module in AGENTS.items():
+            module.register(self.app, channels[topic])
+        dead_letters.register(
+            self.app,
+            settings.topic(topics.DEAD_LETTERS),
+            lambda reason: metrics.DEAD_LETTERS_SEEN.labels(reason).inc(),
+        )
+        self.service = FeedService(
+            self.feed,
+            channels,
+            on_committed=lambda work: self.meter.committed(work, int(time.time() * 1_000)),
+            on_second=self._every_second,
+            on_exit=lambda: self._write_stats(running=False),
+            exit_when_idle_s=settings.exit_when_idle_s,
+            idle=self.feed.idle,
+            stop_worker=lambda: os.kill(os.getpid(), signal.SIGTERM),
+        )
+        self.app.service(self.service)
+
+    def health(self) -> dict[str, Any]:
+        """Return what /healthz says: alive while the loop turns and nothing is stuck."""
+        stuck = self.watchdog.verdict(time.monotonic())
+        return {
+            "ok": stuck is None,
+            "stuck": stuck,
+            "paused": self.feed.pause_reason().value,
+            "partitions": sorted(self.feed.owned),
+            "restore_remaining_rows": sum(o.remaining for o in list(self.feed.owned.values())),
+        }
+
+    def _every_second(self) -> None:
+        self._lag = self.feed.lag()
+        self.meter.refresh(self.feed, self._lag, self.reader.refused)
+        self._write_stats(running=True)
+
+    _lag: dict[Any, int] = {}  # noqa: RUF012 - replaced, never changed
+
+    def _write_stats(self, *, running: bool) -> None:
+        group = self.feed.group
+        self.stats_file.write(
+            stats.snapshot(
+                self.feed,
+                running=running,
+                instance=self.settings.instance,
+                idle=running and self.feed.idle(),
+                lag=sum(self._lag.values()),
+                generation=generation_of(group) if group else -1,
+                campaigns=sum(1 for _ in self.reader.current()),
+                campaigns_refused={k.value: n for k, n in self.reader.refused.items()},
+            )
+        )
+
+
+def create_app(settings: Settings) -> Worker:
+    """Check the broker, read the campaigns, wire one worker. Nothing runs yet but the reader.
+
+    Raises UsageError, CampaignRefused, BrokerUnreachable, Refused: each one clear message.
+    """
+    if os.environ.get("NO_CYTHON"):  # Faust's own switch, no setting of ours
+        raise Refused(
+            "NO_CYTHON is set: Faust's pure-Python iterator acknowledges stale generations. Unset it"
+        )
+    from_files = [one for path in settings.campaign_files for one in campaign_files.read_file(Path(path))]
+    found = preflight.check(settings)
+    reader = CampaignReader(settings, from_files)
+    reader.start()
+    reader.wait()
+    metrics.BUILD.labels(__version__, str(FOLD_VERSION), importlib.metadata.version("tzdata")).set(1)
+    return Worker(settings, found, reader)
+
+
+def run_worker(settings: Settings) -> int:
+    """Run one worker in this process until SIGTERM, SIGINT or ``exit_when_idle_s``; return 0.
+
+    What ends it otherwise: raised before it runs (see `create_app`); from then on the process
+    itself ends with the error's exit code, because Faust would swallow it or go on.
+    """
+    _log_to_stderr(settings)
+    for early in (signal.SIGTERM, signal.SIGINT):  # until Faust listens; nothing is under way yet
+        signal.signal(early, lambda _number, _frame: os._exit(int(Exit.OK)))
+    try:
+        settings.database_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DiskError(f"{settings.database_dir}: {error.strerror}; set state_dir") from error
+    worker = create_app(settings)
+    if settings.web_port is not None:
+        port = health.serve(settings.web_host, settings.web_port, worker.health)
+        log.info("http://%s:%d/metrics and /healthz", settings.web_host, port)
+    _tune_collector()
+    worker.watchdog.start()
+    feed = worker.feed
+    worker.watchdog.watch(lambda: feed.beat_s, lambda: feed.busy_since_s)
+    code = _host(worker)
+    worker.reader.stop()
+    worker.watchdog.done()
+    return code
+
+
+def _tune_collector() -> None:
+    """Collect rarely: a unit of work makes some 100,000 objects and hardly a cycle among them.
+
+    With the defaults the collector walks every cached row again and again; measured beside the
+    broker on two cores, 100,000 orders: see streams/README.md, D3.
+    """
+    gc.collect()
+    gc.freeze()  # modules and definitions live as long as the process
+    gc.set_threshold(50_000, 20, 100)
+
+
+def _host(worker: Worker) -> int:
+    """Let Faust run the app; signals are ours: the first stops in 20 s, the second at once."""
+    import faust  # noqa: PLC0415 - it takes a second, and `create_app` has it already
+
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+
+    class Host(faust.Worker):
+        def _schedule_shutdown(self, signal: signal.Signals) -> None:
+            if self._signal_stop_time:
+                log.warning("second signal: leaving at once; dying is always safe")
+                os._exit(128 + signal)
+            worker.watchdog.stopping()
+            super()._schedule_shutdown(signal)
+
+        async def _stop_on_signal(self, signal: signal.Signals) -> None:
+            # the feed first, while its agents still live to answer the batch under way
+            await worker.service.stop()
+            await super()._stop_on_signal(signal)
+
+    host = Host(
+        worker.app,
+        loop=loop,
+        loglevel=worker.settings.log_level,
+        override_logging=False,
+        redirect_stdouts=False,
+        quiet=True,
+    )
+    host.spinner = None  # a terminal's cursor is not ours to hide
+    try:
+        host.execute_from_commandline()
+    except SystemExit as left:
+        return int(Exit.BROKEN if left.code else Exit.OK)  # Faust's own codes mean nothing here
+    return int(Exit.OK)
+
+
+def _faust(settings: Settings) -> faust.App:
+    """Return the Faust app exactly as reliability.md 3 has it; the feed is added by `Worker`."""
+    import faust  # noqa: PLC0415 - takes a second; only workers need it
+
+    servers = settings.kafka.bootstrap_servers.split(",")
+    return faust.App(
+        settings.app_id,
+        broker=[f"kafka://{server.strip()}" for server in servers],
+        broker_credentials=_credentials(settings),
+        store="memory://",
+        datadir=str(Path(settings.state_dir) / settings.instance / "faust"),  # empty folders of its own
+        processing_guarantee="at_least_once",
+        autodiscover=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        table_standby_replicas=0,
+        consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=settings.instance,
+        broker_session_timeout=10,
+        broker_heartbeat_interval=2,
+        broker_rebalance_timeout=60,
+        broker_request_timeout=30,
+        broker_max_poll_records=500,
+        producer_request_timeout=30,
+        producer_acks=-1,
+        producer_threaded=False,
+        stream_publish_on_commit=False,
+        stream_wait_empty=False,
+        web_enabled=False,
+        web_tables_enabled=False,
+        # The mock cluster writes transaction markers without a checksum; Faust's client, which
+        # watches dead-letters only, would take them for corruption and die.
+        broker_check_crcs=not settings.embedded,
+    )
+
+
+def _credentials(settings: Settings) -> Any:
+    """Give Faust's own consumer what kafka.client gives librdkafka: TLS and SASL/PLAIN, SCRAM."""
+    given = settings.kafka.client
+    protocol = str(given.get("security.protocol", "plaintext")).lower()
+    if protocol == "plaintext":
+        return None
+    import ssl  # noqa: PLC0415 - only with TLS
+
+    import faust  # noqa: PLC0415
+
+    context = None
+    if "ssl" in protocol:
+        context = ssl.create_default_context(cafile=given.get("ssl.ca.location"))  # type: ignore[arg-type]
+        if "ssl.certificate.location" in given:
+            context.load_cert_chain(
+                str(given["ssl.certificate.location"]), str(given.get("ssl.key.location")) or None
+            )
+    if "sasl" not in protocol:
+        return faust.SSLCredentials(context)
+    return faust.SASLCredentials(
+        username=str(given.get("sasl.username", "")),
+        password=str(given.get("sasl.password", "")),
+        mechanism=str(given.get("sasl.mechanism", given.get("sasl.mechanisms", "PLAIN"))),
+        ssl_context=context,
+    )
+
+
+def _identity(settings: Settings, found: Found) -> Identity:
+    return Identity(
+        app=settings.app_id,
+        cluster=found.cluster,
+        partition=-1,  # replaced for each database
+        partitions=found.partitions,
+        topics=found.topic_ids,
+        row_schema=rows.ROW_SCHEMA,
+        fold_version=FOLD_VERSION,
+    )
+
+
+def _log_to_stderr(settings: Settings) -> None:
+    """One line per event; Faust's own talk below warning is noise beside it."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=settings.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+        force=True,
+    )
+    for name in ("faust", "mode", "aiokafka", "aiohttp"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    threading.excepthook = _thread_failed
+
+
+def _thread_failed(failed: Any) -> None:
+    """A thread of ours must not die in silence: the worker would look well without it."""
+    log.critical("thread %s died", failed.thread, exc_info=failed.exc_value)
+    os._exit(int(Exit.BROKEN))

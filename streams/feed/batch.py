@@ -1,0 +1,159 @@
+"""One partition of one topic in offset order, on its way through an agent, and its answer.
+
+A batch crosses from the feed to a Faust agent through a channel (D3). The agent folds it into the
+overlay of its partition, rejects what can never become an event and emits what follows; nothing
+here is durable before the feed commits the whole unit of work.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from collections import Counter
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from streams import __version__
+from streams.errors import Exit, Reason, RewardsError
+from streams.feed.ports import Outgoing, Record
+from streams.position import Position
+from streams.topics import DEAD_LETTERS, REWARDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from streams.domain.campaign import Campaigns
+    from streams.domain.outputs import Output
+    from streams.store.overlay import Overlay
+
+log = logging.getLogger(__name__)
+
+DETAIL_CHARS = 500
+"""Longest `dl-detail`: enough to say what is wrong, never a copy of the payload."""
+
+
+class Batch:
+    """Records of one (topic, partition), the overlay they fold into, and what came of them.
+
+    In offset order; another batch of the same unit of work may hold records from between, of other
+    users (feed/align.py). So only the unit of work knows which offset comes next.
+    """
+
+    __slots__ = (
+        "at", "campaigns", "dead", "done", "encode", "ledger", "note", "outcomes", "outgoing",
+        "outputs", "overlay", "partition", "phases", "reasons", "records", "topic",
+    )  # fmt: skip
+
+    def __init__(  # noqa: PLR0913 - one place makes it: UnitOfWork.of
+        self,
+        topic: str,
+        partition: int,
+        records: list[Record],
+        overlay: Overlay[Any],
+        campaigns: Campaigns,
+        encode: Callable[[Output, Record], Outgoing],
+        note: Callable[[Position], None] | None = None,
+    ) -> None:
+        """``note`` is told of the record that raised, if one does (feed/crash_notes.py)."""
+        self.topic, self.partition, self.records = topic, partition, records
+        self.overlay, self.campaigns, self.encode, self.note = overlay, campaigns, encode, note
+        self.outgoing: list[Outgoing] = []
+        self.dead: list[int] = []  # offsets
+        self.outcomes: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
+        self.outputs: Counter[str] = Counter()  # by type
+        self.ledger: Counter[tuple[str, str, str, str]] = Counter()  # entries; see emit
+        self.phases: Counter[str] = Counter()  # seconds by phase: decode, fold
+        self.at: Record | None = None  # the record under the fold when it raised
+        self.done: Any = None  # asyncio future, set by the service that sends it to an agent
+
+    def reject(self, record: Record, reason: Reason, detail: str = "") -> None:
+        """Set a record aside, bytes unchanged, with where it stood and why (ecosystem.md 1)."""
+        self.outgoing.append(dead_letter(record, reason, detail))
+        self.dead.append(record.offset)
+        self.reasons[reason.value] += 1
+
+    def emit(self, outputs: Iterable[Output], cause: Record) -> None:
+        """Queue what the fold of ``cause`` gave out; published by the unit of work's transaction.
+
+        Ledger entries are counted by (type, campaign, kind, currency), and their minor units by
+        the same with "amount:" before the type: what the metrics show once it is committed.
+        """
+        encode, outgoing, counts = self.encode, self.outgoing, self.outputs
+        for output in outputs:
+            outgoing.append(encode(output, cause))
+            counts[output.type] += 1
+            if output.topic == REWARDS:
+                body = output.body
+                of = (body["campaign_id"], body["kind"], body["currency"])
+                self.ledger[(output.type, *of)] += 1
+                self.ledger[("amount:" + output.type, *of)] += body["amount_minor"]
+
+
+def dead_letter(record: Record, reason: Reason, detail: str) -> Outgoing:
+    """Return the record as it goes to dead-letters: same key, value, headers, partition number."""
+    where = [
+        str(record.topic).encode(),
+        str(record.partition).encode(),
+        str(record.offset).encode(),
+    ]
+    why = detail[:DETAIL_CHARS].encode(errors="replace")
+    attempt = b"1"
+    for name, value in record.headers:
+        if name == "dl-attempt" and value:
+            attempt = value  # a replayed record carries the number of its attempt
+    return Outgoing(
+        DEAD_LETTERS,
+        record.key,
+        record.value,
+        [
+            *record.headers,
+            ("dl-reason", reason.value.encode()),
+            ("dl-detail", why),
+            ("dl-topic", where[0]),
+            ("dl-partition", where[1]),
+            ("dl-offset", where[2]),
+            ("dl-attempt", attempt),
+            ("dl-app-version", __version__.encode()),
+            # KIP-1034 names, so that tools made for Kafka Streams read ours
+            ("__streams.errors.exception", reason.value.encode()),
+            ("__streams.errors.message", why),
+            ("__streams.errors.topic", where[0]),
+            ("__streams.errors.partition", where[1]),
+            ("__streams.errors.offset", where[2]),
+        ],
+        record.partition,
+    )
+
+
+@contextmanager
+def fail_stop(batch: Batch) -> Iterator[None]:
+    """End the process when our own code raises; the record is named, nothing is committed (D12).
+
+    Raised, the error would end in Faust's `finally`, which goes on with the next event
+    (reliability.md 3). Exit 70. ``batch.note`` counts the record's kills beside its database.
+    """
+    try:
+        yield
+    except RewardsError as error:  # a row or the disk, not the record: it has its own exit code
+        log.critical("%s; exit %d, nothing of this batch is committed", error, error.exit)
+        stop_process(error.exit)
+    except Exception:  # noqa: BLE001 - the one broad except: whatever it is, it is our bug
+        record = batch.at or batch.records[0]
+        position = Position(record.topic, record.partition, record.offset)
+        if batch.note is not None:
+            batch.note(position)
+        log.critical("%s: our own error, nothing of this batch is committed; exit 70", position)
+        traceback.print_exc(file=sys.__stderr__)
+        stop_process(Exit.BROKEN)
+
+
+def stop_process(code: Exit) -> None:
+    """Leave without unwinding: dying is always safe, going on is not."""
+    logging.shutdown()
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is not None:
+            stream.flush()
+    os._exit(int(code))

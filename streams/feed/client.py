@@ -1,0 +1,73 @@
+"""librdkafka settings every client of ours shares, and what its errors mean.
+
+One place, because a single client with another partitioner or isolation level breaks the promise.
+Source: reliability.md 3 and 5.1.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import KafkaError
+
+if TYPE_CHECKING:
+    from streams.settings import Settings
+
+log = logging.getLogger("leidan.kafka")
+log.addFilter(lambda record: "Application maximum poll interval" not in record.getMessage())
+
+FENCED = frozenset(
+    {
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.FENCED_INSTANCE_ID,
+        KafkaError.INVALID_PRODUCER_EPOCH,
+        KafkaError.PRODUCER_FENCED,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError._FENCED,  # noqa: SLF001 - librdkafka's local codes are spelt like that
+    }
+)
+"""Somebody newer owns this: drop all, exit 75, no retry (reliability.md 2, zombie)."""
+
+MAX_MESSAGE_BYTES = 16 << 20
+"""What dead-letters allows: the largest input, 12 MiB, with our headers (schemas/topics)."""
+
+SOCKET_TIMEOUT_MS = 5_000
+"""A call between K3 and K7 that takes longer makes the producer suspect (reliability.md 5.3)."""
+
+
+def common(settings: Settings) -> dict[str, Any]:
+    """Return what every client begins with: the pass-through keys, then the address."""
+    return {
+        **settings.kafka.client,
+        "bootstrap.servers": settings.kafka.bootstrap_servers,
+        "client.id": settings.instance,
+        "logger": log,
+        # a broker that comes back should be found at once: its absence holds money back
+        "reconnect.backoff.ms": 50,
+        "reconnect.backoff.max.ms": 1_000,
+    }
+
+
+def consumer(settings: Settings, **extra: Any) -> dict[str, Any]:
+    """Return a consumer's settings: reads nothing twice by itself and skips nothing by itself."""
+    return {
+        **common(settings),
+        "group.id": settings.group,
+        "isolation.level": "read_committed",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "enable.partition.eof": True,
+        "auto.offset.reset": "error",
+        "check.crcs": True,
+        "fetch.wait.max.ms": 100,
+        "fetch.error.backoff.ms": 100,
+        "queued.max.messages.kbytes": 64 << 10,  # reliability.md 4, memory per worker
+        "max.partition.fetch.bytes": 4 << 20,
+        **extra,
+    }
+
+
+def is_fenced(error: KafkaError) -> bool:
+    """Say whether somebody else owns what we tried to use."""
+    return error.code() in FENCED

@@ -1,0 +1,122 @@
+"""What a restore reads, on librdkafka: `ports.History`. Own clients, never in the group.
+
+Two of them, because a read_committed librdkafka consumer is told the last stable offset when it
+asks for the high watermark, and stopping there can miss rows whose offsets are already committed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import TopicPartition as KafkaTopicPartition
+
+from streams.errors import Refused
+from streams.feed import client
+from streams.feed.ports import BrokerLost, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from streams.feed.ports import Offsets
+    from streams.settings import Settings
+
+ASK_S = 5.0
+"""One question to the broker; between two of them a restore can be given up."""
+
+CALL_S = 30.0
+"""Reading C waits for pending offsets: at most transaction.timeout.ms and the broker's cleanup."""
+
+
+class KafkaHistory:
+    """See the module. One thread calls it."""
+
+    def __init__(self, settings: Settings, cancelled: Callable[[], bool]) -> None:
+        self._settings, self._cancelled = settings, cancelled
+        quiet = {"error_cb": lambda _error: None}  # the calls report what they meet
+        self._committed: Any = Consumer(client.consumer(settings, **quiet))
+        self._raw: Any = Consumer(
+            client.consumer(settings, **{**quiet, "isolation.level": "read_uncommitted"})
+        )
+        self._position = 0
+        self._topic = ""
+
+    def committed(self, p: int, topics: Sequence[str]) -> Offsets:
+        asked = [KafkaTopicPartition(self._settings.topic(topic), p) for topic in topics]
+        found = self._patient(lambda: self._committed.committed(asked, ASK_S), "committed offsets")
+        offsets = {}
+        for topic, at in zip(topics, found, strict=True):
+            if at.error is not None:
+                raise BrokerLost(f"committed offset of {topic}[{p}]: {at.error.str()}")
+            if at.offset >= 0:
+                offsets[topic] = at.offset
+        return offsets
+
+    def low_watermarks(self, p: int, topics: Sequence[str]) -> Offsets:
+        return {topic: self._watermarks(topic, p)[0] for topic in topics}
+
+    def high_watermark(self, topic: str, p: int) -> tuple[int, int]:
+        return self._watermarks(topic, p)
+
+    def _watermarks(self, topic: str, p: int) -> tuple[int, int]:
+        at = KafkaTopicPartition(self._settings.topic(topic), p)
+        found: tuple[int, int] = self._patient(
+            lambda: self._raw.get_watermark_offsets(at, timeout=ASK_S), f"watermarks of {topic}[{p}]"
+        )
+        return found
+
+    def _patient(self, ask: Callable[[], Any], what: str) -> Any:
+        """Ask again while the broker is not ready (leader moves, offsets pending), up to 30 s."""
+        deadline = time.monotonic() + CALL_S
+        while True:
+            try:
+                answer = ask()
+            except KafkaException as error:
+                if time.monotonic() > deadline or self._cancelled():
+                    raise BrokerLost(f"{what}: {error.args[0].str()}") from error
+                time.sleep(0.1)
+            else:
+                return answer
+
+    def seek(self, topic: str, p: int, offset: int) -> None:
+        self._topic, self._position = topic, offset
+        self._committed.assign([KafkaTopicPartition(self._settings.topic(topic), p, offset)])
+
+    def read(self, max_records: int, timeout_s: float) -> list[Record]:
+        records = []
+        for message in self._committed.consume(max_records, timeout_s):
+            error = message.error()
+            if error is None:
+                offset = message.offset()
+                records.append(
+                    Record(
+                        self._topic,
+                        message.partition(),
+                        offset,
+                        message.key(),
+                        message.value(),
+                        [],
+                        message.timestamp()[1],
+                    )
+                )
+                self._position = max(self._position, offset + 1)
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+                # its offset is where the fetcher stands: behind markers and holes
+                self._position = max(self._position, message.offset())
+            elif error.code() in {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}:  # noqa: SLF001
+                raise Refused(
+                    f"{self._topic}: offset {self._position} is not in the changelog any more; "
+                    "rebuild (`leidan rebuild`)"
+                )
+        return records
+
+    def position(self) -> int:
+        return self._position
+
+    def close(self) -> None:
+        with contextlib.suppress(KafkaException):
+            self._committed.close()
+        with contextlib.suppress(KafkaException):
+            self._raw.close()

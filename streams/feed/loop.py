@@ -1,0 +1,505 @@
+"""The feed's loop on ports: poll, hand out batches, commit; assign, restore, revoke, recover.
+
+Synchronous, without asyncio and without a wall clock: the Faust service (feed/service.py) drives
+it in a real worker, the simulation drives the very same code on a simulated log. One pass is
+
+    work = feed.poll(timeout_s)      # None: nothing to fold now
+    ... every batch of work.batches is folded, in order ...
+    feed.commit(work)
+
+and nothing is polled between the two, so a rebalance never meets a unit of work under way.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from streams.errors import CommitUnknown, DiskError, Fenced, Refused
+from streams.feed.align import MOST_RECORDS, Aligner, rounds
+from streams.feed.batch import Batch
+from streams.feed.budget import Budget
+from streams.feed.kill_points import reach
+from streams.feed.ports import BrokerLost, TopicPartition, TransactionAbortable
+from streams.feed.unit_of_work import Owned, UnitOfWork, Versions, overlay_of
+from streams.store.restore import Cancelled, Restore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from streams.domain.outputs import Output
+    from streams.feed.ports import (
+        CampaignSource,
+        Clock,
+        Executor,
+        History,
+        Log,
+        Offsets,
+        Outgoing,
+        Producer,
+        Record,
+        Store,
+    )
+    from streams.position import Position
+    from streams.store.overlay import Codec
+
+log = logging.getLogger(__name__)
+
+SHORT_S = 0.01
+"""Wait for records while some are here already, waiting for another topic to come as far."""
+
+GIVE_UP_S = 12.0
+"""Longest wait for work on the executor that was told to stop: its calls end within 5 s each."""
+
+CAMPAIGNS_STALE_S = 30.0
+"""Half of D9's lead time of 60 s: with definitions older than that, pause; do not guess."""
+
+BROKER_BUDGET_S = 120.0
+"""How long recoveries may fail in a row before the process leaves with 75: row 4 of the fault
+matrix has all brokers away for 90 s, and healing without a restart is cheaper than with one."""
+
+
+class Counts:
+    """What happened since the process started. Read by metrics and the stats file; never by rules."""
+
+    def __init__(self) -> None:
+        self.records: Counter[str] = Counter()  # by topic
+        self.outcomes: Counter[str] = Counter()
+        self.dead_letters: Counter[str] = Counter()  # by reason
+        self.outputs: Counter[str] = Counter()  # by type
+        self.ledger: Counter[tuple[str, str, str, str]] = Counter()  # see Batch.emit
+        self.transactions: Counter[str] = Counter()  # committed, aborted, unknown, fenced
+        self.rebalances: Counter[str] = Counter()  # assigned, revoked, lost
+        self.phases: Counter[str] = Counter()  # seconds
+        self.batches = 0
+        self.produced = 0
+        self.restores = 0
+        self.restored_rows = 0
+        self.producers = 0
+
+
+class Pause(enum.StrEnum):
+    """Why nothing is folded at the moment."""
+
+    NONE = ""
+    CAMPAIGNS = "campaigns"
+    RESTORING = "restoring"
+    PRODUCER = "producer"
+
+
+class Feed:
+    """Owns the consumer, the producer and the partitions. Not thread safe: one caller at a time."""
+
+    def __init__(  # noqa: PLR0913 - the one place that wires it is app.py (or the simulation)
+        self,
+        *,
+        log_: Log,
+        make_producer: Callable[[], Producer],
+        make_history: Callable[[Callable[[], bool]], History],
+        store: Store,
+        codec: Codec[Any],
+        encode: Callable[[Output, Record], Outgoing],
+        campaigns: CampaignSource,
+        executor: Executor,
+        clock: Clock,
+        topics: Sequence[str],
+        changelog: str,
+        versions: Versions,
+        batch_records: int,
+        dead_letter_budget: bool = True,
+        parked: Callable[[int, Offsets], bool] = lambda _p, _next: False,
+        note: Callable[[Position], None] | None = None,
+    ) -> None:
+        """``make_producer`` returns it after init_transactions; it may block, on the executor.
+        ``make_history(cancelled)``: its calls give up soon after ``cancelled()`` turns true.
+
+        ``parked(p, next)``: p's next records killed three starts in a row; ``note(position)`` is
+        told of a record that killed this one (feed/crash_notes.py).
+        """
+        self._log, self._make_producer, self._make_history = log_, make_producer, make_history
+        self._store, self._codec, self._encode = store, codec, encode
+        self._campaigns, self._executor, self._clock = campaigns, executor, clock
+        self.topics, self.changelog = tuple(topics), changelog
+        self._versions, self._batch_records = versions, batch_records
+        self._budgeted, self._parked = dead_letter_budget, parked
+        self._note = note
+        self._producer: Producer | None = None
+        self._producer_task: Any = None
+        self.group: Any = None
+        self._failing_since_s: float | None = None
+        self._was_stale = False
+        self._aligner = Aligner(topics)
+        self.owned: dict[int, Owned] = {}
+        self.counts = Counts()
+        self.beat_s = clock.monotonic_s()  # last sign of life: a poll, a restore's progress
+        self.work: UnitOfWork | None = None  # under way
+        self.busy_since_s: float | None = None
+        self.finished: UnitOfWork | None = None  # the newest committed one
+
+    # --- one pass ---------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Get the first producer ready and join the group."""
+        self._replace_producer()
+        self._log.subscribe(self.topics, self)
+
+    def pause_reason(self) -> Pause:
+        """Say why nothing is folded, if so."""
+        if self._producer is None:
+            return Pause.PRODUCER
+        if any(not (o.ready or o.parked) for o in self.owned.values()):
+            return Pause.RESTORING
+        if self._campaigns.confirmed_age_s() > CAMPAIGNS_STALE_S:
+            return Pause.CAMPAIGNS
+        return Pause.NONE
+
+    def poll(self, timeout_s: float) -> UnitOfWork | None:
+        """K0: return what arrived, by (topic, partition); None when there is nothing to fold.
+
+        Raises what ends the process: Refused, DiskError, Fenced, and BrokerLost beyond the budget.
+        """
+        assert self.work is None, "the unit of work under way comes first"
+        started_s = self._clock.monotonic_s()
+        self._settle_tasks()
+        self._hold_while_stale()
+        waiting = not self._aligner.empty()
+        records = self._log.poll(self._batch_records, SHORT_S if waiting else timeout_s)
+        self._aligner.add(records)
+        self.beat_s = self._clock.monotonic_s()
+        taken = self._aligner.take(self._batch_records, self.beat_s, self._log.at_end)
+        self._control_flow()
+        if records or taken:  # waiting for input is not counted
+            self.counts.phases["poll"] += self._clock.monotonic_s() - started_s
+        if not taken:
+            return None
+        assert self._producer is not None, "records came before a producer was ready"
+        reach("K0")
+        self.busy_since_s = self.beat_s
+        self.work = self._unit_of(taken)
+        return self.work
+
+    def _control_flow(self) -> None:
+        """Stop fetching what lies far ahead of the rest, go on with it when it has been handed out.
+
+        Every topic of every p gets an equal share of what may wait here.
+        """
+        share = MOST_RECORDS // max(1, len(self.owned) * len(self.topics))
+        overflowing = self._aligner.overflowing()
+        for owned in self.owned.values():
+            if not owned.ready or owned.held:
+                continue
+            for topic in self.topics:
+                waiting = self._aligner.waiting(topic, owned.p)
+                if topic in owned.full:
+                    if waiting <= share // 2 and not overflowing:
+                        owned.full.discard(topic)
+                        self._log.resume(topic, owned.p)
+                elif waiting > share or (overflowing and waiting):
+                    owned.full.add(topic)
+                    self._log.hold(topic, owned.p)
+
+    def _hold_while_stale(self) -> None:
+        """Read nothing while the definitions are too old (D9), but stay a member of the group."""
+        stale = self._campaigns.confirmed_age_s() > CAMPAIGNS_STALE_S
+        for owned in self.owned.values():
+            if not owned.ready or owned.held == stale:
+                continue
+            owned.held = stale
+            owned.full.clear()
+            self._aligner.drop(owned.p)
+            if stale:
+                self._log.pause(owned.p)
+            else:
+                self._log.start(owned.p, owned.next)
+        if stale and not self._was_stale:
+            log.warning("campaigns not confirmed for %.0f s: folding pauses", CAMPAIGNS_STALE_S)
+        self._was_stale = stale
+
+    def _unit_of(self, taken: dict[int, list[Record]]) -> UnitOfWork:
+        assert self._producer is not None
+        campaigns = self._campaigns.current()
+        overlays = {p: overlay_of(self.owned[p], self._codec) for p in sorted(taken)}
+        batches = [
+            Batch(run[0].topic, p, run, overlays[p], campaigns, self._encode, self._note)
+            for p in overlays
+            for run in rounds(taken[p], self.topics)
+        ]
+        return UnitOfWork(
+            self._producer,
+            self.group,
+            self.owned,
+            batches,
+            overlays,
+            self._versions,
+            self.changelog,
+            self._clock,
+        )
+
+    def commit(self, work: UnitOfWork) -> bool:
+        """K3 to K9; return whether it is committed. False: dropped, and recovery has begun.
+
+        Raises DeadLetterBudgetSpent before anything began, Fenced, DiskError.
+        """
+        assert work is self.work
+        reach("K2")
+        folded_s = sum(sum(batch.phases.values()) for batch in work.batches)
+        away_s = self._clock.monotonic_s() - (self.busy_since_s or 0.0)
+        work.phases["hand_over"] = max(0.0, away_s - folded_s)  # channels and event loop
+        try:
+            budgets = self._spend(work)
+            work.commit()
+        except TransactionAbortable as error:
+            self.counts.transactions["aborted"] += 1
+            self._recover(f"transaction aborted: {error}")
+            return False
+        except CommitUnknown as error:
+            self.counts.transactions["unknown"] += 1
+            self._recover(f"commit unknown: {error}")
+            return False
+        except Fenced:
+            self.counts.transactions["fenced"] += 1
+            raise
+        finally:
+            self.work = self.busy_since_s = None
+            self.beat_s = self._clock.monotonic_s()
+        for (topic, p), budget in budgets.items():
+            self.owned[p].budgets[topic] = budget
+        self._count(work)
+        self.finished = work
+        self._failing_since_s = None
+        if work.producer.suspect:
+            self._recover("the producer is suspect (a slow call or a reported error)")
+        return True
+
+    def _spend(self, work: UnitOfWork) -> dict[tuple[str, int], Budget]:
+        if not self._budgeted:
+            return {}
+        records: dict[tuple[str, int], list[int]] = {}
+        dead: dict[tuple[str, int], set[int]] = {}
+        for batch in work.batches:
+            where = (batch.topic, batch.partition)
+            records.setdefault(where, []).extend(record.offset for record in batch.records)
+            dead.setdefault(where, set()).update(batch.dead)
+        return {
+            (topic, p): self.owned[p]
+            .budgets.get(topic, Budget())
+            .after(f"{topic}[{p}]", sorted(offsets), dead[topic, p])
+            for (topic, p), offsets in records.items()
+        }
+
+    def _count(self, work: UnitOfWork) -> None:
+        counts = self.counts
+        counts.transactions["committed"] += 1
+        counts.batches += len(work.batches)
+        counts.produced += work.produced
+        for batch in work.batches:
+            counts.records[batch.topic] += len(batch.records)
+            counts.outcomes.update(batch.outcomes)
+            counts.dead_letters.update(batch.reasons)
+            counts.outputs.update(batch.outputs)
+            counts.ledger.update(batch.ledger)
+            counts.phases.update(batch.phases)
+        counts.phases.update(work.phases)
+
+    def idle(self) -> bool:
+        """Say whether everything that can be read has been folded and committed."""
+        return (
+            bool(self.owned)
+            and self.work is None
+            and self._aligner.empty()
+            and all(
+                owned.parked
+                or (owned.ready and all(self._log.at_end(topic, owned.p) for topic in self.topics))
+                for owned in list(self.owned.values())
+            )
+        )
+
+    def lag(self) -> dict[TopicPartition, int]:
+        """Return offsets between what is committed and the end, as far as known; markers count."""
+        return {
+            TopicPartition(topic, owned.p): max(0, self._log.high(topic, owned.p) - owned.next[topic])
+            for owned in self.owned.values()
+            if owned.next
+            for topic in self.topics
+        }
+
+    def close(self) -> None:
+        """Leave in order: databases first, then the producer, then the group."""
+        for owned in self.owned.values():
+            self._let_go(owned)
+        self.owned.clear()
+        if self._producer is not None:
+            self._producer.close()
+            self._producer = None
+        self._log.close()
+
+    # --- the group --------------------------------------------------------------------------
+
+    def on_assign(self, partitions: Sequence[TopicPartition]) -> None:
+        """Open and restore every p; the records begin when its restore has settled."""
+        self.counts.rebalances["assigned"] += 1
+        self._require_equal_sets(partitions)
+        self.group = self._log.group()  # now, not at K5: a later one would hide that we lag
+        for p in sorted({tp.partition for tp in partitions}):
+            self.owned[p] = Owned(p)
+            self._restore(self.owned[p])
+
+    def on_revoke(self, partitions: Sequence[TopicPartition]) -> None:
+        """Close every p before it is given away; no unit of work is under way here (see module)."""
+        self.counts.rebalances["revoked"] += 1
+        reach("REVOKE")
+        self._forget(partitions)
+
+    def on_lost(self, partitions: Sequence[TopicPartition]) -> None:
+        """Somebody else may own them: nothing was begun, nothing is written, close."""
+        self.counts.rebalances["lost"] += 1
+        log.warning("partitions lost: %s", sorted({tp.partition for tp in partitions}))
+        self._forget(partitions)
+
+    def _require_equal_sets(self, partitions: Sequence[TopicPartition]) -> None:
+        sets = {
+            topic: {tp.partition for tp in partitions if tp.topic == topic} for topic in self.topics
+        }
+        if len({frozenset(found) for found in sets.values()}) > 1:
+            raise Refused(
+                f"assigned {({t: sorted(found) for t, found in sets.items()})}: one user's topics "
+                "on different workers. Every member of the group must use the range assignor and "
+                "the same version of leidan; stop all workers, then start them"
+            )
+
+    def _forget(self, partitions: Sequence[TopicPartition]) -> None:
+        for p in sorted({tp.partition for tp in partitions}):
+            owned = self.owned.pop(p, None)
+            if owned is not None:
+                self._let_go(owned)
+
+    def _let_go(self, owned: Owned) -> None:
+        owned.revoked, owned.ready = True, False
+        self._aligner.drop(owned.p)
+        if owned.task is not None:
+            self._settle_quietly(owned.task)
+        if owned.rows is not None:
+            owned.rows.close()
+            owned.rows = None
+
+    def _settle_quietly(self, task: Any) -> None:
+        """Wait for work on the executor whose result no longer matters, but not its disk errors."""
+        if task.cancel():
+            return  # it had not begun
+        try:
+            task.result(GIVE_UP_S)
+        except DiskError:
+            raise
+        except Exception as error:  # noqa: BLE001 - it was cancelled; whatever it met is moot
+            log.info("given up: %s", error or type(error).__name__)
+
+    # --- restore and recovery ---------------------------------------------------------------
+
+    def _restore(self, owned: Owned) -> None:
+        """Begin Restore(p) on the executor; its records stay paused until it has settled."""
+        owned.ready = False
+        self.counts.restores += 1
+
+        def beat(remaining: int) -> None:
+            owned.remaining = remaining
+            self.beat_s = self._clock.monotonic_s()
+
+        def run() -> Any:
+            if self._producer_task is not None:
+                self._producer_task.result()  # step 1: a producer after init_transactions
+            if owned.revoked:
+                raise Cancelled
+            if owned.rows is None:
+                owned.rows = self._store.open(owned.p)  # may wait for a predecessor's LOCK
+            reach("R1")
+            history = self._make_history(lambda: owned.revoked)
+            try:
+                return Restore(
+                    owned.p,
+                    owned.rows,
+                    history,
+                    self.topics,
+                    self.changelog,
+                    self._clock,
+                    lambda: owned.revoked,
+                    beat,
+                ).run()
+            finally:
+                history.close()
+
+        owned.task = self._executor.submit(run)
+
+    def _settle_tasks(self) -> None:
+        """Take over what has finished on the executor: a producer, then restored partitions."""
+        if self._producer_task is not None:
+            if not self._producer_task.done():
+                return
+            task, self._producer_task = self._producer_task, None
+            try:
+                self._producer = task.result()
+            except BrokerLost as error:
+                self._recover(f"no producer: {error}")
+                return
+            self.counts.producers += 1
+        for owned in list(self.owned.values()):
+            if owned.task is None or not owned.task.done():
+                continue
+            task, owned.task = owned.task, None
+            try:
+                restored = task.result()
+            except BrokerLost as error:
+                self._recover(f"restore of partition {owned.p}: {error}")
+                return
+            owned.next, owned.remaining = dict(restored.next), 0
+            self.counts.restored_rows += restored.rows
+            log.info(
+                "partition %d restored: %d changelog records in %.2f s, next %s",
+                owned.p, restored.rows, restored.seconds, restored.next,
+            )  # fmt: skip
+            if self._parked(owned.p, owned.next):
+                owned.parked = True
+                log.critical(
+                    "partition %d is PARKED: a record killed three starts in a row; the others go "
+                    "on. Fix the fold, then delete its crash note", owned.p,
+                )  # fmt: skip
+                continue
+            # Step 6. Held until the next poll has looked at the definitions' age.
+            owned.ready = owned.held = True
+
+    def _recover(self, reason: str) -> None:
+        """Drop everything not committed, replace the producer, restore every p (section 2)."""
+        now_s = self._clock.monotonic_s()
+        if self._failing_since_s is None:
+            self._failing_since_s = now_s
+        elif now_s - self._failing_since_s > BROKER_BUDGET_S:
+            raise Fenced(
+                f"no commit for {now_s - self._failing_since_s:.0f} s ({reason}): the broker is "
+                "lost beyond the budget; a restart goes on from the committed offsets"
+            )
+        log.warning("%s; replacing the producer, then restoring", reason)
+        for owned in self.owned.values():
+            owned.ready = False
+            self._log.pause(owned.p)
+            self._aligner.drop(owned.p)
+            owned.full.clear()
+            owned.cache.clear()
+            if owned.task is not None:
+                owned.revoked = True
+                self._settle_quietly(owned.task)
+                owned.revoked, owned.task = False, None
+        self._replace_producer()
+        for owned in self.owned.values():
+            if not owned.parked:
+                self._restore(owned)
+
+    def _replace_producer(self) -> None:
+        old, self._producer = self._producer, None
+
+        def run() -> Producer:
+            if old is not None:
+                old.close()
+            return self._make_producer()
+
+        self._producer_task = self._executor.submit(run)

@@ -1,0 +1,107 @@
+"""What must be true of the broker before a worker joins: asked once, each answer with its fix."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+
+from streams import topics
+from streams.errors import BrokerUnreachable, Refused
+from streams.feed import client
+
+if TYPE_CHECKING:
+    from streams.settings import Settings
+
+log = logging.getLogger(__name__)
+
+ANSWER_S = 15.0
+
+
+class Found(NamedTuple):
+    """What the broker is: part of every database's identity."""
+
+    cluster: str
+    partitions: int
+    topic_ids: dict[str, str]  # of the user-keyed topics and the changelog
+
+
+def check(settings: Settings) -> Found:
+    """Raises BrokerUnreachable (exit 4) or Refused (exit 78) with the exact fix."""
+    admin = AdminClient({**client.common(settings), "error_cb": lambda _error: None})
+    servers = settings.kafka.bootstrap_servers
+    try:
+        there = admin.list_topics(timeout=ANSWER_S)
+    except KafkaException as error:
+        raise BrokerUnreachable(
+            f"{servers}: no broker answers ({error.args[0].str()}). Check kafka.bootstrap_servers "
+            "and that the broker runs"
+        ) from error
+    counts = {
+        name: len(there.topics[settings.topic(name)].partitions)
+        for name in topics.registry()
+        if settings.topic(name) in there.topics
+    }
+    missing = [settings.topic(name) for name in topics.registry() if not counts.get(name)]
+    if missing:
+        raise Refused(
+            f"{servers}: topics missing: {', '.join(missing)}. Make them with `leidan topics apply "
+            "--execute`"
+        )
+    partitions = _equal_counts(settings, counts)
+    if settings.embedded:
+        return Found(str(there.cluster_id), partitions, {})
+    _require_configs(settings, admin)
+    keyed = (*topics.USER_KEYED, topics.CHANGELOG)
+    return Found(str(there.cluster_id), partitions, _topic_ids(settings, admin, keyed))
+
+
+def _equal_counts(settings: Settings, counts: dict[str, int]) -> int:
+    """One user's records must lie at the same partition number in every topic."""
+    keyed = {name: counts[name] for name, topic in topics.registry().items() if topic.partitions == "N"}
+    if len(set(keyed.values())) > 1:
+        listed = ", ".join(f"{settings.topic(name)} {count}" for name, count in sorted(keyed.items()))
+        most = max(keyed.values())
+        raise Refused(
+            f"unequal partition counts: {listed}. All must have the same number. A topic that holds "
+            f"no data yet can be deleted and made again with {most}; one that does cannot be "
+            "resized: make new topics and backfill"
+        )
+    return next(iter(keyed.values()))
+
+
+def _require_configs(settings: Settings, admin: Any) -> None:
+    """Two settings that lose money silently when they are wrong."""
+    wanted = {
+        topics.CHANGELOG: ("cleanup.policy", "compact", "rows would be deleted"),
+        topics.CAMPAIGNS: (
+            "message.timestamp.type",
+            "LogAppendTime",
+            "a definition's lead time is judged by the broker's clock",
+        ),
+    }
+    asked = {name: ConfigResource(ResourceType.TOPIC, settings.topic(name)) for name in wanted}
+    answers = admin.describe_configs(list(asked.values()), request_timeout=ANSWER_S)
+    for name, (key, value, why) in wanted.items():
+        try:
+            found = answers[asked[name]].result(ANSWER_S)[key].value
+        except Exception as error:  # noqa: BLE001 - not allowed to ask: say so and go on
+            log.warning("%s: cannot read its settings (%s)", settings.topic(name), error)
+            continue
+        if found != value:
+            raise Refused(
+                f"{settings.topic(name)}: {key} is {found!r}, must be {value!r} ({why}). Fix: "
+                f"kafka-configs.sh --alter --topic {settings.topic(name)} --add-config {key}={value}"
+            )
+
+
+def _topic_ids(settings: Settings, admin: Any, names: tuple[str, ...]) -> dict[str, str]:
+    asked = {settings.topic(name): name for name in names}
+    answers = admin.describe_topics(TopicCollection(list(asked)), request_timeout=ANSWER_S)
+    try:
+        return {asked[full]: str(answer.result(ANSWER_S).topic_id) for full, answer in answers.items()}
+    except Exception as error:  # noqa: BLE001 - an old broker, or not allowed: counts still guard
+        log.warning("topic ids unknown (%s): a topic made again would be noticed later", error)
+        return {}

@@ -1,0 +1,78 @@
+"""The records of ours that lie among the rows, in RocksDB and on the changelog.
+
+Key            Where              Value
+`\\0meta`       changelog          JSON {next: {topic: offset}, batch, fold_version, row_schema}
+`\\0next`       RocksDB            JSON {topic: offset}: L
+`\\0changelog`  RocksDB            decimal: changelog offset to go on from
+`\\0batch`      RocksDB            decimal: number of the newest batch in it
+`\\0fold`       RocksDB            decimal: fold version that wrote last
+`\\0id`         RocksDB, and file  JSON: whose database this is
+
+User ids never begin with a NUL (the wire refuses them), so nothing here can meet a user's row.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+META = b"\0meta"
+NEXT = b"\0next"
+CHANGELOG = b"\0changelog"
+BATCH = b"\0batch"
+FOLD = b"\0fold"
+ID = b"\0id"
+
+
+class Meta(msgspec.Struct, frozen=True):
+    """One per partition and transaction, the last changelog record of it: V."""
+
+    next: dict[str, int]
+    batch: int
+    fold_version: int
+    row_schema: int
+
+
+_meta = msgspec.json.Decoder(Meta)
+_offsets = msgspec.json.Decoder(dict[str, int])
+_encoder = msgspec.json.Encoder(order="deterministic")
+
+
+def encode_meta(meta: Meta) -> bytes:
+    """Return the meta row's value; equal metas give equal bytes."""
+    return _encoder.encode(meta)
+
+
+def decode_meta(value: bytes) -> Meta:
+    """Raises msgspec.ValidationError or DecodeError: the changelog is ours, so that is a bug."""
+    return _meta.decode(value)
+
+
+def encode_offsets(offsets: dict[str, int]) -> bytes:
+    return _encoder.encode(offsets)
+
+
+def decode_offsets(value: bytes) -> dict[str, int]:
+    return _offsets.decode(value)
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Whose rows these are. Any difference but a lower version is a refusal (reliability.md 4)."""
+
+    app: str
+    cluster: str
+    partition: int
+    partitions: int
+    topics: dict[str, str]  # topic -> topic id; "" where the broker cannot tell (mock cluster)
+    row_schema: int
+    fold_version: int
+
+
+_identity = msgspec.json.Decoder(Identity)
+
+
+def encode_identity(identity: Identity) -> bytes:
+    return _encoder.encode(identity)
+
+
+def decode_identity(value: bytes) -> Identity:
+    return _identity.decode(value)

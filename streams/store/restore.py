@@ -1,0 +1,201 @@
+"""Restore(p): bring RocksDB to where the committed offsets are; the one routine for every start,
+assignment and unknown outcome (reliability.md 2).
+
+L are the source offsets inside RocksDB, C the committed ones, V those of p's newest meta row on
+the changelog. It ends with L = V = C, or it refuses; it never guesses.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, NamedTuple
+
+from streams.errors import Refused
+from streams.feed.kill_points import reach
+from streams.store import meta
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from streams.feed.ports import Clock, History, Offsets, Rows
+
+log = logging.getLogger(__name__)
+
+READ_RECORDS = 5_000
+READ_S = 0.5
+FLUSH_ROWS = 20_000
+"""Rows held before they are written: bounded memory, and about 40 MB at 2 kB a row."""
+
+STALL_S = 120.0
+"""An open transaction of a dead worker ends within transaction.timeout.ms (15 s) and the broker's
+cleanup interval (10 s); a restore that sees no progress for far longer is reported, not hidden."""
+
+
+class Cancelled(Exception):  # noqa: N818 - a fact
+    """The partition was taken away meanwhile."""
+
+
+class Restored(NamedTuple):
+    """Where to go on, and how much came back."""
+
+    next: Offsets
+    rows: int
+    seconds: float
+
+
+class Restore:
+    """One run for one partition; ``run`` may block for long and belongs in its own thread."""
+
+    def __init__(  # noqa: PLR0913 - the one place it is made is Feed
+        self,
+        p: int,
+        rows: Rows,
+        history: History,
+        topics: Sequence[str],
+        changelog: str,
+        clock: Clock,
+        cancelled: Callable[[], bool],
+        beat: Callable[[int], None],
+    ) -> None:
+        """``topics``: the user-keyed ones. ``beat(n)``: called with rows still to come."""
+        self.p, self.rows, self.history, self.topics = p, rows, history, topics
+        self.changelog, self.clock, self.cancelled, self.beat = changelog, clock, cancelled, beat
+
+    def run(self) -> Restored:
+        """Steps 2 to 5; step 1 (a producer after init_transactions) is the caller's, 6 too.
+
+        Raises Refused (V != C and its kin), Cancelled, BrokerLost, DiskError.
+        """
+        begun_s = self.clock.monotonic_s()
+        reach("R2")
+        committed = self.history.committed(self.p, self.topics)  # C
+        low = self.history.low_watermarks(self.p, self.topics)
+        self._refuse_deleted_input(committed, low)
+        self._refuse_ahead(self.rows.next, committed)
+        reach("R3")  # after step 2: markers reach the offsets topic and the changelog separately
+        start, end = self.history.high_watermark(self.changelog, self.p)
+        self._refuse_truncated_changelog(start, end)
+        reach("R4")
+        version, count = self._read_changelog(end)  # V
+        reach("R5")
+        next_offsets = self._settle(committed, version, low)
+        if self.rows.next != next_offsets:
+            self.rows.write(
+                {}, next_offsets=next_offsets, changelog=self.rows.changelog, batch=self.rows.batch
+            )
+        reach("R6")
+        return Restored(next_offsets, count, self.clock.monotonic_s() - begun_s)
+
+    def _read_changelog(self, end: int) -> tuple[Offsets | None, int]:
+        """Step 4: read_committed from L's changelog offset until the *position* is at ``end``.
+
+        The position, not the last offset delivered: the tail may be a marker, compacted or empty.
+        Rows wait for their meta row where they can, so that rows and L advance together.
+        """
+        rows, history = self.rows, self.history
+        version = rows.next
+        pending: dict[bytes, bytes | None] = {}
+        count, moved_s, position = 0, self.clock.monotonic_s(), rows.changelog
+        if position >= end:
+            return version, 0
+        history.seek(self.changelog, self.p, position)
+        while position < end:
+            if self.cancelled():
+                raise Cancelled
+            self.beat(end - position)
+            for record in history.read(READ_RECORDS, READ_S):
+                count += 1
+                if record.key == meta.META and record.value is not None:
+                    found = meta.decode_meta(record.value)
+                    version = found.next
+                    rows.write(
+                        pending,
+                        next_offsets=version,
+                        changelog=record.offset + 1,
+                        batch=found.batch,
+                    )
+                    pending = {}
+                elif record.key is not None:
+                    pending[record.key] = record.value
+                    if len(pending) >= FLUSH_ROWS:
+                        # L stays: rows ahead of L are harmless until V == C is shown below
+                        rows.write(
+                            pending,
+                            next_offsets=None,
+                            changelog=record.offset + 1,
+                            batch=rows.batch,
+                        )
+                        pending = {}
+            now_s = self.clock.monotonic_s()
+            if history.position() > position:
+                position, moved_s = history.position(), now_s
+            elif now_s - moved_s > STALL_S:
+                log.error(
+                    "restore of partition %d stands at %s[%d]@%d of %d: an open transaction holds "
+                    "readers back (LSO); waiting", self.p, self.changelog, self.p, position, end,
+                )  # fmt: skip
+                moved_s = now_s
+        rows.write(pending, next_offsets=None, changelog=position, batch=rows.batch)
+        return version, count
+
+    def _settle(self, committed: Offsets, version: Offsets | None, low: Offsets) -> Offsets:
+        """Step 5: V == C, or say exactly what is wrong."""
+        name = f"partition {self.p}"
+        if version is None and not committed:
+            for topic, offset in low.items():
+                if offset:
+                    log.warning(
+                        "%s: first start, but %s begins at %d: earlier records were deleted unread",
+                        name, topic, offset,
+                    )  # fmt: skip
+            return low
+        if version is None:
+            raise Refused(
+                f"{name}: offsets {committed} are committed, but the changelog {self.changelog} "
+                "has no rows for it: the changelog was lost. Rebuild the rows from the input "
+                "(`leidan rebuild`); starting empty would pay rewards twice"
+            )
+        if not committed:
+            log.warning("%s: committed offsets have expired; going on from the changelog's", name)
+            return {**low, **version}
+        if {**low, **version} != {**low, **committed}:
+            raise Refused(
+                f"{name}: the changelog was written at offsets {version}, but {committed} are "
+                "committed. Somebody moved the group's offsets, or a transaction was torn. Put the "
+                f"committed offsets back to {version}, or rebuild (`leidan rebuild`)"
+            )
+        return {**low, **version}
+
+    def _refuse_deleted_input(self, committed: Offsets, low: Offsets) -> None:
+        for topic, offset in committed.items():
+            if offset < low.get(topic, 0):
+                raise Refused(
+                    f"{topic}[{self.p}]: committed at {offset}, but the topic now begins at "
+                    f"{low[topic]}: {low[topic] - offset} records were deleted before they were "
+                    "read. Raise the topic's retention; restore them and rebuild (`leidan rebuild`)"
+                )
+
+    def _refuse_ahead(self, local: Offsets | None, committed: Offsets) -> None:
+        """L > C: offsets were reset or the broker lost data."""
+        if local is None or not committed:
+            return  # nothing committed is settled against V, below
+        for topic, offset in local.items():
+            if offset > committed.get(topic, offset):
+                raise Refused(
+                    f"partition {self.p}: RocksDB is at {topic}@{offset}, ahead of the committed "
+                    f"{committed[topic]}. The group's offsets were reset, or the broker lost data. "
+                    "Put the offsets back, or use a replay with its own group"
+                )
+
+    def _refuse_truncated_changelog(self, start: int, end: int) -> None:
+        at = self.rows.changelog
+        if at > end:
+            raise Refused(
+                f"{self.changelog}[{self.p}] ends at {end}, RocksDB has read it up to {at}: the "
+                "changelog was made again or the broker lost data. Rebuild (`leidan rebuild`)"
+            )
+        if at < start:
+            raise Refused(
+                f"{self.changelog}[{self.p}] begins at {start}, needed from {at}: rows were "
+                "deleted. The changelog must be `cleanup.policy=compact`; rebuild (`leidan rebuild`)"
+            )
