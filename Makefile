@@ -1,0 +1,99 @@
+# leidan: what a developer types. Plain `make` lists the targets; each makes what it needs.
+# Paths stay relative and quoted: the checkout may stand in a folder with spaces in its name.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= python3
+ARGS ?=
+PIP_TOOLS := pip-tools==7.6.2
+
+PY := .venv/bin/python
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip
+READY := .venv/.ready
+
+.PHONY: help
+help: ## list the targets
+	@printf 'leidan: cumulative-order rewards from an order log\n\n'
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | awk -F@ '{printf "%-20s %s\n", $$1, $$2}'
+	@printf '\nFirst time here: make run\n'
+
+# The environment: made from the lock, every file checked against its hash. Made once; a second
+# `make` asks nobody anything and works offline.
+.venv/.locked: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo 'leidan needs Python 3.11 or newer as $(PYTHON) (or PYTHON=...): apt-get install -y make python3-venv' >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo 'leidan needs the venv module of $(PYTHON): apt-get install -y make python3-venv' >&2; exit 2; }
+	@echo 'leidan: making .venv from requirements.lock (once; about half a minute)' >&2
+	$(PYTHON) -m venv --clear .venv
+	$(PIP) install --require-hashes -r requirements.lock
+	@touch $@
+
+$(READY): .venv/.locked pyproject.toml
+	$(PIP) install --quiet --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
+
+.PHONY: run
+run: $(READY) ## embedded broker, sample campaign, worker, traffic, summary; ARGS="--orders 50000" goes to the demo
+	@$(PY) -m streams demo $(ARGS)
+
+.PHONY: test
+test: $(READY) ## every test; those against real Kafka need Java 17 and Maven, else they are skipped by name
+	@$(PY) tests/kafka/cluster.py fetch || echo 'leidan: going on without a real broker; its tests are skipped by name' >&2
+	$(PY) -m pytest $(ARGS)
+
+.PHONY: quick
+quick: lint types ## lint, types and the fast tests, under a minute
+	$(PY) -m pytest -m 'not kafka and not slow' $(ARGS)
+
+.PHONY: fmt
+fmt: $(READY) ## rewrite the sources in house style
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+.PHONY: lint
+lint: $(READY) ## refuse what is not in house style
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+
+.PHONY: types
+types: $(READY) ## strict types for all of streams/
+	$(PY) -m mypy
+
+.PHONY: bench
+bench: $(READY) ## the live worker beside a plain Faust agent, same real broker, same topic
+	$(PY) -m tests.bench $(ARGS)
+
+.PHONY: kafka
+kafka: kafka-jars ## one real Kafka broker (KRaft) in the foreground; Ctrl-C ends it
+	$(PY) tests/kafka/cluster.py run
+
+.PHONY: kafka-jars
+kafka-jars: $(READY) ## fetch Apache Kafka's jars once, 43 MB (needs Java 17 and Maven, names what is missing)
+	$(PY) tests/kafka/cluster.py fetch
+
+# The only writer of requirements.lock. Comments, index addresses and local paths stay out of it:
+# hashes say enough. pip-tools lives in an environment of its own, so that it locks itself out.
+.PHONY: lock
+lock: ## write requirements.lock anew, newest versions, hashes for every platform
+	@tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
+	$(PYTHON) -m venv "$$tmp/venv"; \
+	"$$tmp/venv/bin/python" -m pip install --quiet '$(PIP_TOOLS)'; \
+	"$$tmp/venv/bin/python" -m piptools compile --quiet --upgrade --generate-hashes --all-extras --strip-extras \
+	  --allow-unsafe --no-header --no-annotate --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+	  --no-emit-options --output-file "$$tmp/lock" pyproject.toml; \
+	{ echo '# Written by `make lock`, read by `pip install --require-hashes`; Python 3.11 to 3.13.'; cat "$$tmp/lock"; } > requirements.lock
+	@grep -c '==' requirements.lock
+
+.PHONY: wheel-check
+wheel-check: $(READY) ## build the wheel, install it outside the checkout, run it there
+	.ci/wheel-check
+
+.PHONY: clean
+clean: ## remove what make made (the environment too); sources and Kafka's jars stay
+	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find streams tests schemas -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,116 @@
+"""`leidan simulate`: seeded users who claim, order and cancel, to a broker or to a file."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import orjson
+
+from streams.cli.campaign import read_all
+from streams.cli.terminal import reader_left, say
+from streams.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from streams.demo.sending import Sent
+
+
+@click.command()
+@click.option("--bootstrap-servers", metavar="HOST:PORT", help="Send to this broker.")
+@click.option(
+    "--out", metavar="FILE", help="Write NDJSON instead: topic, key, timestamp_ms, value; - stdout."
+)
+@click.option("--users", default=2_000, show_default=True, type=click.IntRange(min=1))
+@click.option(
+    "--orders", default=20_000, show_default=True, type=click.IntRange(min=1), help="Order events."
+)
+@click.option("--seed", default=1, show_default=True, help="Same seed, same bytes.")
+@click.option(
+    "--rate", default=0.0, metavar="N", help="Records a second; 0, the default: no limit."
+)
+@click.option(
+    "--chaos", default="", metavar="LIST", help="What goes wrong: any of dup,late,reorder,poison."
+)
+@click.option(
+    "--campaign",
+    "campaign_files",
+    multiple=True,
+    metavar="FILE",
+    help="Claim these campaigns instead of the sample; may be repeated.",
+)
+@click.option("--topic-prefix", default="", help="Put before every topic's name.")
+@click.option(
+    "--create-topics", is_flag=True, help="Create missing topics first; else they must exist."
+)
+@click.option(
+    "-p", "--partitions", default=4, show_default=True, help="Of topics this creates, with -p N."
+)
+def simulate(
+    bootstrap_servers: str | None,
+    out: str | None,
+    users: int,
+    orders: int,
+    seed: int,
+    rate: float,
+    chaos: str,
+    campaign_files: tuple[str, ...],
+    topic_prefix: str,
+    create_topics: bool,
+    partitions: int,
+) -> None:
+    """Send seeded traffic: users who claim, order and cancel.
+
+    Nothing is created on the broker unless --create-topics is given.
+
+    Exit status: 0 all sent, 2 usage, 4 broker unreachable, 78 topics are missing.
+    """
+    from streams.demo import sending, sources
+
+    if (bootstrap_servers is None) == (out is None):
+        raise UsageError("simulate: give exactly one of --bootstrap-servers and --out")
+    records = sources.simulated(
+        seed=seed, users=users, orders=orders, chaos=chaos, campaigns=read_all(campaign_files)
+    )
+    if out is not None:
+        say(f"{_write(out, records)} records")
+        return
+    assert bootstrap_servers is not None
+    from streams.demo import topics
+
+    topics.require(
+        bootstrap_servers, prefix=topic_prefix, create=create_topics, partitions=partitions
+    )
+    count = sending.send(bootstrap_servers, records, prefix=topic_prefix, rate=rate)
+    say(", ".join(f"{topic} {n}" for topic, n in sorted(count.items())))
+
+
+def _write(out: str, records: Iterable[Sent]) -> int:
+    """Write one JSON object a line; bytes that are no text go as base64, so nothing is lost."""
+    number = 0
+    try:
+        with click.open_file(out, "wb") as file:
+            for topic, key, value, timestamp_ms in records:
+                line: dict[str, Any] = {"topic": topic, "timestamp_ms": timestamp_ms}
+                line |= _text("key", key) | _text("value", value)
+                file.write(orjson.dumps(line) + b"\n")
+                number += 1
+    except BrokenPipeError:  # `| head` has seen enough
+        reader_left()
+    except OSError as error:
+        raise UsageError(
+            f"{Path(out)}: {error.strerror}; give a file that can be written"
+        ) from None
+    return number
+
+
+def _text(name: str, data: bytes | None) -> dict[str, str | None]:
+    if data is None:
+        return {name: None}
+    try:
+        return {name: data.decode()}
+    except UnicodeDecodeError:
+        return {f"{name}_base64": base64.b64encode(data).decode()}

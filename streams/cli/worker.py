@@ -1,0 +1,105 @@
+"""`leidan worker`: one member of the group, until it is told to stop."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+import streams
+from streams.cli import campaign
+from streams.cli.terminal import say
+from streams.errors import UsageError
+
+
+@click.command()
+@click.option("--bootstrap-servers", metavar="HOST:PORT", help="The brokers to begin with.")
+@click.option("--instance", help="Static member, transactional id and state directory in one name.")
+@click.option("--state-dir", metavar="DIR", help="Where RocksDB lies; one directory per instance.")
+@click.option(
+    "--campaigns",
+    "campaign_files",
+    multiple=True,
+    metavar="FILE",
+    help="A definition in force as written, beside those of the topic; may be repeated.",
+)
+@click.option("--topic-prefix", help="Put before every topic's name.")
+@click.option("--stats-file", metavar="FILE", help="JSON, rewritten once a second and at the end.")
+@click.option("--web-port", type=click.IntRange(0, 65_535), help="Serve /metrics and /healthz.")
+@click.option("--config", metavar="FILE", help="Settings as TOML. LEIDAN_* and flags win over it.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Any setting by name, e.g. batch_records=500 or kafka.client.fetch.min.bytes=1.",
+)
+def worker(
+    bootstrap_servers: str | None,
+    instance: str | None,
+    state_dir: str | None,
+    campaign_files: tuple[str, ...],
+    topic_prefix: str | None,
+    stats_file: str | None,
+    web_port: int | None,
+    config: str | None,
+    assignments: tuple[str, ...],
+) -> None:
+    r"""Fold orders, claims and cancellations into rewards until SIGTERM.
+
+    Settings: defaults, then --config, then LEIDAN_* variables, then flags. A second SIGTERM ends
+    the process at once, which is always safe.
+
+    \b
+    Exit status: 0 stopped when told to; 2 settings or a campaign file; 4 no broker; and
+    65 most records are dying   do not restart: look at the dead letters
+    70 our own error            restart; a record that kills three starts is parked
+    71 stuck                    restart
+    74 disk or RocksDB          restart once the disk is well
+    75 fenced, or broker lost   restart
+    78 refused: identity, partition counts, offsets    do not restart: read the message
+    """
+    from streams import app, settings
+
+    flags: dict[str, Any] = {"kafka": {"client": {}}}
+    for assignment in assignments:
+        _assign(flags, assignment)
+    named = {
+        "instance": instance,
+        "state_dir": state_dir,
+        "campaign_files": campaign_files or None,
+        "stats_file": stats_file,
+        "web_port": web_port,
+    }
+    flags |= {key: value for key, value in named.items() if value is not None}
+    kafka = {"bootstrap_servers": bootstrap_servers, "topic_prefix": topic_prefix}
+    flags["kafka"] |= {key: value for key, value in kafka.items() if value is not None}
+    chosen = settings.load(config, flags)
+    known = campaign.read_all(chosen.campaign_files)
+    python = sys.version.split()[0]
+    say(f"leidan {streams.__version__} (streams from {streams.__file__}), Python {python}")
+    say(
+        f"worker {chosen.instance} (pid {os.getpid()}) of group {chosen.group}"
+        f" at {chosen.kafka.bootstrap_servers}; state in {chosen.database_dir}"
+    )
+    for one in known:
+        say(f"campaign {one.campaign_id} version {one.version}, in force as written")
+    if chosen.web_port is not None:
+        say(f"metrics: http://{chosen.web_host}:{chosen.web_port}/metrics")
+    code = app.run_worker(chosen)
+    raise SystemExit(code or 0)
+
+
+def _assign(flags: dict[str, Any], assignment: str) -> None:
+    """Put `kafka.client.fetch.min.bytes=1` where the settings expect it; client keys have dots."""
+    key, equals, value = assignment.partition("=")
+    if not equals or not key:
+        raise UsageError(f"--set {assignment}: write KEY=VALUE, e.g. --set batch_records=500")
+    place = flags
+    if key.startswith("kafka.client."):
+        place, key = flags["kafka"]["client"], key.removeprefix("kafka.client.")
+    elif key.startswith("kafka."):
+        place, key = flags["kafka"], key.removeprefix("kafka.")
+    place[key] = value

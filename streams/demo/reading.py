@@ -1,0 +1,150 @@
+"""Read topics as anybody may: whole, read_committed, without joining a group."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+
+from streams.errors import BrokerUnreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import TracebackType
+    from typing import Self
+
+TIMEOUT_S = 5.0  # one answer of the broker
+SILENCE_S = 30.0  # no record and no end of a partition for this long: the broker is gone
+FETCH = 5_000  # records a call
+RETRY_S = 0.1
+NOT_YET = frozenset(
+    {  # a topic was made a moment ago, and not every broker knows it
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+    }
+)
+
+
+class Read(NamedTuple):
+    """One record, as it was found."""
+
+    topic: str  # without prefix
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+    timestamp_ms: int
+
+
+class Reader:
+    """A consumer of its own, outside every group; close it, or use it in a ``with`` block."""
+
+    def __init__(self, bootstrap: str, prefix: str = "") -> None:
+        self.bootstrap, self.prefix = bootstrap, prefix
+        self._consumer: Any = Consumer(
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": "leidan-reader",  # required by the client; nothing is ever committed
+                "isolation.level": "read_committed",
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "auto.offset.reset": "earliest",
+                "fetch.wait.max.ms": 50,
+                "fetch.message.max.bytes": 16 * 1024 * 1024,
+                "log_level": 0,
+            }
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._consumer.close()
+
+    def topics(self) -> dict[str, int]:
+        """Return the partitions of every topic that begins with the prefix, by name without it.
+
+        Raises BrokerUnreachable, after at most TIMEOUT_S.
+        """
+        try:
+            found = self._consumer.list_topics(timeout=TIMEOUT_S).topics
+        except KafkaException as error:
+            raise BrokerUnreachable(
+                f"{self.bootstrap}: no broker answered within {TIMEOUT_S:.0f} s"
+                f" ({error.args[0].str()})"
+            ) from error
+        return {
+            name.removeprefix(self.prefix): len(topic.partitions)
+            for name, topic in found.items()
+            if name.startswith(self.prefix) and topic.error is None
+        }
+
+    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """Return (low, high): the first offset kept and the one after the last, markers counted."""
+        at = TopicPartition(self.prefix + topic, partition)
+        deadline_s = time.monotonic() + TIMEOUT_S
+        while True:
+            try:
+                low, high = self._consumer.get_watermark_offsets(
+                    at, timeout=TIMEOUT_S, cached=False
+                )
+                return int(low), int(high)
+            except KafkaException as error:
+                code = error.args[0].code()
+                if code not in NOT_YET or time.monotonic() > deadline_s:
+                    raise BrokerUnreachable(f"{self.bootstrap}: {error.args[0].str()}") from error
+            time.sleep(RETRY_S)
+
+    def all_of(self, topics: Sequence[str], *, tail: int | None = None) -> Iterator[Read]:
+        """Yield every committed record of the topics, partition by partition in offset order.
+
+        tail: only those among the last so many offsets of each partition.
+        Ends at the end of each partition; raises BrokerUnreachable when the broker falls silent.
+        """
+        there = self.topics()
+        at: list[TopicPartition] = []
+        for topic in topics:
+            for partition in range(there.get(topic, 0)):
+                low, high = self.bounds(topic, partition)
+                if high == low:
+                    continue
+                first = OFFSET_BEGINNING if tail is None else max(low, high - tail)
+                at.append(TopicPartition(self.prefix + topic, partition, first))
+        if not at:
+            return
+        self._consumer.assign(at)
+        open_ends = {(place.topic, place.partition) for place in at}
+        silent_s = 0.0
+        while open_ends:
+            messages = self._consumer.consume(FETCH, 1.0)
+            silent_s = 0.0 if messages else silent_s + 1.0
+            if silent_s > SILENCE_S:
+                raise BrokerUnreachable(f"{self.bootstrap}: silent for {SILENCE_S:.0f} s")
+            for message in messages:
+                error = message.error()
+                if error is None:
+                    yield self._read(message)
+                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
+                    open_ends.discard((message.topic(), message.partition()))
+                else:
+                    raise BrokerUnreachable(f"{self.bootstrap}: {error.str()}")
+        self._consumer.unassign()
+
+    def _read(self, message: Any) -> Read:
+        return Read(
+            message.topic().removeprefix(self.prefix),
+            message.partition(),
+            message.offset(),
+            message.key(),
+            message.value(),
+            [(name, value or b"") for name, value in message.headers() or ()],
+            message.timestamp()[1],
+        )

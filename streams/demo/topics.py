@@ -1,0 +1,91 @@
+"""Compare the registry with a broker, and create what is missing; never resize, never delete."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from streams.demo.reading import Reader
+from streams.errors import BrokerUnreachable, Refused
+from streams.topics import USER_KEYED, registry, topic_configs
+
+TIMEOUT_S = 15.0
+
+
+class Missing(NamedTuple):
+    """A topic of the registry that the broker does not have."""
+
+    name: str  # with the prefix
+    topic: str
+    partitions: int
+
+
+class Difference(NamedTuple):
+    """What separates a broker from the registry."""
+
+    missing: list[Missing]
+    wrong: list[str]  # topics with another number of partitions, each with what to do
+
+
+def compare(bootstrap: str, *, prefix: str = "", partitions: int) -> Difference:
+    """Return what is missing and what does not fit.
+
+    partitions: N of the user-keyed topics; topics that are there already decide it if they agree.
+    Raises BrokerUnreachable.
+    """
+    with Reader(bootstrap, prefix) as reader:
+        there = reader.topics()
+    counts = {topic: there[topic] for topic in USER_KEYED if topic in there}
+    n = next(iter(counts.values())) if len(set(counts.values())) == 1 else partitions
+    missing, wrong = [], []
+    for topic, entry in registry().items():
+        wanted = entry.partition_count(n)
+        if topic not in there:
+            missing.append(Missing(prefix + topic, topic, wanted))
+        elif there[topic] != wanted:
+            wrong.append(
+                f"{prefix + topic} has {there[topic]} partitions, not {wanted}; nothing here"
+                " resizes a topic: use another --topic-prefix, or make it again"
+            )
+    return Difference(missing, wrong)
+
+
+def create(bootstrap: str, missing: list[Missing]) -> None:
+    """Create topics with the registry's settings, replicated as the broker does by default.
+
+    Raises BrokerUnreachable, Refused.
+    """
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    new = [NewTopic(name, n, config=topic_configs(topic)) for name, topic, n in missing]
+    for name, future in admin.create_topics(new, request_timeout=TIMEOUT_S).items():
+        try:
+            future.result(TIMEOUT_S)
+        except KafkaException as error:
+            code = error.args[0].code()
+            if code == KafkaError.TOPIC_ALREADY_EXISTS:
+                continue  # somebody else was quicker; the comparison comes after this anyway
+            if code in {KafkaError._TRANSPORT, KafkaError._TIMED_OUT}:  # noqa: SLF001
+                raise BrokerUnreachable(f"{bootstrap}: {error.args[0].str()}") from error
+            raise Refused(f"{name}: not created: {error.args[0].str()}") from error
+
+
+def require(bootstrap: str, *, prefix: str = "", create: bool, partitions: int) -> None:
+    """Raise Refused unless every topic is there and fits, creating the missing ones if told to."""
+    difference = compare(bootstrap, prefix=prefix, partitions=partitions)
+    if difference.wrong:
+        raise Refused("\n".join(difference.wrong))
+    if not difference.missing:
+        return
+    if not create:
+        names = ", ".join(missing.name for missing in difference.missing)
+        raise Refused(
+            f"{bootstrap} has no {names}; give --create-topics, or:"
+            " leidan topics apply --bootstrap-servers ... --execute"
+        )
+    _create(bootstrap, difference.missing)
+
+
+_create = create  # `require` has a flag of that name

@@ -1,0 +1,199 @@
+"""The demo from end to end: a broker, the real worker in its own process, and what came out.
+
+On the embedded broker, so none of this is evidence of exactly-once (D10).
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from streams.domain.state import canonical_state
+from streams.store.rows import read_rows
+from streams.wire.rows import decode_row
+from tests.cli.conftest import SAMPLES, leidan, require_one_clear_message
+from tests.oracle import oracle
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROMISED = {
+    "records", "applied", "duplicates", "dead_letters", "tasks", "rewards_issued",
+    "rewards_revoked", "rewards_net", "debts", "wall_s", "events_per_s",
+}  # fmt: skip
+
+
+def demo(*arguments: object, limit_s: float = 120.0) -> dict:
+    """Run the demo; its one JSON object."""
+    ran = leidan("demo", "--json", *arguments, limit_s=limit_s)
+    assert ran.code == 0, ran.err
+    assert ran.out.count("\n") == 1, "one object on stdout and nothing else"
+    return json.loads(ran.out)
+
+
+def canonical_rows(directory: Path) -> dict[str, bytes]:
+    """Every user's state as the worker left it in RocksDB, in the form that must not vary."""
+    rows = {}
+    for path in sorted((directory / "state" / "demo-0" / "users").iterdir()):
+        if path.is_dir():
+            for key, value in read_rows(path):
+                user = key.decode()
+                assert user not in rows, f"{user} lies in two partitions"
+                rows[user] = canonical_state(decode_row(user, value))
+    assert rows
+    return rows
+
+
+# Without `dup`, whose copies have timestamps of their own: the first to arrive is the one that
+# counts, so in another order of arrival it would be another set of facts.
+SMALL = ("--orders", 800, "--users", 80, "--chaos", "late,reorder,poison")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """One small run with what can go wrong on the way, its state kept."""
+    directory = tmp_path_factory.mktemp("demo")
+    net = directory / "net.json"
+    found = demo(*SMALL, "--state-dir", directory, "--net", net)
+    return directory, found, json.loads(net.read_text())
+
+
+def test_every_record_was_applied_or_is_a_duplicate_or_a_dead_letter(run):
+    _, found, _ = run
+    assert found.keys() >= PROMISED
+    dead = sum(found["dead_letters"].values())
+    assert found["applied"] + found["duplicates"] + dead == found["records"] > 800
+    assert dead > 5
+
+
+def test_rewards_are_issued_and_the_net_is_what_users_have(run):
+    _, found, net = run
+    assert found["rewards_net"] == found["rewards_issued"] - found["rewards_revoked"]
+    assert found["rewards_net"] == sum(net.values()) > 50
+    assert found["tasks"] > 30
+
+
+def test_no_ledger_entry_is_there_twice(run):
+    assert run[1]["repeated_event_ids"] == 0
+
+
+def test_the_kept_state_has_a_row_for_every_user_who_won(run):
+    directory, _, net = run
+    assert set(net) <= set(canonical_rows(directory))
+
+
+def test_a_directory_that_holds_a_run_is_refused(run):
+    ran = leidan("demo", "--state-dir", run[0])
+    assert ran.code == 2
+    require_one_clear_message(ran)
+    assert "new directory" in ran.err
+
+
+@pytest.mark.parametrize("batch_records", [1, 7])
+def test_disorder_and_repetition_change_no_state(run, batch_records, tmp_path):
+    directory, found, net = run
+    again = tmp_path / "net.json"
+    other = demo(
+        *SMALL, "--state-dir", tmp_path, "--net", again,
+        "--shuffle", 7, "--repeat", "--batch-records", batch_records,
+    )  # fmt: skip
+    assert found["duplicates"] == 0
+    assert other["duplicates"] > found["records"] / 2
+    assert json.loads(again.read_text()) == net
+    assert canonical_rows(tmp_path) == canonical_rows(directory)
+
+
+def test_without_json_it_ends_with_a_summary_and_what_to_try_next():
+    ran = leidan("demo", "--orders", 300, "--users", 40, "--chaos", "")
+    assert ran.code == 0, ran.err
+    for name in ("records", "duplicates", "dead letters", "rewards net", "wall time"):
+        assert name in ran.out
+    assert ran.out.count("demo --") + ran.out.count("campaign validate") >= 3
+    assert "\x1b" not in ran.out + ran.err, "no colour without a terminal"
+
+
+def test_versions_out_of_sequence_are_refused_before_anything_starts(tmp_path):
+    twice = tmp_path / "twice.json"
+    definition = json.loads((SAMPLES / "grocery-3.json").read_text())
+    twice.write_text(json.dumps([definition, definition]))
+    ran = leidan("demo", "--campaign", twice)
+    assert ran.code == 2
+    require_one_clear_message(ran)
+    assert "version 1 must follow 1" in ran.err
+
+
+def test_a_worker_that_dies_ends_the_demo_with_its_code_and_the_end_of_its_log(tmp_path):
+    ran = leidan(
+        "demo", "--data", _mostly_guests(tmp_path), "--campaign", SAMPLES / "retail-every-3.json"
+    )
+    assert ran.code == 65, ran.err
+    assert "the end of its log" in ran.err
+    assert "dead letters" in ran.err
+
+
+def _mostly_guests(directory: Path) -> Path:
+    """A year in which hardly anybody has a name."""
+    order = {"at": "2010-01-05T10:00:00Z", "lines": [{"sku": "a", "qty": 1, "unit_price": 9_000}]}
+    with gzip.open(directory / "orders.ndjson.gz", "wt") as lines:
+        for number in range(4_000):
+            customer = str(number % 50) if number % 8 == 0 else None
+            row = {**order, "order_id": f"o-{number}", "customer_id": customer}
+            lines.write(json.dumps(row) + "\n")
+    with gzip.open(directory / "cancellations.ndjson.gz", "wt"):
+        pass
+    return directory
+
+
+# -- the real year ----------------------------------------------------------------------------
+
+YEAR_LIMIT_S = 60.0  # the promise for the whole run, start-up included
+
+
+@pytest.fixture(scope="module")
+def year(real_year, tmp_path_factory):
+    """The real year in its own order, its state kept."""
+    directory = tmp_path_factory.mktemp("year")
+    return (directory, *_year(real_year, directory))
+
+
+def _year(real_year, directory, *more, limit_s=280.0):
+    net = directory / "net.json"
+    campaign = SAMPLES / "retail-every-3.json"
+    found = demo(
+        "--data", real_year, "--campaign", campaign, "--state-dir", directory, "--net", net, *more,
+        limit_s=limit_s,
+    )  # fmt: skip
+    return found, json.loads(net.read_text())
+
+
+@pytest.mark.slow
+def test_the_real_year_earns_what_the_oracle_says_per_user(year):
+    _, found, net = year
+    expected = oracle()
+    assert net == {user: n for user, n in expected.rewards.items() if n}
+    assert found["rewards_net"] == expected.rewards_net
+    assert found["tasks"] == len(expected.tasks)
+
+
+@pytest.mark.slow
+def test_the_guests_of_the_real_year_are_dead_letters(year):
+    _, found, _ = year
+    assert found["dead_letters_by_topic"]["orders"] == {"no_user": 2_885}
+    assert set(found["dead_letters"]) == {"no_user"}
+
+
+@pytest.mark.slow
+def test_the_real_year_takes_less_than_a_minute(year):
+    assert year[1]["wall_s"] < YEAR_LIMIT_S
+
+
+@pytest.mark.slow
+def test_the_real_year_shuffled_and_repeated_is_the_same_year(real_year, year, tmp_path):
+    directory, found, net = year
+    other, again = _year(real_year, tmp_path, "--shuffle", 11, "--repeat", "--batch-records", 5_000)
+    assert other["records"] > found["records"] * 1.5
+    assert again == net
+    assert canonical_rows(tmp_path) == canonical_rows(directory)
