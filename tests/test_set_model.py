@@ -106,3 +106,14 @@ def test_a_cancelled_order_leaves_what_its_absence_would(campaign, events, order
     assert standing(with_it) == standing(without)
     progress = [(t.task_id, t.counted, t.end_ms, t.completed_at_ms) for t in with_it.tasks]
     assert progress == [(t.task_id, t.counted, t.end_ms, t.completed_at_ms) for t in without.tasks]
+
+
+@hypothesis.given(histories.campaigns(), histories.histories())
+def test_every_claim_is_answered_as_the_reference_model_answers(campaign, events):
+    state, said = new(USER), {}
+    for event in sorted(one_of_each(events), key=lambda e: (e["occurred_at"], e["type"])):
+        state, outputs, _ = step(state, decoded(event), registry(campaign))
+        said |= {o.body["claim_id"]: o.body["code"] for o in outputs if "claim_id" in o.body}
+    answers = users.earn(USER, one_of_each(events), [campaign]).answers
+    refused = {claim_id: code for claim_id, (code, _) in answers.items() if code != "CLAIMED"}
+    assert refused.items() <= said.items()

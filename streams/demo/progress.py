@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 LINE_EVERY_S = 10.0
 REDRAWS_A_SECOND = 4
+DOING_WIDTH, BAR_WIDTH = 20, 24
 SMOOTHING_S = 3.0  # a rate is shown over about so long
 
 
@@ -56,6 +58,7 @@ class Progress:
             console = Console(stderr=True)
             self._live = Live(console=console, refresh_per_second=REDRAWS_A_SECOND, transient=True)
         self._last_line_s = time.monotonic()
+        self._look = Look("")
         self._rate = 0.0
         self._last: tuple[float, int] = (time.monotonic(), 0)
 
@@ -78,12 +81,18 @@ class Progress:
     def show(self, look: Look) -> None:
         """Take note; show it if it is time."""
         now_s = time.monotonic()
+        self._look = look
         self._note_rate(now_s, look.folded)
         if self._live:
             self._live.update(self._drawn(look))
         elif now_s - self._last_line_s >= LINE_EVERY_S:
             self._last_line_s = now_s
             self._say(self._line(look))
+
+    def doing(self, doing: str) -> None:
+        """Show the last look once more, under another heading."""
+        self._last = (time.monotonic(), self._look.folded)  # the rate stays what it was
+        self.show(replace(self._look, doing=doing))
 
     def _note_rate(self, now_s: float, folded: int) -> None:
         before_s, before = self._last
@@ -101,18 +110,18 @@ class Progress:
             f" lag {look.lag:,}"
         )
 
-    def _drawn(self, look: Look) -> Table:
-        grid = Table.grid(padding=(0, 2))
-        grid.add_row(
-            look.doing,
-            ProgressBar(total=max(look.total, 1), completed=look.folded, width=30),
+    def _drawn(self, look: Look) -> Group:
+        bar = Table.grid(padding=(0, 2))
+        bar.add_row(
+            f"{look.doing:<{DOING_WIDTH}}",
+            ProgressBar(total=max(look.total, 1), completed=look.folded, width=BAR_WIDTH),
             f"{look.folded:,} of {look.total:,} records",
-            f"{self._rate:,.0f}/s",
         )
-        grid.add_row(
-            f"at {look.clock}" if look.clock else "",
-            f"{look.rewards:,} rewards",
-            f"{look.duplicates:,} duplicates, {look.dead:,} dead letters",
-            f"lag {look.lag:,}",
+        at = f"at {look.clock}   " if look.clock else ""
+        return Group(
+            bar,
+            Text(
+                f"{at}{self._rate:,.0f}/s   {look.rewards:,} rewards   lag {look.lag:,}"
+                f"   {look.duplicates:,} duplicates   {look.dead:,} dead letters"
+            ),
         )
-        return grid

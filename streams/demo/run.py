@@ -84,8 +84,9 @@ def run(plan: Plan, progress: Progress) -> Outcome:
         pool = stack.enter_context(ThreadPoolExecutor(1, "sender"))
         reader = stack.enter_context(Reader(bootstrap, plan.prefix))
         fold_s = _fold_all(plan, pool, bootstrap, reader, worker, progress)
-        progress.show(Look("stopping the worker", len(plan.records), folded=len(plan.records)))
+        progress.doing("stopping the worker")
         worker.stop()
+        progress.doing("counting")
         notes = _guard(broker)
         summary = summarize(reader.all_of([*USER_KEYED, *OUTPUTS]))
         return Outcome(

@@ -134,9 +134,6 @@ class Campaigns:
         at = bisect_right(self._starts.get(campaign_id, ()), at_ms)
         return self._versions[campaign_id][at - 1] if at else None
 
-    def known(self, campaign_id: str) -> bool:
-        return campaign_id in self._versions
-
     def auto_in_force(self, at_ms: int) -> list[Campaign]:
         """Return the campaigns that begin by themselves at a first order, in order of id."""
         found = (self.in_force(campaign_id, at_ms) for campaign_id in self._auto)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from streams.domain.campaign import Campaign
     from streams.domain.events import OrderCancelled, OrderReported
 
+NEVER_MS = 2**63
 TOMBSTONE_MS = 60 * DAY_MS  # a cancellation waits this long for its order
 
 COUNTS = ""
@@ -36,10 +37,13 @@ class Weighed(NamedTuple):
 
 
 class Order:
-    """One order as known so far: its versions in key order, the cancellations that name it."""
+    """One order as known so far: its versions in key order, the cancellations that name it.
 
-    def __init__(self, order_id: str, checkout_id: str) -> None:
-        self.order_id, self.checkout_id = order_id, checkout_id
+    withdrawn: of all this user's cancellations, when the record that withdrew it was written.
+    """
+
+    def __init__(self, order_id: str, checkout_id: str, withdrawn: dict[str, int]) -> None:
+        self.order_id, self.checkout_id, self.withdrawn = order_id, checkout_id, withdrawn
         self.versions: list[OrderReported] = []
         self.cancellations: list[OrderCancelled] = []
 
@@ -49,12 +53,16 @@ class Order:
         return max(self.versions, key=lambda version: version.version)
 
     def acting(self, horizon_ms: int) -> list[OrderCancelled]:
-        """Return the cancellations that act on a task with this horizon (both judged by record)."""
-        recorded = min(version.recorded_at_ms for version in self.versions)
+        """Return the cancellations that act on a task with this horizon.
+
+        They, what withdraws them and a tombstone's life are all judged by their records' time.
+        """
+        recorded_ms = min(version.recorded_at_ms for version in self.versions)
         return [
             c
             for c in self.cancellations
-            if c.recorded_at_ms <= horizon_ms and recorded <= c.recorded_at_ms + TOMBSTONE_MS
+            if c.recorded_at_ms <= horizon_ms < self.withdrawn.get(c.cancellation_id, NEVER_MS)
+            and recorded_ms <= c.recorded_at_ms + TOMBSTONE_MS
         ]
 
 
@@ -79,6 +87,14 @@ def weigh(order: Order, campaign: Campaign, end_ms: int) -> Weighed:
     return Weighed(first.occurred_at_ms, order.order_id, amount, code)
 
 
+def time_of(order: Order, campaign: Campaign) -> tuple[int, str] | None:
+    """Return (time, id) of an order that has reached the campaign's status, else None."""
+    for version in order.versions:
+        if version.status >= campaign.on:
+            return version.occurred_at_ms, order.order_id
+    return None
+
+
 def content_weight(content: OrderReported, campaign: Campaign) -> tuple[str, int]:
     """Return (code, amount) of an order of which nothing came back; no minimum applied yet."""
     code = _context_code(content, campaign)
@@ -88,7 +104,7 @@ def content_weight(content: OrderReported, campaign: Campaign) -> tuple[str, int
         return COUNTS, (
             content.consumption_minor if campaign.basis == "consumption" else content.goods_minor
         )
-    return _matching(content, campaign, _lines_left(content, campaign, {}))
+    return _matching(content, campaign, {})
 
 
 def judged(weighed: Iterable[Weighed], campaign: Campaign) -> Weighed:
@@ -104,11 +120,9 @@ def judged(weighed: Iterable[Weighed], campaign: Campaign) -> Weighed:
 
 def over_refunded(order: Order) -> bool:
     """Tell whether more units came back than were bought, or units of lines never bought."""
-    if not order.versions:
-        return False
-    content = order.content
-    bought = {line.line_id: line.quantity for line in content.lines}
-    returned = _returned_units(order.cancellations)
+    bought = {line.line_id: line.quantity for line in order.content.lines}
+    standing = [c for c in order.cancellations if c.cancellation_id not in order.withdrawn]
+    returned = _returned_units(standing)
     return any(units > bought.get(line_id, 0) for line_id, units in returned.items())
 
 
@@ -135,7 +149,7 @@ def _less_returns(
     whole = any(not cancellation.lines for cancellation in acting)
     if whole or all(returned[line.line_id] == line.quantity for line in content.lines):
         return CANCELLED, 0
-    return _matching(content, campaign, _lines_left(content, campaign, returned))
+    return _matching(content, campaign, returned)
 
 
 def _lines_left(content: OrderReported, campaign: Campaign, returned: dict[str, int]) -> list[int]:
@@ -148,11 +162,16 @@ def _lines_left(content: OrderReported, campaign: Campaign, returned: dict[str, 
     return refunds.kept(content.lines, content.consumption_minor, returned)
 
 
-def _matching(content: OrderReported, campaign: Campaign, left: Sequence[int]) -> tuple[str, int]:
+def _matching(
+    content: OrderReported, campaign: Campaign, returned: dict[str, int]
+) -> tuple[str, int]:
+    """Return what is left of the lines of the categories asked for, if any unit of them is."""
+    left = _lines_left(content, campaign, returned)
     matching = [
         amount
         for line, amount in zip(content.lines, left, strict=True)
         if campaign.categories.admits(line.category)
+        and returned.get(line.line_id, 0) < line.quantity
     ]
     return (COUNTS, sum(matching)) if matching else (CATEGORY, 0)
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 # What a round keeps from the next: orders good but for their amount. Others may be another's yet.
 HELD = frozenset({orders.COUNTS, orders.MIN_AMOUNT, tasks.SPARE})
-ALWAYS_MS = 2**62  # an end after which nothing is late: a task not yet begun has none
 
 
 class Walk:
@@ -40,7 +39,7 @@ class Walk:
         self._orders: dict[str, Order] = {}
         self._checkouts: dict[str, list[Order]] = {}  # by parent id, or the order's own
         self._cancellations: dict[str, OrderCancelled] = {}
-        self._withdrawn: set[str] = set()
+        self._withdrawn: dict[str, int] = {}  # by cancellation id: when its record was written
         self._rounds: dict[str, list[Task]] = {}  # by campaign id, in order of rounds
         # What a checkout is to a window, until something is said about the checkout again.
         self._offers: dict[str, dict[tuple[str, int, int], Offer]] = {}
@@ -91,21 +90,18 @@ class Walk:
         before = self._last_rounds(fact)
         order = self._orders.get(fact.order_id)
         if order is None:
-            order = self._orders[fact.order_id] = Order(
-                fact.order_id, fact.parent_order_id or fact.order_id
-            )
-            order.cancellations = [
-                c
-                for c in self._cancellations.values()
-                if c.order_id == fact.order_id and c.cancellation_id not in self._withdrawn
-            ]
+            checkout_id = fact.parent_order_id or fact.order_id
+            order = Order(fact.order_id, checkout_id, self._withdrawn)
+            self._orders[fact.order_id] = order
+            waiting = self._cancellations.values()
+            order.cancellations = [c for c in waiting if c.order_id == fact.order_id]
             self._checkouts.setdefault(order.checkout_id, []).append(order)
         order.versions.append(fact)
         self._offers.pop(order.checkout_id, None)
         for campaign, last in before:
             reached = [v for v in order.versions if v.status >= campaign.on]
             if reached and reached[0] is fact:  # judged once, as of the event that gives its time
-                self._begin_auto(campaign, last, fact)
+                self._begin_auto(campaign, last, order)
 
     def _claim(self, fact: ClaimRequested) -> None:
         rounds = [tally.task for tally in self._count(fact.campaign_id)]
@@ -119,18 +115,16 @@ class Walk:
     def _cancel(self, fact: OrderCancelled) -> None:
         self._cancellations[fact.cancellation_id] = fact
         order = self._orders.get(fact.order_id)
-        if order is not None and fact.cancellation_id not in self._withdrawn:
+        if order is not None:
             order.cancellations.append(fact)
             self._offers.pop(order.checkout_id, None)
 
     def _withdraw(self, fact: CancellationWithdrawn) -> None:
-        self._withdrawn.add(fact.withdraws)
+        recorded_ms = self._withdrawn.get(fact.withdraws, fact.recorded_at_ms)
+        self._withdrawn[fact.withdraws] = min(recorded_ms, fact.recorded_at_ms)
         cancellation = self._cancellations.get(fact.withdraws)
         order = self._orders.get(cancellation.order_id) if cancellation else None
         if order is not None:
-            order.cancellations = [
-                c for c in order.cancellations if c.cancellation_id != fact.withdraws
-            ]
             self._offers.pop(order.checkout_id, None)
 
     def _last_rounds(self, fact: OrderReported) -> list[tuple[Campaign, Tally | None]]:
@@ -143,23 +137,24 @@ class Walk:
                 found.append((campaign, last))
         return found
 
-    def _begin_auto(self, campaign: Campaign, last: Tally | None, fact: OrderReported) -> None:
-        checkout_id = fact.parent_order_id or fact.order_id
-        end_ms, task = ALWAYS_MS, None
-        # Parts that are too late for the window they would open fall away, and with them its start.
-        while task is None or task.end_ms != end_ms:
-            end_ms = task.end_ms if task else end_ms
-            offer = self._offer(checkout_id, campaign, end_ms)
-            if offer.code != orders.COUNTS:
-                return
-            key = (offer.at_ms, offer.order_id)
-            if last is not None and last.completed_by is not None and key <= last.completed_by:
-                return  # a checkout is as old as its first part: it is the last round's
+    def _begin_auto(self, campaign: Campaign, last: Tally | None, order: Order) -> None:
+        """Begin a round at the earliest part of the checkout that is good in the window it opens.
+
+        A part that would come too late for that window falls away, and with it its time.
+        """
+        parts = self._checkouts[order.checkout_id]
+        keys = [orders.time_of(part, campaign) for part in parts]
+        for at_ms, order_id in sorted(key for key in keys if key is not None):
+            if last and last.completed_by and (at_ms, order_id) <= last.completed_by:
+                continue  # as old as its first part, the checkout is the last round's
             before = last.task if last else None
-            task = tasks.begin_auto(self.user_id, campaign, before, *key)
-            if task is None:
+            task = tasks.begin_auto(self.user_id, campaign, before, at_ms, order_id)
+            if task is None or orders.weigh(order, campaign, task.end_ms).code != orders.COUNTS:
+                continue
+            offer = self._offer(order.checkout_id, campaign, task.end_ms)
+            if (offer.code, offer.at_ms, offer.order_id) == (orders.COUNTS, at_ms, order_id):
+                self._add_round(task)
                 return
-        self._add_round(task)
 
     def _add_round(self, task: Task) -> None:
         rounds = self._rounds.setdefault(task.campaign_id, [])
@@ -192,10 +187,10 @@ class Walk:
         key = (campaign.campaign_id, campaign.version, end_ms)
         if key not in known:
             parts = self._checkouts[checkout_id]
-            weighed = orders.judged(
-                [orders.weigh(order, campaign, end_ms) for order in parts], campaign
-            )
-            known[key] = tasks.offered(weighed, checkout_id, tuple(o.order_id for o in parts))
+            weighed = [orders.weigh(order, campaign, end_ms) for order in parts]
+            judged = orders.judged(weighed, campaign)
+            good = (checkout_id, *(w.order_id for w in weighed if w.code == orders.COUNTS))
+            known[key] = tasks.offered(judged, checkout_id, good)
         return known[key]
 
     def _campaign(self, task: Task) -> Campaign:

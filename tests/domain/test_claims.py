@@ -33,7 +33,7 @@ def test_a_second_claim_of_a_running_task_is_told_the_task():
     ("definition", "asked", "code"),
     [
         (THREE, claim(campaign_id="nobody"), "CAMPAIGN_UNKNOWN"),
-        (campaign(effective_from="2026-04-01T00:00:00+08:00"), claim(), "CAMPAIGN_NOT_OPEN"),
+        (campaign(effective_from="2026-04-01T00:00:00+08:00"), claim(), "CAMPAIGN_UNKNOWN"),
         (campaign(claim={"opens_at": "2026-03-03T00:00:00+08:00"}), claim(), "CAMPAIGN_NOT_OPEN"),
         (campaign(claim={"closes_at": "2026-03-02T08:00:00+08:00"}), claim(), "CAMPAIGN_ENDED"),
         (

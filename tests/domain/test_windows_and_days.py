@@ -151,3 +151,17 @@ def test_an_automatic_task_looks_at_the_orders_of_its_first_day_that_came_before
     known.when(order("o2", when=at(1, "13:00"))).then(
         "task.claimed 2", "task.advanced 2", "issued 1 rp-1", "issued 2 rp-2"
     )
+
+
+def test_two_parts_that_disagree_about_the_window_begin_nothing():
+    """A walk that looked for a window both parts agree on never ended on this history."""
+    auto = campaign(
+        enrolment="auto",
+        window={"days": 2},
+        target={"orders": 2},
+        expiry={"grace_hours": 24},
+        step_rewards=[],
+    )
+    slow = order("o1", when=at(1), recorded=at(4), parent_order_id="p")
+    known = given(auto, [slow]).when(order("o3", when=at(3), parent_order_id="p")).then()
+    assert known.state.tasks == ()
