@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from streams.domain import facts as facts_
-from streams.domain import ledger, orders, tasks
+from streams.domain import ledger, orders, short_path
 from streams.domain.announce import Announcer
+from streams.domain.changes import calendar_of, peak, task_changes
 from streams.domain.events import (
     ClaimRequested,
     Event,
@@ -22,12 +23,11 @@ from streams.domain.events import (
     RewardResult,
 )
 from streams.domain.ledger import Due
-from streams.domain.state import Entry, Key, Task, UserState, pack_ledger, unpack_ledger
+from streams.domain.state import Entry, Task, UserState, pack_ledger, unpack_ledger
 from streams.domain.walk import Walk
 
 if TYPE_CHECKING:
-    from streams.domain.campaign import Campaign, Campaigns
-    from streams.domain.days import Calendar
+    from streams.domain.campaign import Campaigns
     from streams.domain.outputs import Output
     from streams.domain.tasks import Tally
 
@@ -66,142 +66,39 @@ def step(state: UserState, event: Event, campaigns: Campaigns) -> Folded:
         return _result(state, event, campaigns)
     fact = msgspec.structs.replace(event, user_id="")  # the row's key has it already
     key = facts_.key_of(fact)
-    marks = facts_.marks_of(fact)
-    if key > state.newest and not any(mark in state.seen for mark in marks):
-        folded = _next(state, event, fact, key, b"".join(marks), campaigns)
-        if folded is not None:
-            return folded
+    if key > state.newest and len(state.facts.data) <= MAX_FACTS_BYTES:
+        marks = facts_.marks_of(fact)
+        found = _short(state, fact, marks, campaigns)
+        if found is not None:
+            after = UserState(
+                state.user_id,
+                state.version + 1,
+                key,
+                state.facts.added(fact),
+                state.seen + b"".join(marks),
+                found.tasks,
+                state.ledger.added(*found.issued) if found.issued else state.ledger,
+                state.owed_minor,
+            )
+            return Folded(after, tuple(found.outputs), Outcome.APPLIED)
     return refold(state, event, campaigns)
 
 
-def _next(  # noqa: PLR0913  # everything the caller has already worked out
-    state: UserState, event: Event, fact: Fact, key: Key, marks: bytes, campaigns: Campaigns
-) -> Folded | None:
-    """Fold a fact later than all others and about nothing known yet; None: this needs the walk."""
-    if len(state.facts.data) > MAX_FACTS_BYTES:
-        return None
+def _short(
+    state: UserState, fact: Fact, marks: list[bytes], campaigns: Campaigns
+) -> short_path.Step | None:
+    """Take the short path of a fact later than all others; None: this one needs the walk."""
+    if any(mark in state.seen for mark in marks):  # it may be about something known
+        if not isinstance(fact, OrderReported) or fact.parent_order_id:
+            return None
+        prior = short_path.prior_versions(facts_.unpack(state.facts), fact)
+        return None if prior is None else short_path.next_order(state, fact, prior, campaigns)
     if isinstance(fact, OrderReported):
-        found = None if fact.parent_order_id else _next_order(state, fact, campaigns)
-    elif isinstance(fact, ClaimRequested):
-        found = None if fact.trigger_order_id else _next_claim(state, fact, campaigns)
-    else:  # a tombstone, or a withdrawal ahead of what it withdraws: only remembered
-        found = _Step(state.tasks, [], [])
-    if found is None:
-        return None
-    issued = [change.entry for change in found.changes]
-    after = UserState(
-        state.user_id,
-        state.version + 1,
-        key,
-        state.facts.added(fact),
-        state.seen + marks,
-        found.tasks,
-        state.ledger.added(*issued) if issued else state.ledger,
-        state.owed_minor,
-    )
-    return Folded(after, tuple(found.outputs), Outcome.APPLIED)
-
-
-class _Step(NamedTuple):
-    tasks: tuple[Task, ...]
-    outputs: list[Output]
-    changes: list[ledger.Change]
-
-
-def _next_order(state: UserState, fact: OrderReported, campaigns: Campaigns) -> _Step | None:
-    at_ms, recorded_ms = fact.occurred_at_ms, fact.recorded_at_ms
-    say = Announcer(state.user_id, fact.cause_id, at_ms)
-    outputs: list[Output] = []
-    changes: list[ledger.Change] = []
-    begun, new_ids = state.tasks, set[str]()
-    for campaign in campaigns.auto_in_force(at_ms):
-        last = _last_round(begun, campaign.campaign_id)
-        if _code_of(fact, campaign) == orders.COUNTS:
-            task = tasks.begin_auto(state.user_id, campaign, last, at_ms, fact.order_id)
-            if task is not None and recorded_ms <= task.end_ms + campaign.grace_ms:
-                if last is None and state.newest.at_ms >= task.start_ms:
-                    return None  # its window reaches back to facts that only the walk looks at
-                begun = _with_round(begun, last, _remembering(task, state))
-                new_ids.add(task.task_id)
-    after: list[Task] = []
-    held = False
-    for task in begun:
-        if not tasks.admits(task, at_ms, fact.order_id):
-            after.append(task)
-            continue
-        held = True
-        campaign = campaigns.pinned(task.campaign_id, task.campaign_version)
-        code = _code_of(fact, campaign)
-        if code != orders.STATUS and recorded_ms > task.end_ms + campaign.grace_ms:
-            code = orders.LATE
-        counted, code = tasks.count_next(task, campaign, at_ms, code)
-        if code == orders.COUNTS:
-            dues = list(ledger.dues_at(counted, campaign, counted.counted, fact.order_id))
-            if dues and (counted.counted <= task.peak or state.owed_minor):
-                return None  # issued before, or a debt to set off: the whole ledger is needed
-            changes += map(ledger.issue_first, dues)
-        else:
-            outputs.append(say.order(fact.order_id, code, task, campaign))
-        stood = None if task.task_id in new_ids else task
-        counted, said = _task_changes(stood, counted, task.peak, campaign, say)
-        outputs += said
-        after.append(counted)
-    outputs += [say.ledger(change, _calendar_of(change, campaigns)) for change in changes]
-    if not held:
-        outputs.append(say.order(fact.order_id, tasks.NO_TASK))
-    return _Step(tuple(after), outputs, changes)
-
-
-def _next_claim(state: UserState, fact: ClaimRequested, campaigns: Campaigns) -> _Step | None:
-    campaign = campaigns.in_force(fact.campaign_id, fact.occurred_at_ms)
-    if campaign is not None and campaign.lookback == "same_day":
-        return None
-    say = Announcer(state.user_id, fact.cause_id, fact.occurred_at_ms)
-    rounds = [task for task in state.tasks if task.campaign_id == fact.campaign_id]
-    judged = tasks.judge_claim(state.user_id, fact, campaigns, rounds)
-    if isinstance(judged, tasks.Answer):
-        rejection = say.rejected(fact.claim_id, fact.campaign_id, judged.code, judged.task_id)
-        return _Step(state.tasks, [rejection], [])
-    assert campaign is not None, "a task begins under a version in force"
-    task = _remembering(judged, state)
-    task, said = _task_changes(None, task, task.peak, campaign, say)
-    begun = _with_round(state.tasks, rounds[-1] if rounds else None, task)
-    return _Step(begun, said, [])
-
-
-def _code_of(fact: OrderReported, campaign: Campaign) -> str:
-    """Weigh an order of which nothing but this event is known; equal to `orders.weigh`."""
-    if fact.status < campaign.on:
-        return orders.STATUS
-    code, amount = orders.content_weight(fact, campaign)
-    if code == orders.COUNTS and amount < campaign.min_amount_minor:
-        return orders.MIN_AMOUNT
-    return code
-
-
-def _last_round(begun: tuple[Task, ...], campaign_id: str) -> Task | None:
-    rounds = [task for task in begun if task.campaign_id == campaign_id]
-    return rounds[-1] if rounds else None
-
-
-def _with_round(begun: tuple[Task, ...], last: Task | None, task: Task) -> tuple[Task, ...]:
-    """Add a round, close the one before it; tasks stand in order of campaign and round."""
-    if last is not None:
-        closed = tasks.closed_by(last, task)
-        begun = tuple(closed if one is last else one for one in begun)
-    return tuple(sorted((*begun, task), key=lambda one: (one.campaign_id, one.round)))
-
-
-def _remembering(task: Task, state: UserState) -> Task:
-    """A task that a late fact had undone may come back: its ledger entries did not go away."""
-    if not state.ledger.count:
-        return task
-    return msgspec.structs.replace(task, peak=_peak(unpack_ledger(state.ledger), task.task_id))
-
-
-def _peak(entries: dict[str, Entry], task_id: str) -> int:
-    """Return the highest step that a task was ever rewarded for."""
-    return max((int(e.step) for e in entries.values() if e.task_id == task_id), default=0)
+        return None if fact.parent_order_id else short_path.next_order(state, fact, (), campaigns)
+    if isinstance(fact, ClaimRequested):
+        return short_path.next_claim(state, fact, campaigns)
+    # A cancellation ahead of its order, or a withdrawal ahead of that: only remembered.
+    return short_path.Step(state.tasks, [], [])
 
 
 def refold(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
@@ -225,9 +122,11 @@ def refold(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
     if late:
         known = sorted([*known, fact], key=facts_.key_of)
         after = Walk(state.user_id, campaigns).take(known)
+        facts, seen = facts_.pack(known), facts_.marks(known)
     else:
         known.append(fact)
         after = before.take([fact])
+        facts, seen = state.facts.added(fact), state.seen + facts_.marks([fact])
     new = _Seen(after)
     say = Announcer(state.user_id, event.cause_id, event.occurred_at_ms)
     entries = unpack_ledger(state.ledger)
@@ -236,9 +135,9 @@ def refold(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
     begun: list[Task] = []
     for tally in new.tallies:
         task = tally.task
-        peak = _peak(entries, task.task_id)
+        highest = peak(entries, task.task_id)
         campaign = campaigns.pinned(task.campaign_id, task.campaign_version)
-        task, said = _task_changes(stood.get(task.task_id), task, peak, campaign, say)
+        task, said = task_changes(stood.get(task.task_id), task, highest, campaign, say)
         begun.append(task)
         outputs += said
     outputs += _order_changes(old, new, {task.task_id: task for task in begun}, campaigns, say)
@@ -247,8 +146,8 @@ def refold(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
         state.user_id,
         state.version + 1,
         max(key, state.newest),
-        facts_.pack(known),
-        facts_.marks(known),
+        facts,
+        seen,
         tuple(begun),
         pack_ledger(entries),
         ledger.owed(entries),
@@ -274,22 +173,6 @@ def _rejections(old: _Seen, new: _Seen, known: list[Fact], say: Announcer) -> li
         for claim_id, answer in new.answers.items()
         if answer.code and old.answers.get(claim_id) != answer
     ]
-
-
-def _task_changes(
-    stood: Task | None, task: Task, peak: int, campaign: Campaign, say: Announcer
-) -> tuple[Task, list[Output]]:
-    """Say what is different about a task (None: it did not stand), and count that we said it."""
-    types = [] if stood else ["task.claimed"]
-    before = stood.counted if stood else 0
-    if task.counted != before:
-        types.append("task.advanced" if task.counted > before else "task.regressed")
-    was_done, done = bool(stood and stood.completed_at_ms), bool(task.completed_at_ms)
-    if done != was_done:
-        types.append("task.completed" if done else "task.reopened")
-    rev = (stood.rev if stood else 0) + len(types)
-    task = msgspec.structs.replace(task, peak=max(task.counted, peak), rev=rev)
-    return task, [say.task(type_, task, campaign) for type_ in types]
 
 
 def _order_changes(
@@ -327,14 +210,9 @@ def _settle(
         for entry in entries.values()
     }
     return [
-        say.ledger(change, _calendar_of(change, campaigns))
+        say.ledger(change, calendar_of(change, campaigns))
         for change in ledger.settle(entries, dues, policies)
     ]
-
-
-def _calendar_of(change: ledger.Change, campaigns: Campaigns) -> Calendar:
-    entry = change.entry
-    return campaigns.pinned(entry.campaign_id, entry.campaign_version).calendar
 
 
 def _dues(tally: Tally, campaigns: Campaigns) -> list[Due]:
@@ -361,6 +239,6 @@ def _result(state: UserState, event: RewardResult, campaigns: Campaigns) -> Fold
     if change is None:
         return Folded(state, (), Outcome.IGNORED)
     say = Announcer(state.user_id, event.cause_id, event.occurred_at_ms)
-    calendar = _calendar_of(change, campaigns)
+    calendar = calendar_of(change, campaigns)
     after = msgspec.structs.replace(state, version=state.version + 1, ledger=pack_ledger(entries))
     return Folded(after, (say.ledger(change, calendar),), Outcome.APPLIED)

@@ -74,7 +74,11 @@ def settle(
     policies: campaign by reward id of entries that are no longer due. First what is no longer due,
     so that its debt can be set off; then debts regained; then what is to be issued.
     """
-    wanted = {reward_id_of(due): due for due in dues}
+    known = {(e.task_id, e.step, e.kind, e.right_id): e.reward_id for e in entries.values()}
+    wanted: dict[str, Due] = {}
+    for due in dues:
+        name = (due.task.task_id, due.step, due.kind, due.right.right_id)
+        wanted[known.get(name) or reward_id_of(due)] = due
     changes: list[Change] = []
     for reward_id in sorted(entries.keys() - wanted.keys()):
         changes += _lose(entries, entries[reward_id], policies[reward_id])

@@ -1,0 +1,169 @@
+"""The short path: a fact later than all others changes little, so only that little is worked out.
+
+It appends: nothing that happened before is looked at again. Each function returns None where that
+would not do, and the walk decides. A property holds both paths equal, in state and in outputs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from streams.domain import changes, ledger, orders, tasks
+from streams.domain.announce import Announcer
+from streams.domain.events import ClaimRequested, Fact, OrderCancelled, OrderReported
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from streams.domain.campaign import Campaign, Campaigns
+    from streams.domain.outputs import Output
+    from streams.domain.state import Entry, Task, UserState
+
+
+class Step(NamedTuple):
+    """What a fact changes: the tasks after it, what is said, which rewards enter the ledger."""
+
+    tasks: tuple[Task, ...]
+    outputs: list[Output]
+    issued: list[Entry]
+
+
+def prior_versions(known: Sequence[Fact], fact: OrderReported) -> list[OrderReported] | None:
+    """Return the order's versions so far, if this one only moves its status on; else None.
+
+    None: what was bought is different, or another fact names the order.
+    """
+    prior: list[OrderReported] = []
+    for other in known:
+        if isinstance(other, OrderReported):
+            if other.order_id == fact.order_id:
+                prior.append(other)
+            elif other.parent_order_id == fact.order_id:
+                return None
+        elif isinstance(other, OrderCancelled) and other.order_id == fact.order_id:
+            return None
+        elif isinstance(other, ClaimRequested) and other.trigger_order_id == fact.order_id:
+            return None
+    if any(other.version == fact.version for other in prior):
+        return None
+    if prior and _bought(max(prior, key=lambda version: version.version)) != _bought(fact):
+        return None
+    return prior
+
+
+def next_order(
+    state: UserState, fact: OrderReported, prior: Sequence[OrderReported], campaigns: Campaigns
+) -> Step | None:
+    """Fold the latest event of an order that stands alone: no sub-orders, nothing returned."""
+    at_ms, order_id = fact.occurred_at_ms, fact.order_id
+    say = Announcer(state.user_id, fact.cause_id, at_ms)
+    begun = state.tasks
+    new_ids: set[str] = set()
+    for campaign in campaigns.auto_in_force(at_ms):
+        if _reached(prior, campaign) or _code_of(fact, campaign) != orders.COUNTS:
+            continue
+        last = _last_round(begun, campaign.campaign_id)
+        task = tasks.begin_auto(state.user_id, campaign, last, at_ms, order_id)
+        if task is None or fact.recorded_at_ms > task.end_ms + campaign.grace_ms:
+            continue
+        if last is None and state.newest.at_ms >= task.start_ms:
+            return None  # its window reaches back to facts that only the walk looks at
+        begun = _with_round(begun, last, changes.remembering(task, state))
+        new_ids.add(task.task_id)
+    after: list[Task] = []
+    said: list[Output] = []
+    issued: list[ledger.Change] = []
+    held = False
+    for task in begun:
+        campaign = campaigns.pinned(task.campaign_id, task.campaign_version)
+        reached = _reached(prior, campaign)
+        if prior and (reached or fact.status < campaign.on):  # to this task nothing is different
+            time = reached or prior[0]
+            held = held or tasks.admits(task, time.occurred_at_ms, order_id)
+            after.append(task)
+            continue
+        if not tasks.admits(task, at_ms, order_id):
+            after.append(task)
+            continue
+        held = True
+        code = _code_of(fact, campaign)
+        if code != orders.STATUS and fact.recorded_at_ms > task.end_ms + campaign.grace_ms:
+            code = orders.LATE
+        counted, code = tasks.count_next(task, campaign, at_ms, code)
+        if code == orders.COUNTS:
+            dues = list(ledger.dues_at(counted, campaign, counted.counted, order_id))
+            if dues and (counted.counted <= task.peak or state.owed_minor):
+                return None  # issued before, or a debt to set off: the whole ledger is needed
+            issued += map(ledger.issue_first, dues)
+        else:
+            said.append(say.order(order_id, code, task, campaign))
+        stood = None if task.task_id in new_ids else task
+        counted, moved = changes.task_changes(stood, counted, task.peak, campaign, say)
+        said += moved
+        after.append(counted)
+    if not held:
+        if prior:
+            return None  # whether that was said before depends on where the order stood then
+        said.append(say.order(order_id, tasks.NO_TASK))
+    said += [say.ledger(change, changes.calendar_of(change, campaigns)) for change in issued]
+    return Step(tuple(after), said, [change.entry for change in issued])
+
+
+def next_claim(state: UserState, fact: ClaimRequested, campaigns: Campaigns) -> Step | None:
+    """Fold a claim that looks back to no order."""
+    campaign = campaigns.in_force(fact.campaign_id, fact.occurred_at_ms)
+    if fact.trigger_order_id or (campaign is not None and campaign.lookback == "same_day"):
+        return None
+    say = Announcer(state.user_id, fact.cause_id, fact.occurred_at_ms)
+    rounds = [task for task in state.tasks if task.campaign_id == fact.campaign_id]
+    judged = tasks.judge_claim(state.user_id, fact, campaigns, rounds)
+    if isinstance(judged, tasks.Answer):
+        rejection = say.rejected(fact.claim_id, fact.campaign_id, judged.code, judged.task_id)
+        return Step(state.tasks, [rejection], [])
+    assert campaign is not None, "a task begins under a version in force"
+    task = changes.remembering(judged, state)
+    task, said = changes.task_changes(None, task, task.peak, campaign, say)
+    return Step(_with_round(state.tasks, rounds[-1] if rounds else None, task), said, [])
+
+
+def _bought(version: OrderReported) -> tuple[object, ...]:
+    return (
+        version.lines,
+        version.consumption_minor,
+        version.discounts,
+        version.currency,
+        version.channel,
+        version.store_id,
+        version.parent_order_id,
+    )
+
+
+def _reached(prior: Sequence[OrderReported], campaign: Campaign) -> OrderReported | None:
+    """Return the event that gave the order its time for this campaign, if one did."""
+    for version in prior:
+        if version.status >= campaign.on:
+            return version
+    return None
+
+
+def _code_of(fact: OrderReported, campaign: Campaign) -> str:
+    """Weigh an order of which nothing came back; equal to `orders.weigh`."""
+    if fact.status < campaign.on:
+        return orders.STATUS
+    code, amount = orders.content_weight(fact, campaign)
+    if code == orders.COUNTS and amount < campaign.min_amount_minor:
+        return orders.MIN_AMOUNT
+    return code
+
+
+def _last_round(begun: tuple[Task, ...], campaign_id: str) -> Task | None:
+    rounds = [task for task in begun if task.campaign_id == campaign_id]
+    return rounds[-1] if rounds else None
+
+
+def _with_round(begun: tuple[Task, ...], last: Task | None, task: Task) -> tuple[Task, ...]:
+    """Add a round, close the one before it; tasks stand in order of campaign and round."""
+    if last is not None:
+        closed = tasks.closed_by(last, task)
+        begun = tuple(closed if one is last else one for one in begun)
+    return tuple(sorted((*begun, task), key=lambda one: (one.campaign_id, one.round)))
