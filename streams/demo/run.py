@@ -87,7 +87,7 @@ def run(plan: Plan, progress: Progress) -> Outcome:
         progress.doing("stopping the worker")
         worker.stop()
         progress.doing("counting")
-        notes = _guard(broker)
+        notes = guard(broker)
         summary = summarize(reader.all_of([*USER_KEYED, *OUTPUTS]))
         return Outcome(
             summary,
@@ -251,7 +251,7 @@ def _ready(stats: dict[str, Any] | None) -> bool:
     return bool(stats and stats["partitions"] and not stats["paused"])
 
 
-def _guard(broker: EmbeddedBroker | None) -> list[str]:
+def guard(broker: EmbeddedBroker | None) -> list[str]:
     """Raise DemoFailed if the embedded broker dropped something that is counted or was folded."""
     if broker is None:
         return []

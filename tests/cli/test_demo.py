@@ -10,9 +10,13 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from confluent_kafka import Producer
 
+from streams.broker.embedded import EmbeddedBroker
+from streams.demo.run import DemoFailed, guard
 from streams.domain.state import canonical_state
 from streams.store.rows import read_rows
+from streams.topics import CHANGELOG, ORDERS
 from streams.wire.rows import decode_row
 from tests.cli.conftest import SAMPLES, leidan, require_one_clear_message
 from tests.oracle import oracle
@@ -197,3 +201,27 @@ def test_the_real_year_shuffled_and_repeated_is_the_same_year(real_year, year, t
     assert other["records"] > found["records"] * 1.5
     assert again == net
     assert canonical_rows(tmp_path) == canonical_rows(directory)
+
+
+# -- the guard ----------------------------------------------------------------------------------
+
+
+def dropping(topic: str) -> EmbeddedBroker:
+    """An embedded broker that has silently dropped the oldest records of one topic."""
+    broker = EmbeddedBroker().start({ORDERS: 1, CHANGELOG: 1})
+    producer = Producer({"bootstrap.servers": broker.bootstrap, "log_level": 0})
+    for _ in range(80):  # 8 MiB, uncompressed: it keeps 5
+        producer.produce(topic, bytes(100_000))
+    assert producer.flush(30) == 0
+    return broker
+
+
+def test_a_run_whose_records_were_dropped_is_never_counted():
+    with dropping(ORDERS) as broker, pytest.raises(DemoFailed, match="dropped records"):
+        guard(broker)
+
+
+def test_a_changelog_that_was_dropped_is_said_and_the_run_still_counts():
+    with dropping(CHANGELOG) as broker:
+        (note,) = guard(broker)
+    assert "could not have restored" in note

@@ -1,4 +1,4 @@
-"""The README keeps its word: its commands parse, its definition is clear, its tables are complete."""
+"""The README keeps its word: its commands parse, its campaign is clear, its tables are complete."""
 
 from __future__ import annotations
 
