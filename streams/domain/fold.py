@@ -129,19 +129,22 @@ def refold(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
         facts, seen = state.facts.added(fact), state.seen + facts_.marks([fact])
     new = _Seen(after)
     say = Announcer(state.user_id, event.cause_id, event.occurred_at_ms)
-    entries = unpack_ledger(state.ledger)
+    # What is due is a matter of how many orders each task counts: unmoved, so is the ledger.
+    moved = list(map(_progress, state.tasks)) != [_progress(t.task) for t in new.tallies]
+    entries = unpack_ledger(state.ledger) if moved else {}
     stood = {task.task_id: task for task in state.tasks}
     outputs = _rejections(old, new, known, say)
     begun: list[Task] = []
     for tally in new.tallies:
         task = tally.task
-        highest = peak(entries, task.task_id)
+        highest = peak(entries, task.task_id) if moved else stood[task.task_id].peak
         campaign = campaigns.pinned(task.campaign_id, task.campaign_version)
         task, said = task_changes(stood.get(task.task_id), task, highest, campaign, say)
         begun.append(task)
         outputs += said
     outputs += _order_changes(old, new, {task.task_id: task for task in begun}, campaigns, say)
-    outputs += _settle(new.tallies, entries, campaigns, say)
+    if moved:
+        outputs += _settle(new.tallies, entries, campaigns, say)
     folded = UserState(
         state.user_id,
         state.version + 1,
@@ -149,10 +152,14 @@ def refold(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
         facts,
         seen,
         tuple(begun),
-        pack_ledger(entries),
-        ledger.owed(entries),
+        pack_ledger(entries) if moved else state.ledger,
+        ledger.owed(entries) if moved else state.owed_minor,
     )
     return Folded(folded, tuple(outputs), Outcome.LATE if late else Outcome.APPLIED)
+
+
+def _progress(task: Task) -> tuple[str, int, int]:
+    return task.task_id, task.campaign_version, task.counted
 
 
 class _Seen:

@@ -75,6 +75,8 @@ class Walk:
     def past_horizon(self, tallies: list[Tally]) -> dict[tuple[str, str], str]:
         """Return (task id, cancellation id) -> order id of cancellations too late to act."""
         late: dict[tuple[str, str], str] = {}
+        if not self._cancellations:
+            return late
         for tally in tallies:
             task = tally.task
             horizon_ms = task.end_ms + self._campaign(task).horizon_ms
@@ -93,8 +95,9 @@ class Walk:
             checkout_id = fact.parent_order_id or fact.order_id
             order = Order(fact.order_id, checkout_id, self._withdrawn)
             self._orders[fact.order_id] = order
-            waiting = self._cancellations.values()
-            order.cancellations = [c for c in waiting if c.order_id == fact.order_id]
+            if self._cancellations:
+                waiting = self._cancellations.values()
+                order.cancellations = [c for c in waiting if c.order_id == fact.order_id]
             self._checkouts.setdefault(order.checkout_id, []).append(order)
         order.versions.append(fact)
         self._offers.pop(order.checkout_id, None)

@@ -6,6 +6,7 @@ replay. Positions are headers, not fields: a replay reads other offsets. Source:
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import orjson
@@ -16,12 +17,18 @@ if TYPE_CHECKING:
     from streams.domain.outputs import Output
     from streams.feed.ports import Record
 
-_FIXED = [
-    ("content-type", b"application/json"),
-    ("ce_specversion", b"1.0"),
-    ("ce_source", b"/leidan"),
-]
 _PASSED_ON = ("traceparent", "tracestate")
+
+
+@lru_cache(maxsize=256)
+def _of_type(topic: str, type_: str) -> tuple[tuple[str, bytes], ...]:
+    return (
+        ("content-type", b"application/json"),
+        ("ce_specversion", b"1.0"),
+        ("ce_source", b"/leidan"),
+        ("ce_type", f"leidan.{type_}.v1".encode()),
+        ("ce_dataschema", f"/schemas/{topic}.v1.schema.json".encode()),
+    )
 
 
 def encode(output: Output, cause: Record) -> Outgoing:
@@ -35,16 +42,15 @@ def encode(output: Output, cause: Record) -> Outgoing:
     }
     key = output.user_id.encode()
     headers = [
-        *_FIXED,
+        *_of_type(output.topic, output.type),
         ("ce_id", output.event_id.encode()),
-        ("ce_type", f"leidan.{output.type}.v1".encode()),
         ("ce_subject", key),
         ("ce_time", output.body["occurred_at"].encode()),
-        ("ce_dataschema", f"/schemas/{output.topic}.v1.schema.json".encode()),
         ("cause-topic", cause.topic.encode()),
-        ("cause-partition", str(cause.partition).encode()),
-        ("cause-offset", str(cause.offset).encode()),
+        ("cause-partition", b"%d" % cause.partition),
+        ("cause-offset", b"%d" % cause.offset),
     ]
-    headers += [header for header in cause.headers or () if header[0] in _PASSED_ON]
+    if cause.headers:
+        headers += [header for header in cause.headers if header[0] in _PASSED_ON]
     value = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
     return Outgoing(output.topic, key, value, headers)
