@@ -6,14 +6,16 @@ Day 1 is 2026-03-02 in Shanghai; an order of day n is paid at noon of day n unle
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import orjson
 
-from streams.domain.events import Event
 from streams.feed.ports import Record
 from streams.wire import cancellations, claims, orders, results
+
+if TYPE_CHECKING:
+    from streams.domain.events import Event
 
 USER = "u-1"
 DAY_1 = datetime(2026, 3, 2, tzinfo=ZoneInfo("Asia/Shanghai"))
@@ -145,7 +147,7 @@ def result(reward_id: str, outcome: str, seq: int = 1, day: int = 10):
 
 
 def campaign(**fields: Any) -> dict[str, Any]:
-    """The 4.0 example of semantics.md cut to its rules: Y 3, cap 1, steps 1 to 3, points at the end."""
+    """The 4.0 example of semantics.md cut to its rules: Y 3, cap 1, three steps, points last."""
     definition: dict[str, Any] = {
         "type": "campaign.defined",
         "v": 1,

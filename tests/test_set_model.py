@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 from hypothesis import strategies as st
 
-from streams.domain.fold import Outcome, refold, step
-from streams.domain.events import RewardResult
+from streams.domain.fold import refold, step
 from streams.domain.state import STANDING, UserState, canonical_state, new, unpack_ledger
 from tests import histories
 from tests.builders import USER, cancel, decoded

@@ -130,35 +130,48 @@ def _read(top: _Fields) -> Campaign | None:
 def _refuse_unclear(top: _Fields, c: Campaign) -> None:
     """Rules between fields: definitions that could not mean what they say."""
     reach = c.days * c.daily_cap
-    if 0 < reach < c.limit:
-        top.problem(
-            "target.orders",
-            f"{c.limit} orders cannot be reached: "
-            f"{c.days} days x daily_cap {c.daily_cap} = {reach}",
-        )
-    if len(c.features & {"dark_box", "light_box"}) != 1:
-        top.problem("features", "choose exactly one of dark_box, light_box")
-    if "lottery" in c.features:
-        top.problem("features", "lottery is not built in this version")
-    if "full_link" in c.features and not c.entries:
-        top.problem("entries", "full_link needs entries")
-    if c.step_rewards and "full_link" not in c.features:
-        top.problem("step_rewards", "step_rewards need full_link")
-    if not c.final_rewards and not c.step_rewards:
-        top.problem("final_rewards", "nothing to win")
-    for where, rights in (("final_rewards", c.final_rewards), *c.step_rewards.items()):
+    many = f"{c.limit} orders cannot be reached: {c.days} days x daily_cap {c.daily_cap} = {reach}"
+    boxes = c.features & {"dark_box", "light_box"}
+    opens, closes = c.opens_at_ms, c.closes_at_ms
+    unclear = (
+        (0 < reach < c.limit, "target.orders", many),
+        (len(boxes) != 1, "features", "choose exactly one of dark_box, light_box"),
+        ("lottery" in c.features, "features", "lottery is not built in this version"),
+        ("full_link" in c.features and not c.entries, "entries", "full_link needs entries"),
+        (
+            c.step_rewards and "full_link" not in c.features,
+            "step_rewards",
+            "step_rewards need full_link",
+        ),
+        (not c.final_rewards and not c.step_rewards, "final_rewards", "nothing to win"),
+        (
+            c.mode == "fixed" and c.first_day is None,
+            "window.first_day",
+            "first_day does not fit window mode fixed: it is missing",
+        ),
+        (
+            c.mode == "from_claim" and c.first_day is not None,
+            "window.first_day",
+            "first_day does not fit window mode from_claim",
+        ),
+        (
+            c.mode != "every_n" and c.max_cycles != 1,
+            "window.max_cycles",
+            f"max_cycles does not fit window mode {c.mode}",
+        ),
+        (
+            c.mode == "every_n" and c.rounds_max != 1,
+            "rounds.max",
+            "rounds does not fit window mode every_n",
+        ),
+        (opens and closes and closes <= opens, "claim.closes_at", "not after opens_at"),
+    )
+    for refused, name, problem in unclear:
+        if refused:
+            top.problem(name, problem)
+    for step, rights in (("final_rewards", c.final_rewards), *c.step_rewards.items()):
         if len({right.right_id for right in rights}) != len(rights):
-            top.problem(f"step {where}" if where != "final_rewards" else where, "use quantity")
-    if c.mode == "fixed" and c.first_day is None:
-        top.problem("window.first_day", "first_day does not fit window mode fixed: it is missing")
-    if c.mode == "from_claim" and c.first_day is not None:
-        top.problem("window.first_day", "first_day does not fit window mode from_claim")
-    if c.mode != "every_n" and c.max_cycles != 1:
-        top.problem("window.max_cycles", f"max_cycles does not fit window mode {c.mode}")
-    if c.mode == "every_n" and c.rounds_max != 1:
-        top.problem("rounds.max", "rounds does not fit window mode every_n")
-    if c.opens_at_ms is not None and c.closes_at_ms is not None and c.closes_at_ms <= c.opens_at_ms:
-        top.problem("claim.closes_at", "not after opens_at")
+            top.problem(f"step {step}" if step != "final_rewards" else str(step), "use quantity")
 
 
 def _calendar(fields: _Fields) -> Calendar:

@@ -22,12 +22,12 @@ from streams.domain.events import (
     OrderReported,
     RewardResult,
 )
-from streams.domain.ledger import Due
 from streams.domain.state import Entry, Task, UserState, pack_ledger, unpack_ledger
 from streams.domain.walk import Walk
 
 if TYPE_CHECKING:
     from streams.domain.campaign import Campaigns
+    from streams.domain.ledger import Due
     from streams.domain.outputs import Output
     from streams.domain.tasks import Tally
 

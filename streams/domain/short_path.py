@@ -33,17 +33,9 @@ def prior_versions(known: Sequence[Fact], fact: OrderReported) -> list[OrderRepo
 
     None: what was bought is different, or another fact names the order.
     """
-    prior: list[OrderReported] = []
-    for other in known:
-        if isinstance(other, OrderReported):
-            if other.order_id == fact.order_id:
-                prior.append(other)
-            elif other.parent_order_id == fact.order_id:
-                return None
-        elif isinstance(other, OrderCancelled) and other.order_id == fact.order_id:
-            return None
-        elif isinstance(other, ClaimRequested) and other.trigger_order_id == fact.order_id:
-            return None
+    prior = [f for f in known if isinstance(f, OrderReported) and f.order_id == fact.order_id]
+    if any(_names(other, fact.order_id) for other in known):
+        return None
     if any(other.version == fact.version for other in prior):
         return None
     if prior and _bought(max(prior, key=lambda version: version.version)) != _bought(fact):
@@ -55,21 +47,11 @@ def next_order(
     state: UserState, fact: OrderReported, prior: Sequence[OrderReported], campaigns: Campaigns
 ) -> Step | None:
     """Fold the latest event of an order that stands alone: no sub-orders, nothing returned."""
-    at_ms, order_id = fact.occurred_at_ms, fact.order_id
-    say = Announcer(state.user_id, fact.cause_id, at_ms)
-    begun = state.tasks
-    new_ids: set[str] = set()
-    for campaign in campaigns.auto_in_force(at_ms):
-        if _reached(prior, campaign) or _code_of(fact, campaign) != orders.COUNTS:
-            continue
-        last = _last_round(begun, campaign.campaign_id)
-        task = tasks.begin_auto(state.user_id, campaign, last, at_ms, order_id)
-        if task is None or fact.recorded_at_ms > task.end_ms + campaign.grace_ms:
-            continue
-        if last is None and state.newest.at_ms >= task.start_ms:
-            return None  # its window reaches back to facts that only the walk looks at
-        begun = _with_round(begun, last, changes.remembering(task, state))
-        new_ids.add(task.task_id)
+    begun = _begun(state, fact, prior, campaigns)
+    if begun is None:
+        return None
+    say = Announcer(state.user_id, fact.cause_id, fact.occurred_at_ms)
+    stood = {task.task_id for task in state.tasks}
     after: list[Task] = []
     said: list[Output] = []
     issued: list[ledger.Change] = []
@@ -77,34 +59,29 @@ def next_order(
     for task in begun:
         campaign = campaigns.pinned(task.campaign_id, task.campaign_version)
         reached = _reached(prior, campaign)
-        if prior and (reached or fact.status < campaign.on):  # to this task nothing is different
-            time = reached or prior[0]
-            held = held or tasks.admits(task, time.occurred_at_ms, order_id)
+        moves = not prior or (reached is None and fact.status >= campaign.on)
+        time = fact if moves else reached or prior[0]
+        admitted = tasks.admits(task, time.occurred_at_ms, fact.order_id)
+        held = held or admitted
+        if not (moves and admitted):  # to this task nothing is different
             after.append(task)
             continue
-        if not tasks.admits(task, at_ms, order_id):
-            after.append(task)
-            continue
-        held = True
-        code = _code_of(fact, campaign)
-        if code != orders.STATUS and fact.recorded_at_ms > task.end_ms + campaign.grace_ms:
-            code = orders.LATE
-        counted, code = tasks.count_next(task, campaign, at_ms, code)
+        counted, code = tasks.count_next(task, campaign, *_offer(fact, task, campaign))
         if code == orders.COUNTS:
-            dues = list(ledger.dues_at(counted, campaign, counted.counted, order_id))
+            dues = list(ledger.dues_at(counted, campaign, counted.counted, fact.order_id))
             if dues and (counted.counted <= task.peak or state.owed_minor):
                 return None  # issued before, or a debt to set off: the whole ledger is needed
             issued += map(ledger.issue_first, dues)
         else:
-            said.append(say.order(order_id, code, task, campaign))
-        stood = None if task.task_id in new_ids else task
-        counted, moved = changes.task_changes(stood, counted, task.peak, campaign, say)
+            said.append(say.order(fact.order_id, code, task, campaign))
+        before = task if task.task_id in stood else None
+        counted, moved = changes.task_changes(before, counted, task.peak, campaign, say)
         said += moved
         after.append(counted)
     if not held:
         if prior:
             return None  # whether that was said before depends on where the order stood then
-        said.append(say.order(order_id, tasks.NO_TASK))
+        said.append(say.order(fact.order_id, tasks.NO_TASK))
     said += [say.ledger(change, changes.calendar_of(change, campaigns)) for change in issued]
     return Step(tuple(after), said, [change.entry for change in issued])
 
@@ -124,6 +101,41 @@ def next_claim(state: UserState, fact: ClaimRequested, campaigns: Campaigns) -> 
     task = changes.remembering(judged, state)
     task, said = changes.task_changes(None, task, task.peak, campaign, say)
     return Step(_with_round(state.tasks, rounds[-1] if rounds else None, task), said, [])
+
+
+def _begun(
+    state: UserState, fact: OrderReported, prior: Sequence[OrderReported], campaigns: Campaigns
+) -> tuple[Task, ...] | None:
+    """Return the tasks with those that this order begins; None: a window reaches back too far."""
+    begun = state.tasks
+    for campaign in campaigns.auto_in_force(fact.occurred_at_ms):
+        if _reached(prior, campaign) or _code_of(fact, campaign) != orders.COUNTS:
+            continue
+        last = _last_round(begun, campaign.campaign_id)
+        task = tasks.begin_auto(state.user_id, campaign, last, fact.occurred_at_ms, fact.order_id)
+        if task is None or fact.recorded_at_ms > task.end_ms + campaign.grace_ms:
+            continue
+        if last is None and state.newest.at_ms >= task.start_ms:
+            return None  # there are facts in its window that only the walk looks at
+        begun = _with_round(begun, last, changes.remembering(task, state))
+    return begun
+
+
+def _offer(fact: OrderReported, task: Task, campaign: Campaign) -> tuple[int, str]:
+    """Return the order's time and what it is to the task: the two things `count_next` asks."""
+    code = _code_of(fact, campaign)
+    if code != orders.STATUS and fact.recorded_at_ms > task.end_ms + campaign.grace_ms:
+        code = orders.LATE
+    return fact.occurred_at_ms, code
+
+
+def _names(other: Fact, order_id: str) -> bool:
+    """Tell whether a fact says something about the order without being a version of it."""
+    if isinstance(other, OrderReported):
+        return other.parent_order_id == order_id
+    if isinstance(other, OrderCancelled):
+        return other.order_id == order_id
+    return isinstance(other, ClaimRequested) and other.trigger_order_id == order_id
 
 
 def _bought(version: OrderReported) -> tuple[object, ...]:

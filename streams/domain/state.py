@@ -108,10 +108,10 @@ class UserState(msgspec.Struct, frozen=True):
     user_id: str
     version: int = 0
     newest: Key = Key(-(2**62), 0, "")
-    facts: Packed = Packed()  # type: ignore[type-arg]  # Packed[Fact]
+    facts: Packed[Any] = Packed()  # of Fact
     seen: bytes = b""  # 4 bytes for each id in facts: a miss proves an id new, a hit nothing
     tasks: tuple[Task, ...] = ()
-    ledger: Packed = Packed()  # type: ignore[type-arg]  # Packed[Entry]
+    ledger: Packed[Any] = Packed()  # of Entry
     owed_minor: int = 0  # all debts, any currency: 0 lets issuing skip the set-off
 
 

@@ -59,7 +59,7 @@ class Tally(NamedTuple):
     codes: dict[str, str]  # order id -> COUNTS, SPARE, CANCELLED or the code of `order.ignored`
 
 
-def judge_claim(
+def judge_claim(  # noqa: PLR0911  # C2 to C4 in their order, one code each
     user_id: str, claim: ClaimRequested, campaigns: Campaigns, rounds: Sequence[Task]
 ) -> Task | Answer:
     """Return the task the claim begins, or the answer that refuses it.

@@ -6,6 +6,8 @@ An older schema is upcast here and nowhere else; a newer one is refused (exit 78
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from streams.domain.state import Key, Packed, Task, UserState
@@ -17,10 +19,10 @@ ROW_SCHEMA = 1
 class _Row(msgspec.Struct, frozen=True, array_like=True):
     version: int
     newest: Key
-    facts: Packed
+    facts: Packed[Any]
     seen: bytes
     tasks: tuple[Task, ...]
-    ledger: Packed
+    ledger: Packed[Any]
     owed_minor: int
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from streams.domain.fold import Outcome
-from tests.builders import campaign, claim, at, order
+from tests.builders import at, campaign, claim, order
 from tests.given import given
 
 THREE = campaign()

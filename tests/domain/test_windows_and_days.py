@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -120,14 +120,14 @@ NEW_YORK = ZoneInfo("America/New_York")
 def test_a_day_start_that_the_clock_skips_is_the_first_instant_after_the_gap(clock, day):
     calendar = Calendar("America/New_York", 150)
     moment = datetime.fromisoformat(f"2025-03-09T{clock}").replace(tzinfo=NEW_YORK)
-    expected = datetime(2025, 3, day).toordinal() - datetime(1970, 1, 1).toordinal()
+    expected = date(2025, 3, day).toordinal() - date(1970, 1, 1).toordinal()
     assert calendar.day(millis(moment)) == expected
     assert calendar.begins_ms(expected) <= millis(moment) < calendar.begins_ms(expected + 1)
 
 
 def test_a_day_start_that_comes_twice_is_the_earlier():
     calendar = Calendar("America/New_York", 90)  # 01:30 comes twice on 2 November 2025
-    day = datetime(2025, 11, 2).toordinal() - datetime(1970, 1, 1).toordinal()
+    day = date(2025, 11, 2).toordinal() - date(1970, 1, 1).toordinal()
     first = datetime(2025, 11, 2, 1, 30, tzinfo=NEW_YORK)
     second_pass_before = datetime(2025, 11, 2, 1, 10, tzinfo=NEW_YORK, fold=1)
     assert calendar.begins_ms(day) == millis(first)
