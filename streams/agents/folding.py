@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from streams.domain.fold import Outcome, step
 from streams.errors import EventRejected, Reason
+from streams.feed.kill_points import reach
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +43,7 @@ def fold_batch(batch: Batch, decode: Decode) -> None:
         except EventRejected as rejected:
             events.append(rejected)
     decoded_s = perf_counter()
+    reach("K1")
     overlay = batch.overlay
     overlay.prefetch(event.user_id for event in events if not isinstance(event, EventRejected))
     read_s = perf_counter()

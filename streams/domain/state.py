@@ -11,7 +11,7 @@ order costs the same with 5 orders in the window as with 200: appended, not deco
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 

@@ -77,7 +77,11 @@ class KafkaLog:
             raise raised
         if self._rebalanced:
             # Fetched under the old assignment, perhaps beyond where the new one begins. Every
-            # partition is started anew at its committed offset, so nothing is missed.
+            # partition is started anew at its committed offset, so nothing is missed; but a fatal
+            # error comes only once, and often with the loss of the assignment.
+            for message in messages:
+                if message.error() is not None:
+                    self._on_message_error(message, {})
             return []
         names = self._names
         records = []
@@ -120,7 +124,9 @@ class KafkaLog:
             )
         elif code in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}:  # noqa: SLF001
             log.warning("%s: %s", where, error.str())
-        elif client.is_fenced(error) or error.fatal():
+        elif client.is_fenced(error) or error.fatal() or code == KafkaError._FATAL:  # noqa: SLF001
+            # also after a session that ended while the broker was away: Kafka tells a static
+            # member that another has its name; a restart joins again
             raise Fenced(f"{error.str()}: another worker runs as {self._settings.instance!r}")
         else:
             log.warning("%s: %s", where, error.str())
@@ -219,7 +225,7 @@ class KafkaLog:
         return [TopicPartition(self._names[tp.topic], tp.partition) for tp in partitions]
 
     def _on_error(self, error: KafkaError) -> None:
-        if client.is_fenced(error) or error.fatal():
+        if client.is_fenced(error) or error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001
             self._raised = self._raised or Fenced(
                 f"{error.str()}: another worker runs as {self._settings.instance!r}"
             )

@@ -8,6 +8,8 @@ offset are always written together. What it must never do is hold rows of anybod
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import time
 from pathlib import Path
@@ -21,6 +23,8 @@ from streams.store import meta
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+log = logging.getLogger(__name__)
 
 CACHE_BYTES = 128 << 20  # whole process, memtables included: reliability.md 4, memory per worker
 MEMTABLE_BYTES = 64 << 20  # of those; charged to the cache
@@ -58,6 +62,8 @@ class DiskStore:
             raise DiskError(f"{path.parent}: cannot be created ({error})") from error
         label = self.directory / f"{p}.identity.json"
         refuse_unless_ours(label, _read(label), identity)
+        if _corrupt_note(path).exists():
+            _move_aside(path)
         rows = DiskRows(path, self._open(path), identity, label)
         _write_label(label, identity)
         return rows
@@ -68,7 +74,10 @@ class DiskStore:
         while True:
             try:
                 return rocksdict.Rdict(str(path), self._options())
-            except Exception as error:
+            except Exception as error:  # rocksdict raises bare Exception
+                if _is_corruption(error):
+                    _move_aside(path)
+                    continue
                 held = "lock" in str(error).lower() and "LOCK" in str(error)
                 if held and time.monotonic() < deadline:
                     time.sleep(0.2)
@@ -188,10 +197,38 @@ class DiskRows:
             raise DiskError(f"{self.path}: close failed ({error})") from error
 
     def _fail(self, what: str, error: Exception) -> NoReturn:
+        if _is_corruption(error):
+            with contextlib.suppress(OSError):  # the process ends with 74 in any case
+                _corrupt_note(self.path).write_text(str(error))
         raise DiskError(
             f"{self.path}: {what} failed ({error}). The handle is not used again; check the disk, "
             "then start the worker: rows come back from the changelog"
         ) from error
+
+
+def _is_corruption(error: Exception) -> bool:
+    """Tell damaged files from a disk that is full, slow or gone: only those are given up."""
+    return str(error).startswith("Corruption")
+
+
+def _corrupt_note(path: Path) -> Path:
+    return path.with_name(f"{path.name}.corrupt")
+
+
+def _move_aside(path: Path) -> None:
+    """Give a damaged database up for a new one; the rows come back from the changelog.
+
+    It is ours (its label was checked), so nothing is lost; it is kept for whoever wants to know.
+    """
+    number = 1
+    while (aside := path.with_name(f"{path.name}.corrupt-{number}")).exists():
+        number += 1
+    try:
+        path.rename(aside)
+        _corrupt_note(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise DiskError(f"{path}: damaged, and cannot be moved aside ({error})") from error
+    log.error("%s was damaged; moved to %s, rebuilding from the changelog", path, aside.name)
 
 
 def read_rows(path: Path) -> Iterator[tuple[bytes, bytes]]:
