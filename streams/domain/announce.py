@@ -105,6 +105,10 @@ class Announcer:
     def _output(
         self, topic: str, type_: str, event_id: str, calendar: Calendar, body: dict[str, Any]
     ) -> Output:
+        body["type"] = type_
+        body["v"] = 1
+        body["event_id"] = event_id
+        body["user_id"] = self.user_id
         body["cause_id"] = self.cause_id
         body["occurred_at"] = calendar.text(self.at_ms)
-        return Output(topic, type_, event_id, self.user_id, self.at_ms, body)
+        return Output(topic, type_, event_id, self.user_id, body)

@@ -136,10 +136,12 @@ class Campaigns:
 
     def auto_in_force(self, at_ms: int) -> list[Campaign]:
         """Return the campaigns that begin by themselves at a first order, in order of id."""
-        if not self._auto:
-            return []
-        found = (self.in_force(campaign_id, at_ms) for campaign_id in self._auto)
-        return [campaign for campaign in found if campaign is not None and campaign.auto]
+        found = []
+        for campaign_id in self._auto:
+            campaign = self.in_force(campaign_id, at_ms)
+            if campaign is not None and campaign.auto:
+                found.append(campaign)
+        return found
 
     def __iter__(self) -> Iterator[Campaign]:
         return (campaign for versions in self._versions.values() for campaign in versions)

@@ -48,8 +48,19 @@ class Calendar(msgspec.Struct, frozen=True):
 # One cause puts its time into several outputs, and the users of a window share its deadline.
 @lru_cache(maxsize=16_384)
 def _text(name: str, at_ms: int) -> str:
-    local = (EPOCH + timedelta(milliseconds=at_ms)).astimezone(_zone(name))
-    return local.isoformat(timespec="milliseconds" if at_ms % 1000 else "seconds")
+    date_, midnight_ms, offset = _local_date(name, at_ms // QUARTER_MS)
+    since_s, ms = divmod(at_ms - midnight_ms, 1000)
+    clock = f"{since_s // 3600:02}:{since_s // 60 % 60:02}:{since_s % 60:02}"
+    return f"{date_}T{clock}.{ms:03}{offset}" if ms else f"{date_}T{clock}{offset}"
+
+
+@lru_cache(maxsize=65_536)
+def _local_date(name: str, quarter: int) -> tuple[str, int, str]:
+    """Return the local date of a quarter hour, the instant of its midnight by its offset, that."""
+    local = (EPOCH + timedelta(milliseconds=quarter * QUARTER_MS)).astimezone(_zone(name))
+    since = timedelta(hours=local.hour, minutes=local.minute, seconds=local.second)
+    midnight_ms = quarter * QUARTER_MS - since // timedelta(milliseconds=1)
+    return local.date().isoformat(), midnight_ms, local.isoformat()[19:]
 
 
 @lru_cache(maxsize=64)

@@ -88,7 +88,8 @@ def _short(
     state: UserState, fact: Fact, marks: list[bytes], campaigns: Campaigns
 ) -> short_path.Step | None:
     """Take the short path of a fact later than all others; None: this one needs the walk."""
-    if any(mark in state.seen for mark in marks):  # it may be about something known
+    seen = state.seen
+    if marks[0] in seen or any(mark in seen for mark in marks[1:]):  # perhaps something known
         if not isinstance(fact, OrderReported) or fact.parent_order_id:
             return None
         prior = short_path.prior_versions(facts_.unpack(state.facts), fact)

@@ -1,7 +1,7 @@
 """What goes out: ledger entries and task events, as plain values.
 
-`body` holds the public fields but for type, v, user_id and event_id, which every output has;
-`wire/outputs.py` turns the whole into canonical JSON. Source: semantics.md 4.
+`body` is the public value, whole; `wire/outputs.py` turns it into canonical JSON. `occurred_at` is
+the cause's own time (D8). Source: semantics.md 4.
 """
 
 from __future__ import annotations
@@ -18,5 +18,4 @@ class Output(msgspec.Struct, frozen=True):
     type: str  # "reward.issued", "task.advanced", ...
     event_id: str
     user_id: str
-    occurred_at_ms: int  # the cause's own time (D8)
     body: dict[str, Any]

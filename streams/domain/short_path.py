@@ -109,9 +109,13 @@ def _begun(
     """Return the tasks with those that this order begins; None: a window reaches back too far."""
     begun = state.tasks
     for campaign in campaigns.auto_in_force(fact.occurred_at_ms):
+        last = _last_round(begun, campaign.campaign_id)
+        if last is not None and (
+            last.round >= campaign.rounds_max or tasks.runs(last, fact.occurred_at_ms)
+        ):
+            continue
         if _reached(prior, campaign) or _code_of(fact, campaign) != orders.COUNTS:
             continue
-        last = _last_round(begun, campaign.campaign_id)
         task = tasks.begin_auto(state.user_id, campaign, last, fact.occurred_at_ms, fact.order_id)
         if task is None or fact.recorded_at_ms > task.end_ms + campaign.grace_ms:
             continue
@@ -169,8 +173,10 @@ def _code_of(fact: OrderReported, campaign: Campaign) -> str:
 
 
 def _last_round(begun: tuple[Task, ...], campaign_id: str) -> Task | None:
-    rounds = [task for task in begun if task.campaign_id == campaign_id]
-    return rounds[-1] if rounds else None
+    for task in reversed(begun):
+        if task.campaign_id == campaign_id:
+            return task
+    return None
 
 
 def _with_round(begun: tuple[Task, ...], last: Task | None, task: Task) -> tuple[Task, ...]:

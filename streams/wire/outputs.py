@@ -33,13 +33,6 @@ def _of_type(topic: str, type_: str) -> tuple[tuple[str, bytes], ...]:
 
 def encode(output: Output, cause: Record) -> Outgoing:
     """Return the record for an output caused by `cause`; the topic is without prefix."""
-    body = {
-        **output.body,
-        "type": output.type,
-        "v": 1,
-        "event_id": output.event_id,
-        "user_id": output.user_id,
-    }
     key = output.user_id.encode()
     headers = [
         *_of_type(output.topic, output.type),
@@ -52,5 +45,5 @@ def encode(output: Output, cause: Record) -> Outgoing:
     ]
     if cause.headers:
         headers += [header for header in cause.headers if header[0] in _PASSED_ON]
-    value = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+    value = orjson.dumps(output.body, option=orjson.OPT_SORT_KEYS)
     return Outgoing(output.topic, key, value, headers)
