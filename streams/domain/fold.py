@@ -95,7 +95,7 @@ def _short(
         prior = short_path.prior_versions(facts_.unpack(state.facts), fact)
         return None if prior is None else short_path.next_order(state, fact, prior, campaigns)
     if isinstance(fact, OrderReported):
-        return None if fact.parent_order_id else short_path.next_order(state, fact, (), campaigns)
+        return short_path.next_order(state, fact, (), campaigns)
     if isinstance(fact, ClaimRequested):
         return short_path.next_claim(state, fact, campaigns)
     # A cancellation ahead of its order, or a withdrawal ahead of that: only remembered.

@@ -46,7 +46,8 @@ def prior_versions(known: Sequence[Fact], fact: OrderReported) -> list[OrderRepo
 def next_order(
     state: UserState, fact: OrderReported, prior: Sequence[OrderReported], campaigns: Campaigns
 ) -> Step | None:
-    """Fold the latest event of an order that stands alone: no sub-orders, nothing returned."""
+    """Fold the latest event of an order that stands alone: no other part, nothing returned."""
+    called = fact.parent_order_id or fact.order_id
     begun = _begun(state, fact, prior, campaigns)
     if begun is None:
         return None
@@ -68,12 +69,12 @@ def next_order(
             continue
         counted, code = tasks.count_next(task, campaign, *_offer(fact, task, campaign))
         if code == orders.COUNTS:
-            dues = list(ledger.dues_at(counted, campaign, counted.counted, fact.order_id))
+            dues = list(ledger.dues_at(counted, campaign, counted.counted, called))
             if dues and (counted.counted <= task.peak or state.owed_minor):
                 return None  # issued before, or a debt to set off: the whole ledger is needed
             issued += map(ledger.issue_first, dues)
         else:
-            said.append(say.order(fact.order_id, code, task, campaign))
+            said.append(say.order(called, code, task, campaign))
         before = task if task.task_id in stood else None
         counted, moved = changes.task_changes(before, counted, task.peak, campaign, say)
         said += moved
@@ -81,7 +82,7 @@ def next_order(
     if not held:
         if prior:
             return None  # whether that was said before depends on where the order stood then
-        said.append(say.order(fact.order_id, tasks.NO_TASK))
+        said.append(say.order(called, tasks.NO_TASK))
     said += [say.ledger(change, changes.calendar_of(change, campaigns)) for change in issued]
     return Step(tuple(after), said, [change.entry for change in issued])
 
