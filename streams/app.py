@@ -22,6 +22,7 @@ from streams.domain.fold import FOLD_VERSION
 from streams.errors import DiskError, Exit, Refused
 from streams.feed import preflight, stats
 from streams.feed.background import Background
+from streams.feed.batch import stop_process
 from streams.feed.campaigns import CampaignReader
 from streams.feed.crash_notes import CrashNotes
 from streams.feed.history import KafkaHistory
@@ -58,6 +59,10 @@ AGENTS = {
 }
 
 
+FAUST_STOP_S = 3.0
+"""What Faust gets to stop after the feed has: usually 1 s, and nothing of ours depends on it."""
+
+
 class MonotonicClock:
     """Durations for the loop. Implements `ports.Clock`."""
 
@@ -84,6 +89,7 @@ class Worker:
             encode=outputs.encode,
             campaigns=reader,
             executor=Background("restore"),
+            committer=Background("commit"),
             clock=MonotonicClock(),
             topics=FOLDED,
             changelog=topics.CHANGELOG,
@@ -112,7 +118,10 @@ class Worker:
             idle=self.feed.idle,
             stop_worker=lambda: os.kill(os.getpid(), signal.SIGTERM),
         )
-        self.app.service(self.service)
+        # A child of the app, not `app.service`: those start only once Faust's own consumer has been
+        # assigned its dead-letters, and money must not wait for that group (10 s after a kill on
+        # the embedded broker, which forgets static members).
+        self.app.add_dependency(self.service)
 
     def health(self) -> dict[str, Any]:
         """Return what /healthz says: alive while the loop turns and nothing is stuck."""
@@ -142,7 +151,7 @@ class Worker:
                 idle=running and self.feed.idle(),
                 lag=sum(self._lag.values()),
                 generation=generation_of(group) if group else -1,
-                campaigns=sum(1 for _ in self.reader.current()),
+                campaigns=self.reader.known,
                 campaigns_refused={k.value: n for k, n in self.reader.refused.items()},
             )
         )
@@ -155,14 +164,18 @@ def create_app(settings: Settings) -> Worker:
     """
     if os.environ.get("NO_CYTHON"):  # Faust's own switch, no setting of ours
         raise Refused(
-            "NO_CYTHON is set: Faust's pure-Python iterator acknowledges stale generations. Unset it"
+            "NO_CYTHON is set: Faust's pure-Python iterator acks stale generations; unset it"
         )
-    from_files = [one for path in settings.campaign_files for one in campaign_files.read_file(Path(path))]
+    from_files = [
+        one for path in settings.campaign_files for one in campaign_files.read_file(Path(path))
+    ]
     found = preflight.check(settings)
     reader = CampaignReader(settings, from_files)
     reader.start()
     reader.wait()
-    metrics.BUILD.labels(__version__, str(FOLD_VERSION), importlib.metadata.version("tzdata")).set(1)
+    metrics.BUILD.labels(__version__, str(FOLD_VERSION), importlib.metadata.version("tzdata")).set(
+        1
+    )
     return Worker(settings, found, reader)
 
 
@@ -186,7 +199,7 @@ def run_worker(settings: Settings) -> int:
     _tune_collector()
     worker.watchdog.start()
     feed = worker.feed
-    worker.watchdog.watch(lambda: feed.beat_s, lambda: feed.busy_since_s)
+    worker.watchdog.watch(lambda: feed.beat_s, feed.busy_since_s)
     code = _host(worker)
     worker.reader.stop()
     worker.watchdog.done()
@@ -222,7 +235,13 @@ def _host(worker: Worker) -> int:
         async def _stop_on_signal(self, signal: signal.Signals) -> None:
             # the feed first, while its agents still live to answer the batch under way
             await worker.service.stop()
-            await super()._stop_on_signal(signal)
+            stopping = asyncio.ensure_future(super()._stop_on_signal(signal))
+            # not wait_for: mode swallows the cancellation and leaves threads behind
+            _, left = await asyncio.wait({stopping}, timeout=FAUST_STOP_S)
+            if left:  # a rebalance of its dead-letters group may hold it up for long
+                log.info("Faust is still leaving its group; nothing durable is there")
+                worker.watchdog.done()
+                stop_process(Exit.OK)
 
     host = Host(
         worker.app,
@@ -250,7 +269,9 @@ def _faust(settings: Settings) -> faust.App:
         broker=[f"kafka://{server.strip()}" for server in servers],
         broker_credentials=_credentials(settings),
         store="memory://",
-        datadir=str(Path(settings.state_dir) / settings.instance / "faust"),  # empty folders of its own
+        datadir=str(
+            Path(settings.state_dir) / settings.instance / "faust"
+        ),  # empty folders of its own
         processing_guarantee="at_least_once",
         autodiscover=False,
         topic_allow_declare=False,

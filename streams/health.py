@@ -23,7 +23,7 @@ def serve(host: str, port: int, health: Callable[[], dict[str, Any]]) -> int:
     """
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the base class calls it so
+        def do_GET(self) -> None:
             if self.path == "/metrics":
                 encoder, content_type = choose_encoder(self.headers.get("Accept", ""))
                 self._answer(200, content_type, encoder(metrics.REGISTRY))

@@ -27,6 +27,9 @@ NOT_SETTINGS = frozenset({"LEIDAN_KILL", "LEIDAN_REQUIRE", "LEIDAN_CONFIG"})
 KILL = os.environ.get("LEIDAN_KILL", "")
 """Read once, at import: feed/kill_points.py."""
 
+MOST_BATCH_RECORDS = 100_000
+"""All of one poll lies in memory and in one transaction, which must end in its 15 s."""
+
 FIXED_CLIENT_KEYS = {
     "partitioner": "Java producers must put the same user on the same partition (D3)",
     "partition.assignment.strategy": "p of every topic must land on one worker (D3)",
@@ -81,8 +84,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise UsageError(
                     f"kafka.client.{key}: fixed by the design ({FIXED_CLIENT_KEYS[key]}); remove it"
                 )
-        if not 1 <= self.batch_records <= 100_000:
-            raise UsageError(f"batch_records = {self.batch_records}: must lie in 1..100000")
+        if not 1 <= self.batch_records <= MOST_BATCH_RECORDS:
+            raise UsageError(
+                f"batch_records = {self.batch_records}: must lie in 1..{MOST_BATCH_RECORDS}"
+            )
         for name in ("app_id", "instance"):
             value = getattr(self, name)
             if not value or "/" in value or value in {".", ".."}:
@@ -150,7 +155,7 @@ def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
                 value = Path(value).read_text().rstrip("\r\n")  # noqa: PLW2901
             except (OSError, UnicodeDecodeError) as error:
                 raise UsageError(f"{name}: {error}") from error
-        if path[:2] == ["kafka", "client"] and len(path) == 3:
+        if path[:2] == ["kafka", "client"] and path[2:]:
             path[2] = path[2].replace("_", ".")  # librdkafka's names have dots
         given: Any = value
         if path == ["campaign_files"]:

@@ -17,7 +17,7 @@ def register(app: faust.App, channel: Any) -> None:
 
     @app.agent(channel, name="cancellations")
     async def on_cancellations(batches: Any) -> None:
-        """cancellations and withdrawals → overlay. A batch is one partition in offset order; the feed commits it."""
+        """cancellations, withdrawals → overlay. A batch is one partition; the feed commits it."""
         async for batch in batches:
             with fail_stop(batch):
                 fold_batch(batch, cancellations.decode)

@@ -8,7 +8,7 @@ from faust.channels import Channel
 from mode.utils.queues import FlowControlEvent, ThrowableQueue
 
 
-class BatchChannel(Channel):
+class BatchChannel(Channel[Any]):
     """`app.channel()` with a queue Faust's flow control does not touch.
 
     Faust suspends and *empties* every channel's queue when its own consumer rebalances or stops

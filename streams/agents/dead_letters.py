@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 def register(app: faust.App, topic: str, seen: Callable[[str], None]) -> None:
     """``seen(reason)`` is called for every dead letter of any worker."""
-    channel = app.topic(topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+    channel = app.topic(
+        topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
+    )
 
     @app.agent(channel, name="dead-letters")
     async def on_dead_letters(letters: Any) -> None:

@@ -72,6 +72,6 @@ def fold_batch(batch: Batch, decode: Decode) -> None:
     batch.at = None
     if applied:
         outcomes[Outcome.APPLIED.value] += applied
-    batch.phases["decode"] += decoded_s - started_s
-    batch.phases["read"] += read_s - decoded_s
-    batch.phases["fold"] += perf_counter() - read_s
+    batch.phases.add("decode", decoded_s - started_s)
+    batch.phases.add("read", read_s - decoded_s)
+    batch.phases.add("fold", perf_counter() - read_s)

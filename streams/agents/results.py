@@ -17,7 +17,7 @@ def register(app: faust.App, channel: Any) -> None:
 
     @app.agent(channel, name="results")
     async def on_results(batches: Any) -> None:
-        """reward-results → ledger entries in the overlay. A batch is one partition in offset order; the feed commits it."""
+        """reward-results → ledger in the overlay. A batch is one partition; the feed commits it."""
         async for batch in batches:
             with fail_stop(batch):
                 fold_batch(batch, results.decode)

@@ -25,11 +25,11 @@ WAIT_S = 0.2
 
 MOST_RECORDS = 40_000
 MOST_BYTES = 32 << 20
-"""Kept here at most (plus one poll): beside the consumer's own queue of 64 MiB (reliability.md 4)."""
+"""Kept here at most, plus one poll; the consumer's own queue holds another 64 MiB."""
 
 
 class Aligner:
-    """Records read but not handed out, by partition and topic. Dropped, not committed, when lost."""
+    """Records read but not handed out, by partition and topic. Never committed from here."""
 
     def __init__(self, topics: Sequence[str]) -> None:
         self.topics = tuple(topics)

@@ -22,7 +22,7 @@ from streams.position import Position
 from streams.topics import DEAD_LETTERS, REWARDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from streams.domain.campaign import Campaigns
     from streams.domain.outputs import Output
@@ -32,6 +32,17 @@ log = logging.getLogger(__name__)
 
 DETAIL_CHARS = 500
 """Longest `dl-detail`: enough to say what is wrong, never a copy of the payload."""
+
+
+class Phases(dict[str, float]):
+    """Seconds by phase."""
+
+    def add(self, phase: str, seconds: float) -> None:
+        self[phase] = self.get(phase, 0.0) + seconds
+
+    def add_all(self, others: Mapping[str, float]) -> None:
+        for phase, seconds in others.items():
+            self.add(phase, seconds)
 
 
 class Batch:
@@ -65,7 +76,7 @@ class Batch:
         self.reasons: Counter[str] = Counter()
         self.outputs: Counter[str] = Counter()  # by type
         self.ledger: Counter[tuple[str, str, str, str]] = Counter()  # entries; see emit
-        self.phases: Counter[str] = Counter()  # seconds by phase: decode, fold
+        self.phases = Phases()  # decode, read, fold
         self.at: Record | None = None  # the record under the fold when it raised
         self.done: Any = None  # asyncio future, set by the service that sends it to an agent
 

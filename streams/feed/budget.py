@@ -60,7 +60,7 @@ class Budget:
         else:
             return
         raise DeadLetterBudgetSpent(
-            f"{where}: {reason}: a bad deployment, not bad data. Nothing of this batch is committed. "
+            f"{where}: {reason}: a bad deployment, not bad data. Nothing of it is committed. "
             "Look at the reasons logged, fix the shop or this version, then start again; or set "
             "dead_letter_budget = false if the data is known to be like that"
         )

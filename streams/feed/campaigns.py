@@ -1,9 +1,9 @@
 """Reads `campaigns` before anything is folded, then follows it (D9).
 
-Every worker reads the whole topic, outside the group, on its own thread; the loop takes an immutable
-registry between two units of work. A definition that is refused is logged and counted by every
-worker and *not* written to dead-letters: nobody owns the topic, so each of n workers would write
-its own copy, at every start again. It stays where it is, at its own offset, for the operator.
+Every worker reads the whole topic, outside the group, on its own thread; the loop takes an
+immutable registry between two units of work. A definition that is refused is logged and counted by
+every worker and *not* written to dead-letters: nobody owns the topic, so each of n workers would
+write its own copy, at every start again. It stays where it is, at its own offset, for the operator.
 """
 
 from __future__ import annotations
@@ -83,14 +83,19 @@ class CampaignReader:
         """Block until the end seen at start was reached. Raises BrokerUnreachable, Refused."""
         if not self._caught_up.wait(timeout_s):
             raise BrokerUnreachable(
-                f"{self._settings.kafka.bootstrap_servers}: the topic "
-                f"{self._settings.topic(topics.CAMPAIGNS)} could not be read within {timeout_s:.0f} s"
+                f"{self._settings.kafka.bootstrap_servers}: could not read the topic "
+                f"{self._settings.topic(topics.CAMPAIGNS)} within {timeout_s:.0f} s"
             )
         self._raise_failed()
 
     def current(self) -> Campaigns:
         self._raise_failed()
         return self._registry.campaigns
+
+    @property
+    def known(self) -> int:
+        """Number of versions read so far; never raises."""
+        return sum(1 for _ in self._registry.campaigns)
 
     @property
     def refused(self) -> dict[Reason, int]:
@@ -121,7 +126,8 @@ class CampaignReader:
         settings = self._settings
         consumer: Any = Consumer(
             client.consumer(
-                settings, **{"group.id": f"{settings.app_id}-campaigns", "error_cb": lambda _e: None}
+                settings,
+                **{"group.id": f"{settings.app_id}-campaigns", "error_cb": lambda _e: None},
             )
         )
         name = settings.topic(topics.CAMPAIGNS)

@@ -7,7 +7,6 @@ row it is the record's partition that stops, parked and alarmed, not the worker 
 from __future__ import annotations
 
 import contextlib
-import os
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -44,7 +43,7 @@ class CrashNotes:
         with contextlib.suppress(OSError):  # the process is ending anyway
             new = path.with_suffix(".tmp")
             new.write_bytes(msgspec.json.encode(Note(position.topic, position.offset, kills)))
-            os.replace(new, path)
+            new.replace(path)
 
     def parked(self, p: int, next_offsets: Offsets) -> bool:
         """Say whether p must not be read: the noted record is still ahead and killed too often."""

@@ -63,7 +63,8 @@ class KafkaHistory:
     def _watermarks(self, topic: str, p: int) -> tuple[int, int]:
         at = KafkaTopicPartition(self._settings.topic(topic), p)
         found: tuple[int, int] = self._patient(
-            lambda: self._raw.get_watermark_offsets(at, timeout=ASK_S), f"watermarks of {topic}[{p}]"
+            lambda: self._raw.get_watermark_offsets(at, timeout=ASK_S),
+            f"watermarks of {topic}[{p}]",
         )
         return found
 

@@ -71,7 +71,7 @@ class KafkaLog:
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:
         """Raises Refused, Fenced, or what the listener did."""
         self._rebalanced = False
-        messages = self._consumer.consume(max_records, timeout_s)
+        messages: list[Any] = self._consumer.consume(max_records, timeout_s)
         if self._raised is not None:
             raised, self._raised = self._raised, None
             raise raised

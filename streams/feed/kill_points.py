@@ -17,11 +17,13 @@ POINTS = frozenset({*(f"K{n}" for n in range(10)), *(f"R{n}" for n in range(1, 7
 
 
 def parse(text: str) -> tuple[str, int]:
-    """Return (point, pass) of ``K6:17``. Raises UsageError: a fault that is misspelt never lands."""
+    """Return (point, pass) of ``K6:17``. Raises UsageError: a misspelt fault never lands."""
     match = re.fullmatch(r"([A-Z]+\d?):([1-9]\d*)", text)
     if match is None or match[1] not in POINTS:
         known = ", ".join(sorted(POINTS))
-        raise UsageError(f"LEIDAN_KILL={text}: write POINT:PASS, for example K6:17; points: {known}")
+        raise UsageError(
+            f"LEIDAN_KILL={text}: write POINT:PASS, for example K6:17; points: {known}"
+        )
     return match[1], int(match[2])
 
 

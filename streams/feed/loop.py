@@ -5,21 +5,24 @@ it in a real worker, the simulation drives the very same code on a simulated log
 
     work = feed.poll(timeout_s)      # None: nothing to fold now
     ... every batch of work.batches is folded, in order ...
-    feed.commit(work)
+    feed.commit(work)                # begins the commit; the next pass may poll and fold meanwhile
 
-and nothing is polled between the two, so a rebalance never meets a unit of work under way.
+One commit at most is under way, and one unit of work is folded on top of it (a layered overlay):
+whatever happens to the first happens to the second. A rebalance arrives inside `poll` only; it
+waits for the commit under way and never meets a unit of work that is being folded.
 """
 
 from __future__ import annotations
 
 import enum
 import logging
+import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from streams.errors import CommitUnknown, DiskError, Fenced, Refused
 from streams.feed.align import MOST_RECORDS, Aligner, rounds
-from streams.feed.batch import Batch
+from streams.feed.batch import Batch, Phases
 from streams.feed.budget import Budget
 from streams.feed.kill_points import reach
 from streams.feed.ports import BrokerLost, TopicPartition, TransactionAbortable
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
         Producer,
         Record,
         Store,
+        Task,
     )
     from streams.position import Position
     from streams.store.overlay import Codec
@@ -62,7 +66,7 @@ matrix has all brokers away for 90 s, and healing without a restart is cheaper t
 
 
 class Counts:
-    """What happened since the process started. Read by metrics and the stats file; never by rules."""
+    """What happened since the process started; for metrics and the stats file, never for rules."""
 
     def __init__(self) -> None:
         self.records: Counter[str] = Counter()  # by topic
@@ -72,12 +76,19 @@ class Counts:
         self.ledger: Counter[tuple[str, str, str, str]] = Counter()  # see Batch.emit
         self.transactions: Counter[str] = Counter()  # committed, aborted, unknown, fenced
         self.rebalances: Counter[str] = Counter()  # assigned, revoked, lost
-        self.phases: Counter[str] = Counter()  # seconds
+        self.phases = Phases()
         self.batches = 0
         self.produced = 0
         self.restores = 0
         self.restored_rows = 0
         self.producers = 0
+        self.first_s: float | None = None  # first records, newest commit: monotonic
+        self.last_s = 0.0
+
+    @property
+    def active_s(self) -> float:
+        """Seconds from the first records to the newest commit: what a rate is counted over."""
+        return 0.0 if self.first_s is None else max(0.0, self.last_s - self.first_s)
 
 
 class Pause(enum.StrEnum):
@@ -103,6 +114,7 @@ class Feed:
         encode: Callable[[Output, Record], Outgoing],
         campaigns: CampaignSource,
         executor: Executor,
+        committer: Executor,
         clock: Clock,
         topics: Sequence[str],
         changelog: str,
@@ -112,7 +124,9 @@ class Feed:
         parked: Callable[[int, Offsets], bool] = lambda _p, _next: False,
         note: Callable[[Position], None] | None = None,
     ) -> None:
-        """``make_producer`` returns it after init_transactions; it may block, on the executor.
+        """Take everything from outside; nothing runs before `start`.
+
+        ``make_producer`` returns it after init_transactions; it may block, on the executor.
         ``make_history(cancelled)``: its calls give up soon after ``cancelled()`` turns true.
 
         ``parked(p, next)``: p's next records killed three starts in a row; ``note(position)`` is
@@ -121,6 +135,7 @@ class Feed:
         self._log, self._make_producer, self._make_history = log_, make_producer, make_history
         self._store, self._codec, self._encode = store, codec, encode
         self._campaigns, self._executor, self._clock = campaigns, executor, clock
+        self._committer = committer
         self.topics, self.changelog = tuple(topics), changelog
         self._versions, self._batch_records = versions, batch_records
         self._budgeted, self._parked = dead_letter_budget, parked
@@ -134,9 +149,9 @@ class Feed:
         self.owned: dict[int, Owned] = {}
         self.counts = Counts()
         self.beat_s = clock.monotonic_s()  # last sign of life: a poll, a restore's progress
-        self.work: UnitOfWork | None = None  # under way
-        self.busy_since_s: float | None = None
-        self.finished: UnitOfWork | None = None  # the newest committed one
+        self.work: UnitOfWork | None = None  # being folded
+        self._under_way: tuple[UnitOfWork, Task] | None = None  # being committed
+        self._finished: list[UnitOfWork] = []
 
     # --- one pass ---------------------------------------------------------------------------
 
@@ -160,23 +175,25 @@ class Feed:
 
         Raises what ends the process: Refused, DiskError, Fenced, and BrokerLost beyond the budget.
         """
-        assert self.work is None, "the unit of work under way comes first"
+        assert self.work is None, "the unit of work being folded comes first"
         started_s = self._clock.monotonic_s()
+        self._settle_commit(wait=False)
         self._settle_tasks()
         self._hold_while_stale()
-        waiting = not self._aligner.empty()
-        records = self._log.poll(self._batch_records, SHORT_S if waiting else timeout_s)
+        soon = self._under_way is not None or not self._aligner.empty()
+        records = self._log.poll(self._batch_records, SHORT_S if soon else timeout_s)
         self._aligner.add(records)
         self.beat_s = self._clock.monotonic_s()
         taken = self._aligner.take(self._batch_records, self.beat_s, self._log.at_end)
         self._control_flow()
         if records or taken:  # waiting for input is not counted
-            self.counts.phases["poll"] += self._clock.monotonic_s() - started_s
+            self.counts.phases.add("poll", self._clock.monotonic_s() - started_s)
         if not taken:
             return None
         assert self._producer is not None, "records came before a producer was ready"
         reach("K0")
-        self.busy_since_s = self.beat_s
+        if self.counts.first_s is None:
+            self.counts.first_s = started_s
         self.work = self._unit_of(taken)
         return self.work
 
@@ -201,8 +218,17 @@ class Feed:
                     self._log.hold(topic, owned.p)
 
     def _hold_while_stale(self) -> None:
-        """Read nothing while the definitions are too old (D9), but stay a member of the group."""
-        stale = self._campaigns.confirmed_age_s() > CAMPAIGNS_STALE_S
+        """Read nothing while the definitions are too old (D9), but stay a member of the group.
+
+        Far too old means that no broker has answered for that long, whatever the group thinks.
+        """
+        age_s = self._campaigns.confirmed_age_s()
+        if BROKER_BUDGET_S < age_s < math.inf:
+            raise Fenced(
+                f"no broker has answered for {age_s:.0f} s: lost beyond the budget; a restart goes "
+                "on from the committed offsets"
+            )
+        stale = age_s > CAMPAIGNS_STALE_S
         for owned in self.owned.values():
             if not owned.ready or owned.held == stale:
                 continue
@@ -220,7 +246,8 @@ class Feed:
     def _unit_of(self, taken: dict[int, list[Record]]) -> UnitOfWork:
         assert self._producer is not None
         campaigns = self._campaigns.current()
-        overlays = {p: overlay_of(self.owned[p], self._codec) for p in sorted(taken)}
+        under_way = None if self._under_way is None else self._under_way[0]
+        overlays = {p: overlay_of(self.owned[p], self._codec, under_way) for p in sorted(taken)}
         batches = [
             Batch(run[0].topic, p, run, overlays[p], campaigns, self._encode, self._note)
             for p in overlays
@@ -237,41 +264,72 @@ class Feed:
             self._clock,
         )
 
-    def commit(self, work: UnitOfWork) -> bool:
-        """K3 to K9; return whether it is committed. False: dropped, and recovery has begun.
+    def commit(self, work: UnitOfWork) -> bool | None:
+        """Begin K3 to K9. False: it was dropped, recovery has begun. None: it is under way.
 
-        Raises DeadLetterBudgetSpent before anything began, Fenced, DiskError.
+        Waits for the commit before it. Raises DeadLetterBudgetSpent before anything began, Fenced,
+        DiskError.
         """
         assert work is self.work
+        self.work = None
         reach("K2")
         folded_s = sum(sum(batch.phases.values()) for batch in work.batches)
-        away_s = self._clock.monotonic_s() - (self.busy_since_s or 0.0)
-        work.phases["hand_over"] = max(0.0, away_s - folded_s)  # channels and event loop
+        now_s = self._clock.monotonic_s()
+        work.phases["hand_over"] = max(0.0, now_s - work.begun_s - folded_s)  # channels, event loop
+        if self._settle_commit(wait=True) is False or work.producer is not self._producer:
+            return False  # what it was folded on never happened, or is going to be read again
+        self.counts.phases.add("wait", self._clock.monotonic_s() - now_s)
+        work.budgets = self._spend(work)
+        self._under_way = work, self._committer.submit(work.commit)
+        return self._settle_commit(wait=False)
+
+    def _settle_commit(self, *, wait: bool) -> bool | None:
+        """Take over the outcome of the commit under way; True committed, False dropped, else None.
+
+        Its calls are limited to 10 s each (reliability.md 5.2), so waiting ends.
+        """
+        if self._under_way is None or not (wait or self._under_way[1].done()):
+            return None
+        work, task = self._under_way
         try:
-            budgets = self._spend(work)
-            work.commit()
+            task.result()
         except TransactionAbortable as error:
+            self._under_way = None
             self.counts.transactions["aborted"] += 1
             self._recover(f"transaction aborted: {error}")
             return False
         except CommitUnknown as error:
+            self._under_way = None
             self.counts.transactions["unknown"] += 1
             self._recover(f"commit unknown: {error}")
             return False
         except Fenced:
+            self._under_way = None
             self.counts.transactions["fenced"] += 1
             raise
-        finally:
-            self.work = self.busy_since_s = None
-            self.beat_s = self._clock.monotonic_s()
-        for (topic, p), budget in budgets.items():
+        self._under_way = None
+        work.promote()
+        for (topic, p), budget in work.budgets.items():
             self.owned[p].budgets[topic] = budget
         self._count(work)
-        self.finished = work
+        self._finished.append(work)
         self._failing_since_s = None
+        self.beat_s = self._clock.monotonic_s()
         if work.producer.suspect:
             self._recover("the producer is suspect (a slow call or a reported error)")
         return True
+
+    def take_finished(self) -> list[UnitOfWork]:
+        """Return what was committed since the last call: metrics are raised from it, after."""
+        finished, self._finished = self._finished, []
+        return finished
+
+    def busy_since_s(self) -> float | None:
+        """Since when the oldest unit of work is open; read by the watchdog's thread."""
+        under_way, work = self._under_way, self.work
+        if under_way is not None:
+            return under_way[0].begun_s
+        return None if work is None else work.begun_s
 
     def _spend(self, work: UnitOfWork) -> dict[tuple[str, int], Budget]:
         if not self._budgeted:
@@ -291,6 +349,7 @@ class Feed:
 
     def _count(self, work: UnitOfWork) -> None:
         counts = self.counts
+        counts.last_s = self._clock.monotonic_s()
         counts.transactions["committed"] += 1
         counts.batches += len(work.batches)
         counts.produced += work.produced
@@ -300,14 +359,15 @@ class Feed:
             counts.dead_letters.update(batch.reasons)
             counts.outputs.update(batch.outputs)
             counts.ledger.update(batch.ledger)
-            counts.phases.update(batch.phases)
-        counts.phases.update(work.phases)
+            counts.phases.add_all(batch.phases)
+        counts.phases.add_all(work.phases)
 
     def idle(self) -> bool:
         """Say whether everything that can be read has been folded and committed."""
         return (
             bool(self.owned)
             and self.work is None
+            and self._under_way is None
             and self._aligner.empty()
             and all(
                 owned.parked
@@ -319,14 +379,17 @@ class Feed:
     def lag(self) -> dict[TopicPartition, int]:
         """Return offsets between what is committed and the end, as far as known; markers count."""
         return {
-            TopicPartition(topic, owned.p): max(0, self._log.high(topic, owned.p) - owned.next[topic])
+            TopicPartition(topic, owned.p): max(
+                0, self._log.high(topic, owned.p) - owned.next[topic]
+            )
             for owned in self.owned.values()
             if owned.next
             for topic in self.topics
         }
 
     def close(self) -> None:
-        """Leave in order: databases first, then the producer, then the group."""
+        """Finish the commit under way, then leave: databases, the producer, the group."""
+        self._settle_commit(wait=True)
         for owned in self.owned.values():
             self._let_go(owned)
         self.owned.clear()
@@ -347,14 +410,19 @@ class Feed:
             self._restore(self.owned[p])
 
     def on_revoke(self, partitions: Sequence[TopicPartition]) -> None:
-        """Close every p before it is given away; no unit of work is under way here (see module)."""
+        """Finish the commit under way, then close every p before it is given away."""
         self.counts.rebalances["revoked"] += 1
+        self._settle_commit(wait=True)
         reach("REVOKE")
         self._forget(partitions)
 
     def on_lost(self, partitions: Sequence[TopicPartition]) -> None:
-        """Somebody else may own them: nothing was begun, nothing is written, close."""
+        """Somebody else may own them: begin nothing, write nothing new, close.
+
+        A commit under way is fenced by its group metadata, or it came first and its rows are true.
+        """
         self.counts.rebalances["lost"] += 1
+        self._settle_commit(wait=True)
         log.warning("partitions lost: %s", sorted({tp.partition for tp in partitions}))
         self._forget(partitions)
 
@@ -363,8 +431,9 @@ class Feed:
             topic: {tp.partition for tp in partitions if tp.topic == topic} for topic in self.topics
         }
         if len({frozenset(found) for found in sets.values()}) > 1:
+            listed = {topic: sorted(found) for topic, found in sets.items()}
             raise Refused(
-                f"assigned {({t: sorted(found) for t, found in sets.items()})}: one user's topics "
+                f"assigned {listed}: one user's topics "
                 "on different workers. Every member of the group must use the range assignor and "
                 "the same version of leidan; stop all workers, then start them"
             )

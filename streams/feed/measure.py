@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from streams import metrics
+from streams.feed.batch import Phases
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from streams.errors import Reason
+    from streams.feed.batch import Batch
     from streams.feed.loop import Feed
     from streams.feed.ports import TopicPartition
     from streams.feed.unit_of_work import UnitOfWork
@@ -26,28 +28,28 @@ class Meter:
         """Count a unit of work. now_ms: wall clock, ms since the epoch, for the delay only."""
         for stage, seconds in work.phases.items():
             metrics.BATCH_SECONDS.labels(stage).observe(seconds)
-        stages: dict[str, float] = {}
-        records = 0
+        stages = Phases()
         for batch in work.batches:
-            records += len(batch.records)
-            for stage, seconds in batch.phases.items():
-                stages[stage] = stages.get(stage, 0.0) + seconds
+            stages.add_all(batch.phases)
             for outcome, count in batch.outcomes.items():
                 metrics.RECORDS.labels(batch.topic, outcome).inc(count)
             for reason, count in batch.reasons.items():
                 metrics.DEAD_LETTERS.labels(batch.topic, reason).inc(count)
-            for (type_, campaign, kind, currency), count in batch.ledger.items():
-                if type_ == "reward.issued":
-                    metrics.ISSUED.labels(campaign, kind).inc(count)
-                elif type_ == "reward.revoked":
-                    metrics.REVOKED.labels(campaign, kind).inc(count)
-                elif type_ == "amount:reward.issued":
-                    metrics.ISSUED_AMOUNT.labels(campaign, currency).inc(count)
+            self._ledger(batch)
             delay_s = max(0.0, (now_ms - batch.records[-1].recorded_at_ms) / 1_000)
             metrics.RECORD_DELAY.labels(batch.topic).observe(delay_s)
         for stage, seconds in stages.items():
             metrics.BATCH_SECONDS.labels(stage).observe(seconds)
-        metrics.BATCH_RECORDS.observe(records)
+        metrics.BATCH_RECORDS.observe(sum(len(batch.records) for batch in work.batches))
+
+    def _ledger(self, batch: Batch) -> None:
+        for (type_, campaign, kind, currency), count in batch.ledger.items():
+            if type_ == "reward.issued":
+                metrics.ISSUED.labels(campaign, kind).inc(count)
+            elif type_ == "reward.revoked":
+                metrics.REVOKED.labels(campaign, kind).inc(count)
+            elif type_ == "amount:reward.issued":
+                metrics.ISSUED_AMOUNT.labels(campaign, currency).inc(count)
 
     def refresh(
         self, feed: Feed, lag: Mapping[TopicPartition, int], refused: Mapping[Reason, int]

@@ -33,7 +33,7 @@ class Record(NamedTuple):
 
 
 class Outgoing(NamedTuple):
-    """One record to be produced inside the transaction. ``partition`` None: by murmur2 of the key."""
+    """One record to be produced in the transaction. ``partition`` None: by murmur2 of the key."""
 
     topic: str
     key: bytes | None
@@ -53,11 +53,11 @@ Offsets = dict[str, int]
 """Next offset to read, by topic, of one partition number p: the vectors C, L and V."""
 
 
-class BrokerLost(Exception):  # noqa: N818 - a fact
+class BrokerLost(Exception):
     """The broker did not answer, or answered with an error that a new client may not meet."""
 
 
-class TransactionAbortable(Exception):  # noqa: N818 - a fact
+class TransactionAbortable(Exception):
     """Before K6 something failed: abort, drop the overlay, replace the producer, restore."""
 
 

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from confluent_kafka import KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+from confluent_kafka import admin as kafka_admin
 
 from streams import topics
 from streams.errors import BrokerUnreachable, Refused
@@ -30,7 +30,8 @@ class Found(NamedTuple):
 
 def check(settings: Settings) -> Found:
     """Raises BrokerUnreachable (exit 4) or Refused (exit 78) with the exact fix."""
-    admin = AdminClient({**client.common(settings), "error_cb": lambda _error: None})
+    config: dict[str, Any] = {**client.common(settings), "error_cb": lambda _error: None}
+    admin: Any = kafka_admin.AdminClient(config)
     servers = settings.kafka.bootstrap_servers
     try:
         there = admin.list_topics(timeout=ANSWER_S)
@@ -60,12 +61,16 @@ def check(settings: Settings) -> Found:
 
 def _equal_counts(settings: Settings, counts: dict[str, int]) -> int:
     """One user's records must lie at the same partition number in every topic."""
-    keyed = {name: counts[name] for name, topic in topics.registry().items() if topic.partitions == "N"}
+    keyed = {
+        name: counts[name] for name, topic in topics.registry().items() if topic.partitions == "N"
+    }
     if len(set(keyed.values())) > 1:
-        listed = ", ".join(f"{settings.topic(name)} {count}" for name, count in sorted(keyed.items()))
+        listed = ", ".join(
+            f"{settings.topic(name)} {count}" for name, count in sorted(keyed.items())
+        )
         most = max(keyed.values())
         raise Refused(
-            f"unequal partition counts: {listed}. All must have the same number. A topic that holds "
+            f"unequal partition counts: {listed}. All must have the same. A topic that holds "
             f"no data yet can be deleted and made again with {most}; one that does cannot be "
             "resized: make new topics and backfill"
         )
@@ -82,7 +87,9 @@ def _require_configs(settings: Settings, admin: Any) -> None:
             "a definition's lead time is judged by the broker's clock",
         ),
     }
-    asked = {name: ConfigResource(ResourceType.TOPIC, settings.topic(name)) for name in wanted}
+    resource: Any = kafka_admin.ConfigResource  # type: ignore[attr-defined]
+    kind: Any = kafka_admin.ResourceType  # type: ignore[attr-defined]
+    asked = {name: resource(kind.TOPIC, settings.topic(name)) for name in wanted}
     answers = admin.describe_configs(list(asked.values()), request_timeout=ANSWER_S)
     for name, (key, value, why) in wanted.items():
         try:
@@ -93,7 +100,8 @@ def _require_configs(settings: Settings, admin: Any) -> None:
         if found != value:
             raise Refused(
                 f"{settings.topic(name)}: {key} is {found!r}, must be {value!r} ({why}). Fix: "
-                f"kafka-configs.sh --alter --topic {settings.topic(name)} --add-config {key}={value}"
+                f"kafka-configs.sh --alter --topic {settings.topic(name)} "
+                f"--add-config {key}={value}"
             )
 
 
@@ -101,7 +109,9 @@ def _topic_ids(settings: Settings, admin: Any, names: tuple[str, ...]) -> dict[s
     asked = {settings.topic(name): name for name in names}
     answers = admin.describe_topics(TopicCollection(list(asked)), request_timeout=ANSWER_S)
     try:
-        return {asked[full]: str(answer.result(ANSWER_S).topic_id) for full, answer in answers.items()}
+        return {
+            asked[full]: str(answer.result(ANSWER_S).topic_id) for full, answer in answers.items()
+        }
     except Exception as error:  # noqa: BLE001 - an old broker, or not allowed: counts still guard
         log.warning("topic ids unknown (%s): a topic made again would be noticed later", error)
         return {}

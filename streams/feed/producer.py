@@ -36,7 +36,7 @@ INIT_S, CALL_S = 30.0, 10.0
 
 
 def transactional_id(settings: Settings) -> str:
-    """Return the durable id: one per worker and stage; init_transactions with it fences the last."""
+    """Return the durable id, one per worker and stage; whoever initializes it fences the last."""
     return f"{settings.app_id}-users-{settings.instance}"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 import traceback
 from functools import partial
@@ -50,7 +51,8 @@ class FeedService(Service):
     ) -> None:
         self.feed, self.channels = feed, channels
         self._on_committed, self._on_second, self._on_exit = on_committed, on_second, on_exit
-        self._exit_when_idle_s, self._idle, self._stop_worker = exit_when_idle_s, idle, stop_worker
+        self._exit_when_idle_s = math.inf if exit_when_idle_s is None else exit_when_idle_s
+        self._idle, self._stop_worker = idle, stop_worker
         self._thread = Background("feed")
         self._second_s = self._idle_since_s = time.monotonic()
         self._looping: asyncio.Future[None] | None = None
@@ -84,23 +86,24 @@ class FeedService(Service):
             for batch in work.batches:
                 batch.done = loop.create_future()
                 channel = self.channels[batch.topic]
-                while not channel.subscriber_count:  # put would drop it: the agent still starts
+                # put would drop it while the agent still starts; Faust has no event for that
+                while not channel.subscriber_count:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
                 await channel.put(batch)
                 await batch.done
-            if await self._in_thread(self.feed.commit, work):
-                self._on_committed(work)
+            await self._in_thread(self.feed.commit, work)
+        for finished in self.feed.take_finished():
+            self._on_committed(finished)
         now_s = time.monotonic()
         if now_s - self._second_s >= 1.0:
             self._second_s = now_s
             await self._in_thread(self._on_second)
         if work is not None or not self._idle():
             self._idle_since_s = now_s
-        elif self._exit_when_idle_s is not None:
-            if now_s - self._idle_since_s >= self._exit_when_idle_s:
-                log.info("idle for %.1f s: leaving", self._exit_when_idle_s)
-                self._exit_when_idle_s = None
-                self._stop_worker()
+        elif now_s - self._idle_since_s >= self._exit_when_idle_s:
+            log.info("idle for %.1f s: leaving", self._exit_when_idle_s)
+            self._exit_when_idle_s = math.inf
+            self._stop_worker()
 
     async def on_stop(self) -> None:
         """Finish the pass under way, close databases, then leave the group."""
@@ -110,6 +113,8 @@ class FeedService(Service):
             await self._in_thread(self.feed.close)
         except RewardsError as error:
             self._end(error.exit, str(error))
+        for finished in self.feed.take_finished():
+            self._on_committed(finished)
         self._on_exit()
 
     async def _in_thread(self, fn: Callable[..., Any], *args: Any) -> Any:
@@ -118,5 +123,7 @@ class FeedService(Service):
     def _end(self, code: Exit, text: str) -> None:
         """One clear line, the last numbers, and out: nothing uncommitted is worth a clean exit."""
         log.critical("%s (exit %d)", text, code)
-        self._on_exit()
-        stop_process(code)
+        try:
+            self._on_exit()
+        finally:
+            stop_process(code)

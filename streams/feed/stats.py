@@ -22,7 +22,12 @@ REWARD_TYPES = {"reward.issued": "rewards_issued", "reward.revoked": "rewards_re
 
 
 def snapshot(feed: Feed, **more: Any) -> dict[str, Any]:
-    """Return everything countable; see the module. Seconds are floats, the rest integers."""
+    """Return everything countable; see the module. Seconds are floats, the rest integers.
+
+    phases: poll, decode, read, fold, hand_over and wait belong to the loop and follow each other;
+    encode, produce, flush, offsets, commit and write belong to the commit, beside the next pass.
+    A rate is records over active_s, never over the sum of phases.
+    """
     counts = feed.counts
     return {
         "version": __version__,
@@ -46,6 +51,7 @@ def snapshot(feed: Feed, **more: Any) -> dict[str, Any]:
         "restores": counts.restores,
         "restored_rows": counts.restored_rows,
         "phases": {name: round(seconds, 6) for name, seconds in counts.phases.items()},
+        "active_s": round(counts.active_s, 6),
         "partitions": sorted(feed.owned),
         "parked": sorted(p for p, owned in feed.owned.items() if owned.parked),
         "paused": feed.pause_reason().value,
@@ -63,10 +69,15 @@ class StatsFile:
     def write(self, content: dict[str, Any]) -> None:
         if self._path is None:
             return
-        content = {**content, "uptime_s": round(time.monotonic() - self._started_s, 3)}
+        cpu = os.times()
+        content = {
+            **content,
+            "uptime_s": round(time.monotonic() - self._started_s, 3),
+            "cpu_s": round(cpu.user + cpu.system, 3),  # of all threads, librdkafka's too
+        }
         new = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
             new.write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2))
-            os.replace(new, self._path)
+            new.replace(self._path)
         except OSError:
             pass

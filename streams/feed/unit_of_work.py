@@ -8,10 +8,10 @@ line of it at which a test can kill the process (feed/kill_points.py).
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from streams.errors import RewardsError
+from streams.feed.batch import Phases
 from streams.feed.kill_points import reach
 from streams.feed.ports import BrokerLost, Outgoing, TopicPartition, TransactionAbortable
 from streams.store import meta
@@ -65,12 +65,14 @@ class UnitOfWork:
         changelog: str,
         clock: Clock,
     ) -> None:
-        """``group``: metadata captured when the partitions were assigned; it fences us if we lag."""
+        """``group``: metadata captured at assignment; it fences us if we have been away."""
         self.producer, self.group, self.owned = producer, group, owned
         self.batches, self.overlays, self.versions = batches, overlays, versions
         self.changelog, self.clock = changelog, clock
-        self.phases: Counter[str] = Counter()  # seconds: agents, encode, produce, flush, ...
+        self.begun_s = clock.monotonic_s()
+        self.phases = Phases()  # hand_over, encode, produce, flush, offsets, commit, write
         self.produced = 0
+        self.budgets: dict[tuple[str, int], Budget] = {}  # as they are once this is committed
 
     def next_offsets(self) -> dict[int, Offsets]:
         """Return the whole vector of each touched p: C and V can then be compared as they are."""
@@ -90,7 +92,7 @@ class UnitOfWork:
         one meta row {next offsets, batch number, fold version}; flushed, every delivery checked.
         K5 source offsets of every touched p, with the group metadata captured at assignment.
         K6 commit called. K7 commit returned OK. K8 per p one WriteBatch: rows, L, changelog offset.
-        K9 overlays promoted; the caller counts and polls again.
+        K9 overlays promoted (`promote`); counted.
 
         Stopped in K0-K2: no transaction; the records are read again from C.
         Stopped in K3-K5: the next init_transactions, or the coordinator, aborts; read again from C.
@@ -158,7 +160,13 @@ class UnitOfWork:
             )
         self._lap("write", started_s)
         reach("K9")
-        for p, vector in next_offsets.items():
+
+    def promote(self) -> None:
+        """K9: what is committed and written becomes what the next unit of work builds on.
+
+        The loop calls it in its own thread, once `commit` has returned.
+        """
+        for p, vector in self.next_offsets().items():
             self.owned[p].next = vector
             self.overlays[p].kept()
 
@@ -174,11 +182,12 @@ class UnitOfWork:
 
     def _lap(self, phase: str, started_s: float) -> float:
         now_s = self.clock.monotonic_s()
-        self.phases[phase] += now_s - started_s
+        self.phases.add(phase, now_s - started_s)
         return now_s
 
 
-def overlay_of(owned: Owned, codec: Codec[Any]) -> Overlay[Any]:
-    """Return a fresh overlay over the open rows of p."""
+def overlay_of(owned: Owned, codec: Codec[Any], under_way: UnitOfWork | None) -> Overlay[Any]:
+    """Return a fresh overlay over the open rows of p, and over the commit under way if it has p."""
     assert owned.rows is not None
-    return Overlay(owned.rows, codec, owned.cache)
+    below = None if under_way is None else under_way.overlays.get(owned.p)
+    return Overlay(owned.rows, codec, owned.cache, below)

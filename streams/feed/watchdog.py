@@ -9,7 +9,6 @@ from __future__ import annotations
 import faulthandler
 import logging
 import os
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -28,7 +27,7 @@ STOP_S = 20.0  # from SIGTERM to gone
 
 
 class Watchdog:
-    """``beat_s`` and ``busy_since_s`` are read from the loop's thread without a lock: plain floats."""
+    """``beat_s`` and ``busy_since_s`` are the loop's, read without a lock: plain floats."""
 
     def __init__(self) -> None:
         self._beat_s: Callable[[], float] | None = None
@@ -42,10 +41,8 @@ class Watchdog:
         faulthandler.enable()
         self._thread.start()
 
-    def watch(
-        self, beat_s: Callable[[], float], busy_since_s: Callable[[], float | None]
-    ) -> None:
-        """``beat_s``: last sign of life; ``busy_since_s``: since when one unit of work is under way."""
+    def watch(self, beat_s: Callable[[], float], busy_since_s: Callable[[], float | None]) -> None:
+        """``beat_s``: last sign of life; ``busy_since_s``: since when a unit of work is open."""
         self._beat_s, self._busy_since_s = beat_s, busy_since_s
 
     def stopping(self) -> None:
@@ -62,8 +59,11 @@ class Watchdog:
         if self._stop_by_s is not None:
             return f"not gone {STOP_S:.0f} s after SIGTERM" if now_s > self._stop_by_s else None
         busy_s = self._busy_since_s()
-        if busy_s is not None and now_s - busy_s > BATCH_S:
-            return f"a unit of work is not finished after {now_s - busy_s:.0f} s"
+        if busy_s is not None:  # waiting for a commit, nothing polls: its calls have limits
+            late_s = now_s - busy_s
+            return (
+                f"a unit of work is not finished after {late_s:.0f} s" if late_s > BATCH_S else None
+            )
         beat_s = self._beat_s() if self._beat_s is not None else self._started_s + BATCH_S
         if now_s - beat_s > SILENT_S:
             return f"the poll loop has been silent for {now_s - beat_s:.0f} s"
@@ -74,5 +74,5 @@ class Watchdog:
             stuck = self.verdict(time.monotonic())
             if stuck is not None:
                 log.critical("stuck: %s; exit 71", stuck)
-                faulthandler.dump_traceback(file=sys.__stderr__, all_threads=True)
+                faulthandler.dump_traceback(file=2, all_threads=True)
                 os._exit(int(Exit.STUCK))

@@ -1,12 +1,12 @@
-"""The records of ours that lie among the rows, in RocksDB and on the changelog.
+r"""The records of ours that lie among the rows, in RocksDB and on the changelog.
 
 Key            Where              Value
-`\\0meta`       changelog          JSON {next: {topic: offset}, batch, fold_version, row_schema}
-`\\0next`       RocksDB            JSON {topic: offset}: L
-`\\0changelog`  RocksDB            decimal: changelog offset to go on from
-`\\0batch`      RocksDB            decimal: number of the newest batch in it
-`\\0fold`       RocksDB            decimal: fold version that wrote last
-`\\0id`         RocksDB, and file  JSON: whose database this is
+`\0meta`       changelog          JSON {next: {topic: offset}, batch, fold_version, row_schema}
+`\0next`       RocksDB            JSON {topic: offset}: L
+`\0changelog`  RocksDB            decimal: changelog offset to go on from
+`\0batch`      RocksDB            decimal: number of the newest batch in it
+`\0fold`       RocksDB            decimal: fold version that wrote last
+`\0id`         RocksDB, and file  JSON: whose database this is
 
 User ids never begin with a NUL (the wire refuses them), so nothing here can meet a user's row.
 """

@@ -1,8 +1,10 @@
 """THE OVERLAY of D4: the rows of one partition as one unit of work sees them.
 
-Read through: what was touched in this unit of work, then the states kept from earlier ones, then
-RocksDB. Nothing reaches RocksDB from here before the transaction has committed; an overlay that is
-dropped leaves no trace. It takes its codec as arguments, so it knows nothing of what a row means.
+Read through: what was touched in this unit of work, then in the one before it that is still being
+committed (the layer below), then the states kept from earlier ones, then RocksDB. Nothing reaches
+RocksDB from here before the transaction has committed; an overlay that is dropped leaves no trace,
+and takes the one above it along. It takes its codec as arguments, so it knows nothing of what a
+row means.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ RESERVED = "\0"
 
 
 class Codec(Generic[S]):
-    """How a row becomes a state and back: ``new(user_id)``, ``decode(user_id, data)``, ``encode``."""
+    """Row to state and back: ``new(user_id)``, ``decode(user_id, data)``, ``encode(state)``."""
 
     def __init__(
         self,
@@ -63,19 +65,26 @@ class StateCache(Generic[S]):
 class Overlay(Generic[S]):
     """``overlay[user_id]`` reads, ``overlay[user_id] = state`` touches; see the module."""
 
-    def __init__(self, rows: Rows, codec: Codec[S], cache: StateCache[S]) -> None:
-        self._rows, self._codec, self._cache = rows, codec, cache
+    def __init__(
+        self,
+        rows: Rows,
+        codec: Codec[S],
+        cache: StateCache[S],
+        below: Overlay[S] | None = None,
+    ) -> None:
+        """``below``: the overlay of the same p whose commit is under way; not touched again."""
+        self._rows, self._codec, self._cache, self._below = rows, codec, cache, below
         self._read: dict[str, S] = {}
         self._touched: dict[str, S] = {}
 
     def prefetch(self, user_ids: Iterable[str]) -> None:
         """Read the rows of these users in one go: a multi-get is 3x cheaper than as many gets."""
-        read, touched, cache = self._read, self._touched, self._cache
+        read, touched = self._read, self._touched
         wanted: list[str] = []
         for user_id in dict.fromkeys(user_ids):
             if user_id in touched or user_id in read:
                 continue
-            state = cache.get(user_id)
+            state = self._kept(user_id)
             if state is None:
                 assert not user_id.startswith(RESERVED), "the wire refuses such user ids"
                 wanted.append(user_id)
@@ -90,7 +99,7 @@ class Overlay(Generic[S]):
         if state is None:
             state = self._read.get(user_id)
         if state is None:
-            state = self._cache.get(user_id)
+            state = self._kept(user_id)
         if state is None:
             assert not user_id.startswith(RESERVED), "the wire refuses such user ids"
             state = self._decoded(user_id, self._rows.get_many([user_id.encode()])[0])
@@ -99,6 +108,10 @@ class Overlay(Generic[S]):
 
     def __setitem__(self, user_id: str, state: S) -> None:
         self._touched[user_id] = state
+
+    def _kept(self, user_id: str) -> S | None:
+        state = None if self._below is None else self._below._touched.get(user_id)  # noqa: SLF001
+        return self._cache.get(user_id) if state is None else state
 
     def _decoded(self, user_id: str, data: bytes | None) -> S:
         return self._codec.new(user_id) if data is None else self._codec.decode(user_id, data)
@@ -109,10 +122,11 @@ class Overlay(Generic[S]):
         return len(self._touched)
 
     def encoded(self) -> dict[bytes, bytes | None]:
-        """Return the touched rows as they go to the changelog and to RocksDB, first touched first."""
+        """Return the touched rows as changelog and RocksDB get them, first touched first."""
         encode = self._codec.encode
         return {user_id.encode(): encode(state) for user_id, state in self._touched.items()}
 
     def kept(self) -> None:
         """Hand the states to the cache; call only when they are committed and written."""
         self._cache.keep(self._touched)
+        self._below = None  # else every unit of work would hold on to all before it

@@ -1,8 +1,8 @@
-"""Restore(p): bring RocksDB to where the committed offsets are; the one routine for every start,
-assignment and unknown outcome (reliability.md 2).
+"""Restore(p): bring RocksDB to where the committed offsets are.
 
-L are the source offsets inside RocksDB, C the committed ones, V those of p's newest meta row on
-the changelog. It ends with L = V = C, or it refuses; it never guesses.
+The one routine for every start, assignment and unknown outcome (reliability.md 2). L are the source
+offsets inside RocksDB, C the committed ones, V those of p's newest meta row on the changelog. It
+ends with L = V = C, or it refuses; it never guesses.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ STALL_S = 120.0
 cleanup interval (10 s); a restore that sees no progress for far longer is reported, not hidden."""
 
 
-class Cancelled(Exception):  # noqa: N818 - a fact
+class Cancelled(Exception):
     """The partition was taken away meanwhile."""
 
 
@@ -197,5 +197,5 @@ class Restore:
         if at < start:
             raise Refused(
                 f"{self.changelog}[{self.p}] begins at {start}, needed from {at}: rows were "
-                "deleted. The changelog must be `cleanup.policy=compact`; rebuild (`leidan rebuild`)"
+                "deleted. The changelog must be compacted only; rebuild (`leidan rebuild`)"
             )

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
@@ -23,6 +21,7 @@ from streams.store import meta
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
 log = logging.getLogger(__name__)
 
@@ -91,8 +90,8 @@ class DiskStore:
 
     def _options(self) -> Any:
         options = rocksdict.Options(raw_mode=True)
-        options.create_if_missing(True)
-        options.set_paranoid_checks(True)
+        options.create_if_missing(create_if_missing=True)
+        options.set_paranoid_checks(enabled=True)
         options.set_wal_recovery_mode(rocksdict.DBRecoveryMode.point_in_time())
         options.set_write_buffer_size(WRITE_BUFFER_BYTES)
         options.set_write_buffer_manager(self._buffers)
@@ -101,7 +100,7 @@ class DiskStore:
         options.set_compression_type(rocksdict.DBCompressionType.lz4())
         table = rocksdict.BlockBasedOptions()
         table.set_block_cache(self._cache)
-        table.set_bloom_filter(10, False)
+        table.set_bloom_filter(10, block_based=False)
         table.set_cache_index_and_filter_blocks(True)
         options.set_block_based_table_factory(table)
         return options
@@ -114,19 +113,24 @@ class DiskRows:
         self.path, self._db, self._identity = path, db, identity
         self._write_options = rocksdict.WriteOptions()
         self._write_options.sync = False  # the log is the truth; 207 us against 1153 us a batch
-        inside = self._get(meta.ID)
         try:
-            refuse_unless_ours(label, inside, identity)
-        except Refused:
-            self.close()
+            self._recognize(label)
+        except BaseException:
+            with contextlib.suppress(Exception):  # the first error is the one to tell
+                self._db.close()  # or its LOCK stays
             raise
-        if inside is None and self._get(meta.NEXT) is not None:
-            self.close()
-            raise Refused(f"{path}: holds rows but no identity; move the directory aside")
+
+    def _recognize(self, label: Path) -> None:
+        """Read L and the identity, and mark the rows as this version's."""
+        ours = meta.encode_identity(self._identity)
+        inside = self._get(meta.ID)
+        refuse_unless_ours(label, inside, self._identity)
         self._load()
-        if inside != meta.encode_identity(identity):
+        if inside is None and self.next is not None:
+            raise Refused(f"{self.path}: holds rows but no identity; move the directory aside")
+        if inside != ours:
             batch = rocksdict.WriteBatch(raw_mode=True)
-            batch.put(meta.ID, meta.encode_identity(identity))
+            batch.put(meta.ID, ours)
             self._commit(batch)
 
     def _load(self) -> None:
@@ -144,7 +148,7 @@ class DiskRows:
             return []
         try:
             found: list[bytes | None] = self._db.get(list(keys))
-        except Exception as error:  # rocksdict raises bare Exception
+        except Exception as error:  # noqa: BLE001 - rocksdict raises just that
             self._fail("read", error)
         return found
 
@@ -176,7 +180,7 @@ class DiskRows:
     def _commit(self, writes: Any) -> None:
         try:
             self._db.write(writes, self._write_options)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - rocksdict raises just that
             self._fail("write", error)
 
     def users(self) -> Iterator[tuple[bytes, bytes]]:
@@ -233,9 +237,7 @@ def _move_aside(path: Path) -> None:
 
 def read_rows(path: Path) -> Iterator[tuple[bytes, bytes]]:
     """Walk the user rows of a database nobody writes to, without taking its LOCK (checkers)."""
-    db = rocksdict.Rdict(
-        str(path), rocksdict.Options(raw_mode=True), access_type=rocksdict.AccessType.read_only(False)
-    )
+    db = _read_only(path)
     try:
         walk = db.items()
         for key, value in walk:
@@ -248,14 +250,17 @@ def read_rows(path: Path) -> Iterator[tuple[bytes, bytes]]:
 
 def read_offsets(path: Path) -> dict[str, int] | None:
     """Return L of a database nobody writes to; None when it never had one."""
-    db = rocksdict.Rdict(
-        str(path), rocksdict.Options(raw_mode=True), access_type=rocksdict.AccessType.read_only(False)
-    )
+    db = _read_only(path)
     try:
         value = db.get(meta.NEXT)
     finally:
         db.close()
     return None if value is None else meta.decode_offsets(value)
+
+
+def _read_only(path: Path) -> Any:
+    access = rocksdict.AccessType.read_only(error_if_log_file_exist=False)
+    return rocksdict.Rdict(str(path), rocksdict.Options(raw_mode=True), access_type=access)
 
 
 def refuse_unless_ours(label: Path, found: bytes | None, ours: meta.Identity) -> None:
@@ -323,6 +328,6 @@ def _write_label(label: Path, identity: meta.Identity) -> None:
     new = label.with_suffix(".tmp")
     try:
         new.write_bytes(data)
-        os.replace(new, label)
+        new.replace(label)
     except OSError as error:
         raise DiskError(f"{label}: cannot be written ({error})") from error

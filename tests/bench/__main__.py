@@ -19,7 +19,9 @@ from tests.kafka.cluster import Cluster, KafkaMissing
 def main() -> int:
     """Run it, print it, and write it as JSON where asked."""
     parser = argparse.ArgumentParser(prog="tests.bench", description=live.__doc__.splitlines()[0])
-    parser.add_argument("--workload", choices=live.WORKLOADS, default="orders", help="what is folded")
+    parser.add_argument(
+        "--workload", choices=live.WORKLOADS, default="paid", help="what is folded, see live.py"
+    )
     parser.add_argument("--events", type=int, default=20_000, help="compared, every engine")
     parser.add_argument(
         "--sustained-events", type=int, default=200_000, help="leidan alone; 0 leaves it out"

@@ -178,7 +178,7 @@ def require_refused(ran: Ran, *said: str) -> None:
 def test_unequal_partition_counts_are_refused_with_the_counts(tmp_path):
     with EmbeddedBroker().start(counts(**{CLAIMS: PARTITIONS + 1})) as uneven:
         ran = worker(uneven, tmp_path)
-    require_refused(ran, f"claims {PARTITIONS + 1}", f"orders {PARTITIONS}", "same number")
+    require_refused(ran, f"claims {PARTITIONS + 1}", f"orders {PARTITIONS}", "must have the same")
     require_one_clear_message(ran)
 
 

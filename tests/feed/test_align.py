@@ -1,0 +1,105 @@
+"""Topics side by side in time, and runs that keep each user's order."""
+
+from __future__ import annotations
+
+import random  # noqa: TID251 - seeded
+
+from streams.feed.align import WAIT_S, Aligner, rounds
+from streams.feed.ports import Record
+
+TOPICS = ("orders", "claims", "cancellations")
+
+
+def record(topic: str, offset: int, at_ms: int, user: str = "u1", value: bytes = b"") -> Record:
+    return Record(topic, 0, offset, user.encode(), value, [], at_ms)
+
+
+def never(_topic: str, _p: int) -> bool:
+    return False
+
+
+def always(_topic: str, _p: int) -> bool:
+    return True
+
+
+def names(records: list[Record]) -> list[str]:
+    return [f"{r.topic[0]}{r.offset}" for r in records]
+
+
+def test_topics_leave_merged_by_record_time_ties_in_topic_order():
+    aligner = Aligner(TOPICS)
+    aligner.add([record("claims", 0, 5), record("claims", 1, 20)])
+    aligner.add([record("orders", 0, 5), record("orders", 1, 10), record("orders", 2, 30)])
+    assert names(aligner.take(10, 0.0, always)[0]) == ["o0", "c0", "o1", "c1", "o2"]
+    assert aligner.empty()
+
+
+def test_a_topic_that_is_behind_is_waited_for_and_then_not():
+    aligner = Aligner(TOPICS)
+    aligner.add([record("orders", 0, 5)])
+    assert aligner.take(10, 0.0, never) == {}
+    assert aligner.take(10, WAIT_S / 2, never) == {}
+    assert names(aligner.take(10, WAIT_S, never)[0]) == ["o0"]
+
+
+def test_what_is_handed_out_ends_where_a_topic_that_is_behind_ends():
+    aligner = Aligner(TOPICS)
+    aligner.add([record("orders", n, n * 10) for n in range(5)])
+    aligner.add([record("claims", 0, 15)])
+    at_end = {"cancellations"}.__contains__
+    taken = aligner.take(10, 0.0, lambda topic, _p: at_end(topic))
+    assert names(taken[0]) == ["o0", "o1", "c0"], "the next claim may be older than order 2"
+
+
+def test_offset_order_within_a_topic_wins_over_time():
+    aligner = Aligner(TOPICS)
+    aligner.add([record("orders", 0, 50), record("orders", 1, 10), record("claims", 0, 30)])
+    assert names(aligner.take(10, 0.0, always)[0]) == ["c0", "o0", "o1"]
+
+
+def test_the_limit_holds_and_nothing_is_lost_by_it():
+    aligner = Aligner(TOPICS)
+    aligner.add([record("orders", n, n) for n in range(7)])
+    taken = [names(aligner.take(3, 0.0, always).get(0, [])) for _ in range(4)]
+    assert taken == [["o0", "o1", "o2"], ["o3", "o4", "o5"], ["o6"], []]
+
+
+def test_dropped_partitions_leave_nothing_behind():
+    aligner = Aligner(TOPICS)
+    aligner.add([record("orders", 0, 5, value=b"x" * (40 << 20))])
+    assert aligner.overflowing()
+    aligner.drop(0)
+    assert aligner.empty()
+    assert not aligner.overflowing()
+    assert aligner.take(10, 1.0, always) == {}
+
+
+def test_large_values_are_not_held_back():
+    aligner = Aligner(TOPICS)
+    aligner.add([record("orders", 0, 5, value=b"x" * (40 << 20))])
+    assert names(aligner.take(10, 0.0, never)[0]) == ["o0"]
+
+
+def test_runs_keep_each_users_order_and_are_few():
+    rnd = random.Random(1)  # noqa: S311
+    offsets = dict.fromkeys(TOPICS, 0)
+    records = []
+    for n in range(500):
+        topic = rnd.choices(TOPICS, (8, 1, 2))[0]
+        records.append(record(topic, offsets[topic], n, f"u{rnd.randrange(100)}"))
+        offsets[topic] += 1
+    runs = rounds(records, TOPICS)
+    assert len(runs) < 30, "a crossing to an agent costs as much as several folds"
+    for run in runs:
+        assert len({r.topic for r in run}) == 1
+        assert [r.offset for r in run] == sorted(r.offset for r in run)
+    flat = [r for run in runs for r in run]
+    assert sorted(flat) == sorted(records)
+    for user in {r.key for r in records}:
+        assert [r for r in flat if r.key == user] == [r for r in records if r.key == user]
+
+
+def test_records_of_one_topic_are_one_run_and_none_are_none():
+    records = [record("orders", n, n) for n in range(3)]
+    assert rounds(records, TOPICS) == [records]
+    assert rounds([], TOPICS) == []

@@ -1,0 +1,271 @@
+"""Assign, restore, revoke, pause: what the loop does around the commit protocol."""
+
+from __future__ import annotations
+
+import pytest
+
+from streams.errors import CommitUnknown, DeadLetterBudgetSpent, Fenced, Refused
+from streams.feed.loop import BROKER_BUDGET_S, Pause
+from streams.feed.ports import BrokerLost, TopicPartition
+from streams.store import meta
+from tests.feed.memory import World, fold
+
+
+def fed(world: World, count: int, value: bytes = b"x", topic: str = "orders") -> None:
+    for _ in range(count):
+        world.broker.put(topic, "u1", value)
+
+
+def test_a_first_start_begins_at_the_low_watermark_and_says_so(caplog):
+    world = World()
+    fed(world, 3)
+    world.broker.low["orders", 0] = 2
+    world.settle()
+    assert world.outputs() == [("u1", b"x")]
+    assert "orders begins at 2" in caplog.text
+
+
+def test_partitions_taken_away_are_closed_and_come_back_restored():
+    world = World()
+    fed(world, 1)
+    world.settle()
+    world.log.revoke(0)
+    world.feed.poll(0.0)
+    assert [rows.open for rows in world.store.opened] == [False]
+    assert world.feed.owned == {}
+    fed(world, 1)
+    world.log.assign(0)
+    world.settle()
+    assert world.outputs() == [("u1", b"x"), ("u1", b"xx")]
+
+
+def test_lost_partitions_are_closed_without_a_write():
+    world = World()
+    fed(world, 1)
+    world.settle()
+    writes = world.store.opened[0].writes
+    world.log.revoke(0, lost=True)
+    world.feed.poll(0.0)
+    assert (world.store.opened[0].open, world.store.opened[0].writes) == (False, writes)
+
+
+def test_records_waiting_for_alignment_are_read_again_after_a_rebalance():
+    world = World()
+    world.poll()
+    world.broker.put("orders", "u1", b"a")
+    world.log.at_end = lambda _topic, _p: False  # so they wait for the claims
+    assert world.feed.poll(0.0) is None
+    world.log.revoke(0)
+    world.log.assign(0)
+    world.settle()
+    assert world.outputs() == [("u1", b"a")]
+
+
+def test_unequal_partition_sets_are_refused_with_the_fix():
+    world = World()
+    with pytest.raises(Refused, match="range assignor"):
+        world.feed.on_assign([TopicPartition("orders", 0), TopicPartition("claims", 1)])
+
+
+def test_folding_pauses_while_campaigns_are_not_confirmed_and_loses_nothing():
+    world = World()
+    fed(world, 2)
+    world.campaigns.age_s = 31.0
+    assert world.poll() is None
+    assert world.feed.pause_reason() is Pause.CAMPAIGNS
+    world.campaigns.age_s = 1.0
+    world.settle()
+    assert world.outputs() == [("u1", b"x"), ("u1", b"xx")]
+
+
+def test_a_broker_that_never_answers_again_ends_the_worker():
+    world = World()
+    world.settle()
+    world.campaigns.age_s = BROKER_BUDGET_S + 1
+    with pytest.raises(Fenced, match="no broker has answered for 121 s"):
+        world.poll()
+
+
+def test_nothing_is_folded_before_campaigns_were_read_once():
+    world = World()
+    fed(world, 1)
+    world.campaigns.age_s = float("inf")
+    assert world.poll() is None
+
+
+def test_committed_offsets_moved_by_hand_are_refused_naming_both():
+    world = World()
+    fed(world, 3)
+    world.settle()
+    world.broker.committed["orders", 0] = 1
+    world.store.disks = {}
+    world.crash()
+    with pytest.raises(Refused, match=r"'orders': 3.*'orders': 1"):
+        world.settle()
+
+
+def test_offsets_reset_below_what_rocksdb_has_are_refused():
+    world = World()
+    fed(world, 3)
+    world.settle()
+    world.broker.committed["orders", 0] = 0
+    world.crash()
+    with pytest.raises(Refused, match="ahead of the committed 0"):
+        world.settle()
+
+
+def test_a_lost_changelog_is_refused_and_points_to_rebuild():
+    world = World()
+    fed(world, 1)
+    world.settle()
+    world.broker.logs["changelog", 0] = []
+    world.store.disks = {}
+    world.crash()
+    with pytest.raises(Refused, match="leidan rebuild"):
+        world.settle()
+
+
+def test_a_changelog_shorter_than_what_was_read_is_refused():
+    world = World()
+    fed(world, 1)
+    world.settle()
+    world.broker.logs["changelog", 0] = []
+    world.crash()
+    with pytest.raises(Refused, match="ends at 0"):
+        world.settle()
+
+
+def test_expired_offsets_go_on_from_the_changelog():
+    world = World()
+    fed(world, 2)
+    world.settle()
+    world.broker.committed.clear()
+    fed(world, 1)
+    world.crash()
+    world.settle()
+    assert world.outputs()[-1] == ("u1", b"xxx")
+    assert len(world.outputs()) == 3
+
+
+def test_input_deleted_before_it_was_read_is_refused():
+    world = World()
+    fed(world, 2)
+    world.settle()
+    world.broker.low["orders", 0] = 5
+    world.crash()
+    with pytest.raises(Refused, match="3 records were deleted before they were read"):
+        world.settle()
+
+
+def test_restored_rows_include_deletions_and_end_at_a_marker():
+    world = World()
+    fed(world, 1)
+    world.settle()
+    log = world.broker.logs["changelog", 0]
+    log.insert(1, log[0]._replace(offset=1, key=b"u2", value=b"y"))
+    log.insert(2, log[0]._replace(offset=2, key=b"u2", value=None))
+    world.store.disks = {}
+    world.crash()
+    world.settle()
+    assert world.rows() == {b"u1": b"x"}
+    assert world.store.disks[0]["changelog"] == len(log)
+
+
+def test_a_broker_away_for_a_moment_heals_without_a_restart():
+    world = World()
+    fed(world, 1)
+    world.broker.fail["begin"] = BrokerLost("no answer")
+    world.broker.fail["init"] = BrokerLost("no answer")
+    world.step()
+    world.settle()
+    assert world.outputs() == [("u1", b"x")]
+
+
+def test_a_broker_lost_beyond_the_budget_ends_the_worker():
+    world = World()
+    fed(world, 1)
+    world.broker.fail["commit"] = CommitUnknown("timed out")
+    world.step()
+    world.clock.now_s += BROKER_BUDGET_S + 1
+    world.broker.fail["commit"] = CommitUnknown("timed out")
+    with pytest.raises(Fenced, match="beyond the budget"):
+        world.step()
+
+
+def test_the_dead_letter_budget_stops_before_anything_is_committed():
+    world = World(batch_records=1_000)
+    fed(world, 49)
+    fed(world, 51, b"bad")
+    with pytest.raises(DeadLetterBudgetSpent, match=r"orders\[0\]: 51 of the last 100"):
+        world.step()
+    assert world.broker.committed == {}
+    assert world.broker.read("dead-letters") == []
+
+
+def test_the_dead_letter_budget_can_be_switched_off():
+    world = World(batch_records=1_000, dead_letter_budget=False)
+    fed(world, 500, b"bad")
+    world.settle()
+    assert len(world.broker.read("dead-letters")) == 500
+
+
+def test_a_parked_partition_is_not_read_and_the_others_go_on():
+    world = World(partitions=2, parked=lambda p, _next: p == 0)
+    world.broker.put("orders", "u1", b"a", p=0)
+    world.broker.put("orders", "u2", b"b", p=1)
+    world.settle()
+    assert world.outputs() == [("u2", b"b")]
+    assert world.feed.owned[0].parked
+
+
+@pytest.mark.parametrize("batch_records", [1, 2, 7, 1_000])
+def test_batch_size_changes_neither_rows_nor_outputs(batch_records):
+    world = World(batch_records=batch_records)
+    for n in range(40):
+        world.broker.put("orders", f"u{n % 3}", f"o{n}".encode(), at_ms=n * 10)
+        if n % 5 == 0:
+            world.broker.put("claims", f"u{n % 3}", f"c{n}".encode(), at_ms=n * 10 + 5)
+    world.settle()
+    rows = {key: value for key, value in world.rows().items() if not key.startswith(b"\0")}
+    assert rows == world_by_time()
+    assert len(world.outputs()) == 48
+
+
+def world_by_time() -> dict[bytes, bytes]:
+    rows: dict[bytes, bytes] = {}
+    for n in range(40):
+        user = f"u{n % 3}".encode()
+        rows[user] = rows.get(user, b"") + f"o{n}".encode()
+        if n % 5 == 0:
+            rows[user] += f"c{n}".encode()
+    return rows
+
+
+def test_a_close_leaves_no_database_open_and_the_group_last():
+    world = World()
+    fed(world, 1)
+    world.settle()
+    world.feed.close()
+    assert not any(rows.open for rows in world.store.opened)
+    assert world.producers[-1].closed
+
+
+def test_a_meta_row_never_reaches_a_users_row():
+    world = World()
+    fed(world, 1)
+    world.settle()
+    world.store.disks = {}
+    world.crash()
+    world.settle()
+    assert meta.META not in world.rows()
+
+
+def test_counts_are_raised_only_after_the_commit():
+    world = World()
+    fed(world, 2)
+    work = world.poll()
+    fold(work)
+    assert sum(world.feed.counts.records.values()) == 0
+    world.feed.commit(work)
+    assert world.feed.counts.records == {"orders": 2}
+    assert world.feed.counts.transactions == {"committed": 1}

@@ -1,0 +1,154 @@
+"""One commit under way and one unit of work folded on top of it: same fate, in order."""
+
+from __future__ import annotations
+
+import pytest
+
+from streams.errors import CommitUnknown, Fenced
+from streams.feed.ports import TransactionAbortable
+from tests.feed.memory import Later, World, fold
+
+
+def world_under_way() -> tuple[World, Later]:
+    """u1 has "a" in a commit that is under way, and "b" waits on the topic."""
+    committer = Later()
+    world = World(committer=committer)
+    world.broker.put("orders", "u1", b"a")
+    assert world.step() is None
+    assert world.feed.take_finished() == []
+    world.broker.put("orders", "u1", b"b")
+    return world, committer
+
+
+def settle(world: World) -> None:
+    world.settle()
+    world.feed.poll(0.0)
+    if world.committer.task is not None:
+        world.committer.task.run()
+    for _ in range(3):
+        world.settle()
+        world.committer.task.run()
+        world.feed.poll(0.0)
+
+
+def test_the_next_unit_folds_on_rows_that_are_not_committed_yet():
+    world, _ = world_under_way()
+    work = world.poll()
+    assert world.outputs() == [], "the first is still under way"
+    fold(work)
+    assert work.batches[0].overlay["u1"] == "ab"
+    world.feed.commit(work)
+    assert world.outputs() == [("u1", b"a")], "the second waited for the first"
+    settle(world)
+    assert world.outputs() == [("u1", b"a"), ("u1", b"ab")]
+    assert world.rows() == {b"u1": b"ab"}
+    assert world.broker.committed["orders", 0] == 2
+
+
+def test_the_next_unit_prefetches_through_the_one_under_way():
+    world, _ = world_under_way()
+    work = world.poll()
+    overlay = work.batches[0].overlay
+    overlay.prefetch(["u1", "u2"])
+    assert (overlay["u1"], overlay["u2"]) == ("a", "")
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        ("flush", TransactionAbortable("delivery failed")),
+        ("commit", CommitUnknown("timed out")),
+        ("commit_answer", CommitUnknown("timed out")),
+    ],
+)
+def test_dropping_the_first_drops_the_second_and_both_are_done_once(call, error):
+    world, _ = world_under_way()
+    work = world.poll()
+    fold(work)
+    world.broker.fail[call] = error
+    assert world.feed.commit(work) is False
+    settle(world)
+    assert world.outputs() == [("u1", b"a"), ("u1", b"ab")]
+    assert world.rows() == {b"u1": b"ab"}
+    assert len(world.producers) == 2
+
+
+def test_a_suspect_producer_drops_the_second_and_keeps_the_first():
+    world, _ = world_under_way()
+    work = world.poll()
+    fold(work)
+    producer = world.producers[-1]
+    begin = producer.begin
+
+    def begin_and_be_slow() -> None:
+        begin()
+        producer.suspect = True
+
+    producer.begin = begin_and_be_slow
+    assert world.feed.commit(work) is False
+    assert world.outputs() == [("u1", b"a")]
+    settle(world)
+    assert world.outputs() == [("u1", b"a"), ("u1", b"ab")]
+
+
+def test_a_revoke_waits_for_the_commit_under_way_and_then_closes():
+    world, _ = world_under_way()
+    world.log.revoke(0)
+    world.feed.poll(0.0)
+    assert world.outputs() == [("u1", b"a")]
+    assert world.rows() == {b"u1": b"a"}
+    assert [rows.open for rows in world.store.opened] == [False]
+
+
+@pytest.mark.parametrize("call", ["flush", "commit", "commit_answer"])
+def test_a_revoke_that_meets_a_failing_commit_leaves_it_to_the_restore(call):
+    world, _ = world_under_way()
+    error = TransactionAbortable("x") if call == "flush" else CommitUnknown("x")
+    world.broker.fail[call] = error
+    world.log.revoke(0)
+    world.feed.poll(0.0)
+    assert world.feed.owned == {}
+    assert all(not rows.open for rows in world.store.opened)
+    world.log.assign(0)
+    settle(world)
+    assert world.outputs() == [("u1", b"a"), ("u1", b"ab")]
+    assert world.rows() == {b"u1": b"ab"}
+    assert world.producers[0].closed
+
+
+def test_being_fenced_under_way_ends_the_worker_at_the_next_pass():
+    world, committer = world_under_way()
+    world.broker.fail["commit"] = Fenced("newer epoch")
+    committer.task.run()
+    with pytest.raises(Fenced):
+        world.poll()
+    assert world.rows() == {}
+
+
+def test_a_close_finishes_the_commit_under_way():
+    world, _ = world_under_way()
+    assert not world.feed.idle()
+    world.feed.close()
+    assert world.outputs() == [("u1", b"a")]
+    assert world.rows() == {b"u1": b"a"}
+    assert len(world.feed.take_finished()) == 1
+
+
+def test_a_unit_of_work_does_not_hold_on_to_all_before_it():
+    world, _ = world_under_way()
+    for _ in range(5):
+        work = world.poll()
+        fold(work)
+        world.feed.commit(work)
+        world.broker.put("orders", "u1", b"c")
+    settle(world)
+    assert work.batches[0].overlay._below is None  # noqa: SLF001
+
+
+def test_the_watchdog_counts_from_the_oldest_unit():
+    world, _ = world_under_way()
+    begun_s = world.feed.busy_since_s()
+    world.clock.now_s += 7
+    world.poll()
+    assert world.feed.busy_since_s() == begun_s
+    assert begun_s < world.clock.now_s - 6

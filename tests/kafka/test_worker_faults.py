@@ -1,0 +1,131 @@
+"""A zombie, and a broker that stops answering in the middle of commits, on real Kafka (T4).
+
+Both are made with SIGSTOP and SIGCONT: nobody closes a connection, nobody says good-bye.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from streams.errors import Exit
+from streams.traffic import Traffic
+from tests import checker
+from tests.kafka.harness import (
+    CHANGELOG,
+    OUTPUTS,
+    USER_KEYED,
+    Topics,
+    wait_drained,
+    wait_settled,
+    wait_until,
+)
+from tests.kafka.workers import SAMPLE, Process, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.kafka.cluster import Cluster
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+DEFINITIONS = [json.loads(SAMPLE.read_text())]
+
+
+@pytest.fixture
+def processes() -> Iterator[list[Process]]:
+    started: list[Process] = []
+    yield started
+    for process in started:
+        if process.running:
+            os.kill(process.pid, signal.SIGCONT)
+        process.close()
+
+
+def worker_of(topics: Topics, instance: str, directory: Path, **settings: object) -> Worker:
+    given = {"batch_records": 100, **settings}
+    return Worker(topics.bootstrap, topics.prefix, instance, directory, settings=given)
+
+
+def require_clean(topics: Topics, *workers: Worker) -> None:
+    wait_drained(topics, workers[0].group)
+    wait_settled(topics, (*USER_KEYED, *OUTPUTS, CHANGELOG))
+    for worker in workers:
+        if worker.running:
+            assert worker.stop() == 0, worker.tail()
+    databases = [worker.databases for worker in workers]
+    evidence = checker.gather(topics, workers[0].group, state_dirs=databases)
+    report = checker.check_with_fold(evidence, DEFINITIONS, [SAMPLE])
+    print(report.summary())
+    report.require_clean()
+    assert report.compared["rewards due"] > 300, "void: next to nothing was earned"
+
+
+def committed(worker: Worker) -> int:
+    return worker.stats().get("transactions", {}).get("committed", 0)
+
+
+def test_a_zombie_that_wakes_up_in_its_transaction_is_fenced_with_75(
+    broker: Cluster, tmp_path: Path, processes: list[Process]
+) -> None:
+    topics = Topics(broker.bootstrap, "zombie.")
+    topics.create(broker)
+    zero, one = (worker_of(topics, name, tmp_path) for name in ("leidan-0", "leidan-1"))
+    processes += [zero, one]
+    zero.start()
+    one.start()
+    wait_until(
+        lambda: (
+            len(zero.stats().get("partitions", [])) == len(one.stats().get("partitions", [])) == 2
+        ),
+        lambda: "both workers to own two partitions each",
+        30,
+    )
+    sending = topics.sending(Traffic(31, 300, 3_000), per_s=600)
+    wait_until(lambda: committed(zero) > 3, lambda: "the first commits", 20)
+    os.kill(zero.pid, signal.SIGSTOP)
+    took_s = wait_until(
+        lambda: one.stats().get("partitions") == [0, 1, 2, 3],
+        lambda: f"its partitions to move, leidan-1 has {one.stats().get('partitions')}",
+        40,
+    )
+    print(f"partitions moved {took_s:.1f} s after the stop")
+    os.kill(zero.pid, signal.SIGCONT)
+    ended = zero.wait(30, "notice that it is a zombie")
+    assert ended == Exit.FENCED, zero.tail()
+    zero.start()  # what a supervisor does with 75
+    sending.join(60)
+    require_clean(topics, zero, one)
+
+
+def test_commits_into_a_broker_that_does_not_answer_are_neither_lost_nor_repeated(
+    broker: Cluster, tmp_path: Path, processes: list[Process]
+) -> None:
+    topics = Topics(broker.bootstrap, "silence.")
+    topics.create(broker)
+    # a session longer than the silence: the worker must heal by itself, without a restart
+    worker = worker_of(topics, "leidan-0", tmp_path, session_timeout_ms=45_000)
+    processes.append(worker)
+    worker.start()
+    # dense enough that a transaction is under way at any moment the broker stops
+    sending = topics.sending(Traffic(32, 1_500, 15_000), per_s=1_500)
+    wait_until(lambda: committed(worker) > 3, lambda: "the first commits", 40)
+    os.kill(broker.pid(), signal.SIGSTOP)
+    try:
+        time.sleep(14)  # longer than the 10 s every transactional call has
+    finally:
+        os.kill(broker.pid(), signal.SIGCONT)
+    sending.join(90)
+    wait_drained(topics, worker.group)
+    worker.require_running()
+    transactions = worker.stats()["transactions"]
+    print(transactions)
+    assert transactions["aborted"] + transactions["unknown"] >= 1, "void: no commit met the silence"
+    assert worker.stats()["producers"] >= 2, "the producer was replaced"
+    require_clean(topics, worker)

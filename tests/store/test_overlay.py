@@ -1,0 +1,61 @@
+"""The overlay: reads through, keeps what is touched, leaves no trace when dropped."""
+
+from __future__ import annotations
+
+import pytest
+
+from streams.store.overlay import Codec, Overlay, StateCache
+from tests.feed.memory import ROW, MemoryStore
+
+
+@pytest.fixture
+def rows():
+    rows = MemoryStore().open(0)
+    rows.write({b"u1": b"old"}, next_offsets=None, changelog=0, batch=0)
+    return rows
+
+
+def test_reads_the_row_or_begins_a_new_one(rows):
+    overlay = Overlay(rows, ROW, StateCache())
+    assert (overlay["u1"], overlay["u2"]) == ("old", "")
+    assert overlay.encoded() == {}, "reading changes nothing"
+
+
+def test_what_is_touched_is_seen_and_encoded_in_the_order_of_touching(rows):
+    overlay = Overlay(rows, ROW, StateCache())
+    overlay["u2"] = "b"
+    overlay["u1"] = "a"
+    overlay["u2"] += "c"
+    assert (overlay["u1"], overlay["u2"]) == ("a", "bc")
+    assert list(overlay.encoded().items()) == [(b"u2", b"bc"), (b"u1", b"a")]
+
+
+def test_a_dropped_overlay_leaves_no_trace(rows):
+    cache = StateCache()
+    Overlay(rows, ROW, cache)["u1"] = "lost"
+    assert Overlay(rows, ROW, cache)["u1"] == "old"
+
+
+def test_kept_states_need_no_read_and_no_decode(rows):
+    decoded = []
+    codec = Codec(ROW.new, lambda user, data: decoded.append(user) or data.decode(), ROW.encode)
+    cache = StateCache()
+    overlay = Overlay(rows, codec, cache)
+    overlay.prefetch(["u1"])
+    overlay["u1"] += "!"
+    overlay.kept()
+    again = Overlay(rows, codec, cache)
+    again.prefetch(["u1"])
+    assert (again["u1"], decoded) == ("old!", ["u1"])
+
+
+def test_the_cache_drops_the_least_recently_touched():
+    cache = StateCache(capacity=2)
+    for user in ("u1", "u2", "u1", "u3"):
+        cache.keep({user: user})
+    assert [cache.get(user) for user in ("u1", "u2", "u3")] == ["u1", None, "u3"]
+
+
+def test_reserved_keys_are_nobodys_rows(rows):
+    with pytest.raises(AssertionError, match="refuses"):
+        Overlay(rows, ROW, StateCache())["\0meta"]

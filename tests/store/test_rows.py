@@ -1,0 +1,302 @@
+"""Rows of one partition: one suite over every store, then what only RocksDB has."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+import rocksdict
+
+from streams.errors import DiskError, Exit, Refused
+from streams.store import meta
+from streams.store.rows import DiskStore, read_offsets, read_rows
+from tests.feed.memory import MemoryStore
+
+ROOT = Path(__file__).resolve().parents[2]
+OURS = meta.Identity("leidan", "cluster-1", -1, 4, {"orders": "id-1"}, 1, 1)
+NEXT = {"orders": 7, "claims": 0}
+
+
+def disk_store(directory: Path, identity: meta.Identity = OURS, **options) -> DiskStore:
+    return DiskStore(directory, identity, **{"lock_wait_s": 0.1, **options})
+
+
+@pytest.fixture(params=["memory", "disk"])
+def store(request, tmp_path):
+    return MemoryStore() if request.param == "memory" else disk_store(tmp_path)
+
+
+# --- every store ---------------------------------------------------------------------------------
+
+
+def test_a_new_partition_knows_nothing(store):
+    rows = store.open(0)
+    assert (rows.next, rows.changelog, rows.batch) == (None, 0, 0)
+    assert rows.get_many([b"u1"]) == [None]
+    rows.close()
+
+
+def test_what_is_written_together_is_there_after_reopening(store):
+    rows = store.open(0)
+    rows.write({b"u1": b"a", b"u2": b"b"}, next_offsets=NEXT, changelog=9, batch=3)
+    rows.close()
+    rows = store.open(0)
+    assert (rows.next, rows.changelog, rows.batch) == (NEXT, 9, 3)
+    assert rows.get_many([b"u2", b"u3", b"u1"]) == [b"b", None, b"a"]
+    rows.close()
+
+
+def test_none_deletes_and_offsets_may_stay(store):
+    rows = store.open(0)
+    rows.write({b"u1": b"a"}, next_offsets=NEXT, changelog=9, batch=3)
+    rows.write({b"u1": None}, next_offsets=None, changelog=10, batch=3)
+    assert rows.get_many([b"u1"]) == [None]
+    assert (rows.next, rows.changelog) == (NEXT, 10)
+    rows.close()
+
+
+def test_partitions_are_apart(store):
+    zero, one = store.open(0), store.open(1)
+    zero.write({b"u1": b"a"}, next_offsets=NEXT, changelog=1, batch=1)
+    assert one.get_many([b"u1"]) == [None]
+    assert one.next is None
+    zero.close()
+    one.close()
+
+
+# --- RocksDB --------------------------------------------------------------------------------------
+
+
+def written(directory: Path, p: int = 0) -> None:
+    rows = disk_store(directory).open(p)
+    rows.write({b"u1": b"a"}, next_offsets=NEXT, changelog=9, batch=3)
+    rows.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"app": "other"}, "belongs to app 'leidan', this is 'other'"),
+        ({"cluster": "cluster-2"}, "Kafka cluster 'cluster-1', connected to 'cluster-2'"),
+        ({"partitions": 8}, "made with 4 partitions, the topics now have 8"),
+        ({"topics": {"orders": "id-2"}}, "topic orders was deleted and made again"),
+        ({"row_schema": 0}, "newer version .row schema 1, fold 1.; this one knows row schema 0"),
+        ({"fold_version": 0}, "Start the newer version again"),
+    ],
+)
+def test_foreign_rows_are_refused_with_what_differs_and_what_to_do(tmp_path, changes, message):
+    written(tmp_path)
+    with pytest.raises(Refused, match=message) as refused:
+        disk_store(tmp_path, msgspec.structs.replace(OURS, **changes)).open(0)
+    assert refused.value.exit is Exit.REFUSED
+    assert str(tmp_path / "0") in str(refused.value)
+    rows = disk_store(tmp_path).open(0)
+    assert rows.get_many([b"u1"]) == [b"a"], "foreign data is never wiped"
+    rows.close()
+
+
+@pytest.mark.parametrize("label", ["moved too", "left behind"])
+def test_a_directory_of_another_partition_is_refused(tmp_path, label):
+    written(tmp_path, 2)
+    (tmp_path / "2").rename(tmp_path / "1")
+    if label == "moved too":
+        (tmp_path / "2.identity.json").rename(tmp_path / "1.identity.json")
+    with pytest.raises(Refused, match="rows of partition 2, opened for 1"):
+        disk_store(tmp_path).open(1)
+
+
+def test_a_refusal_lets_go_of_the_lock(tmp_path):
+    written(tmp_path)
+    (tmp_path / "0.identity.json").unlink()
+    with pytest.raises(Refused):
+        disk_store(tmp_path, msgspec.structs.replace(OURS, app="other")).open(0)
+    disk_store(tmp_path).open(0).close()
+
+
+def test_an_unreadable_identity_is_refused(tmp_path):
+    written(tmp_path)
+    (tmp_path / "0.identity.json").write_bytes(b"{")
+    with pytest.raises(Refused, match="unreadable identity"):
+        disk_store(tmp_path).open(0)
+
+
+def test_rows_of_an_older_version_are_ours_and_are_marked_as_the_newer_ones(tmp_path):
+    written(tmp_path)
+    newer = msgspec.structs.replace(OURS, row_schema=2, fold_version=5)
+    disk_store(tmp_path, newer).open(0).close()
+    with pytest.raises(Refused, match="row schema 2, fold 5"):
+        disk_store(tmp_path).open(0)
+
+
+def test_a_database_somebody_else_holds_is_waited_for_and_then_a_disk_error(tmp_path):
+    store = disk_store(tmp_path)
+    rows = store.open(0)
+    with pytest.raises(DiskError, match="still held after") as error:
+        disk_store(tmp_path).open(0)
+    assert error.value.exit is Exit.DISK
+    rows.close()
+    disk_store(tmp_path).open(0).close()
+
+
+def test_a_file_where_the_directory_should_be_is_a_disk_error(tmp_path):
+    (tmp_path / "state").write_text("")
+    with pytest.raises(DiskError, match="cannot be created"):
+        disk_store(tmp_path / "state").open(0)
+
+
+def test_use_after_close_is_a_disk_error_and_never_no_such_user(tmp_path):
+    rows = disk_store(tmp_path).open(0)
+    rows.close()
+    with pytest.raises(DiskError, match="read failed"):
+        rows.get_many([b"u1"])
+    with pytest.raises(DiskError, match="write failed"):
+        rows.write({}, next_offsets=NEXT, changelog=1, batch=1)
+
+
+def open_and_read(directory: Path, keys: list[bytes]) -> None:
+    rows = disk_store(directory).open(0)
+    try:
+        rows.get_many(keys)
+    finally:
+        rows.close()
+
+
+def test_a_corrupt_table_is_a_disk_error_and_never_no_such_user(tmp_path):
+    rows = disk_store(tmp_path).open(0)
+    users = {f"u{n:05d}".encode(): os.urandom(200) for n in range(3_000)}
+    rows.write(users, next_offsets=NEXT, changelog=1, batch=1)
+    rows._db.flush()  # noqa: SLF001
+    rows.close()
+    table = max((tmp_path / "0").glob("*.sst"), key=lambda path: path.stat().st_size)
+    data = bytearray(table.read_bytes())
+    data[1_000:60_000] = bytes(59_000)
+    table.write_bytes(data)
+    with pytest.raises(DiskError, match="read failed"):
+        open_and_read(tmp_path, list(users))
+    rows = disk_store(tmp_path).open(0)
+    assert (rows.next, rows.changelog) == (None, 0), "rebuilt from the changelog, from the start"
+    rows.close()
+    assert (tmp_path / "0.corrupt-1").is_dir(), "kept for whoever wants to know"
+
+
+@pytest.mark.parametrize("name", ["CURRENT", "MANIFEST-*"])
+def test_a_database_that_cannot_be_opened_is_moved_aside_and_begun_anew(tmp_path, name):
+    written(tmp_path)
+    (file,) = (tmp_path / "0").glob(name)
+    file.write_bytes(file.read_bytes()[:3])
+    rows = disk_store(tmp_path).open(0)
+    assert rows.next is None
+    rows.close()
+    assert (tmp_path / "0.corrupt-1").is_dir()
+
+
+def test_walking_the_users_skips_what_is_ours_and_lets_go(tmp_path):
+    written(tmp_path)
+    rows = disk_store(tmp_path).open(0)
+    assert list(rows.users()) == [(b"u1", b"a")]
+    rows.close()
+    disk_store(tmp_path).open(0).close()
+    assert dict(read_rows(tmp_path / "0")) == {b"u1": b"a"}
+    assert read_offsets(tmp_path / "0") == NEXT
+
+
+def test_a_live_walk_keeps_the_lock_even_after_close(tmp_path):
+    """The fact behind `users` being exhausted or closed before every close."""
+    written(tmp_path)
+    rows = disk_store(tmp_path).open(0)
+    walk = rows._db.items()  # noqa: SLF001
+    rows.close()
+    with pytest.raises(DiskError, match="still held"):
+        disk_store(tmp_path).open(0)
+    del walk
+    disk_store(tmp_path).open(0).close()
+
+
+def test_readers_without_the_lock_do_not_hinder_a_writer(tmp_path):
+    rows = disk_store(tmp_path).open(0)
+    rows.write({b"u1": b"a"}, next_offsets=NEXT, changelog=9, batch=3)
+    assert dict(read_rows(tmp_path / "0")) == {b"u1": b"a"}
+    rows.close()
+
+
+def test_all_databases_share_one_memory_budget(tmp_path):
+    store = disk_store(tmp_path)
+    opened = [store.open(p) for p in range(8)]
+    value = os.urandom(100_000)
+    for n in range(160):
+        opened[n % 8].write({f"u{n}".encode(): value}, next_offsets=NEXT, changelog=n, batch=n)
+    assert 0 < store._buffers.get_usage() <= 64 << 20  # noqa: SLF001
+    for rows in opened:
+        rows.close()
+
+
+CRASHER = """
+import sys
+from pathlib import Path
+from streams.store import meta
+from streams.store.rows import DiskStore
+rows = DiskStore(Path(sys.argv[1]), meta.Identity("leidan", "c", -1, 1, {}, 1, 1)).open(0)
+batch = rows.batch
+print("ready", flush=True)
+while True:
+    batch += 1
+    rows.write(
+        {f"u{n}".encode(): str(batch).encode() * 50 for n in range(64)},
+        next_offsets={"orders": batch * 10}, changelog=batch * 100, batch=batch,
+    )
+    print(batch, flush=True)
+"""
+
+
+def test_killed_while_writing_rows_offsets_and_batch_number_agree(tmp_path):
+    """kill -9 loses no batch that was written and never half of one (T2, a short run)."""
+    for kill in range(5):
+        command = [sys.executable, "-c", CRASHER, str(tmp_path)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as child:
+            lines = [child.stdout.readline() for _ in range(40 + kill * 7)]
+            child.send_signal(signal.SIGKILL)
+            lines += child.stdout.read().splitlines()
+        assert child.returncode == -9
+        said = max(int(line) for line in lines if line.strip().isdigit())
+        store = disk_store(tmp_path, meta.Identity("leidan", "c", -1, 1, {}, 1, 1))
+        rows = store.open(0)
+        assert rows.batch in (said, said + 1), "a batch that was written is gone"
+        assert (rows.next, rows.changelog) == ({"orders": rows.batch * 10}, rows.batch * 100)
+        values = rows.get_many([f"u{n}".encode() for n in range(64)])
+        assert set(values) == {str(rows.batch).encode() * 50}
+        rows.close()
+
+
+def test_a_torn_log_tail_goes_back_as_a_whole(tmp_path):
+    rows = disk_store(tmp_path).open(0)
+    for batch in range(1, 51):
+        rows.write(
+            {b"u1": str(batch).encode()},
+            next_offsets={"orders": batch},
+            changelog=batch,
+            batch=batch,
+        )
+    crashed = tmp_path / "crashed"  # a copy made before `close`, which writes everything out
+    shutil.copytree(tmp_path / "0", crashed / "0")
+    rows.close()
+    (wal,) = (crashed / "0").glob("*.log")
+    wal.write_bytes(wal.read_bytes()[:-7])  # as a crash of the machine may leave it
+    rows = disk_store(crashed).open(0)
+    assert rows.batch == 49
+    assert (rows.next, rows.changelog) == ({"orders": 49}, 49)
+    assert rows.get_many([b"u1"]) == [b"49"]
+    rows.close()
+
+
+def test_rocksdict_spells_sync_as_an_attribute():
+    """A method of that name would make every commit wait for the disk, or none."""
+    options = rocksdict.WriteOptions()
+    options.sync = True
+    assert options.sync is True
