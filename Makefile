@@ -46,6 +46,10 @@ test: $(READY) ## every test; those against real Kafka need Java 17 and Maven, e
 	@$(PY) tests/kafka/cluster.py fetch || echo 'leidan: going on without a real broker; its tests are skipped by name' >&2
 	$(PY) -m pytest $(ARGS)
 
+.PHONY: test-long
+test-long: $(READY) ## what `make test` leaves out for its minutes: the year record by record, the control in full
+	LEIDAN_LONG=1 $(PY) -m pytest -s tests/cli/test_demo.py tests/kafka/test_exactly_once.py -k 'same_year or guilty' $(ARGS)
+
 .PHONY: quick
 quick: lint types ## lint, types and the fast tests, under a minute
 	$(PY) -m pytest -m 'not kafka and not slow' $(ARGS)

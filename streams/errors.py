@@ -105,7 +105,7 @@ class Fenced(RewardsError):
 
 
 class CommitUnknown(RewardsError):
-    """The commit's outcome cannot be told from the error: only the committed offset decides (D4)."""
+    """The commit's outcome cannot be told from the error: the committed offset decides (D4)."""
 
     exit = Exit.FENCED
 

@@ -78,7 +78,7 @@ def schemas_dir() -> Path:
     return installed if installed.is_dir() else package.parent / "schemas"
 
 
-def _topic(raw: Any, file: Path) -> Topic:  # noqa: ANN401  # whatever the file holds
+def _topic(raw: Any, file: Path) -> Topic:  # whatever the file holds
     topic = msgspec.convert(raw, Topic)
     assert topic.topic == file.stem, f"{file.name} describes {topic.topic}"
     return topic

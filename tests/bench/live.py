@@ -235,7 +235,14 @@ def faust(  # noqa: PLR0913 - a leg is all of these
     guarantee = "exactly_once" if engine == "faust-eos" else "at_least_once"
     command = [sys.executable, "-m", "tests.kafka.plain_faust", "--guarantee", guarantee]
     command += ["--bootstrap-servers", topics.bootstrap, "--topic-prefix", topics.prefix]
-    command += ["--app-id", app_id, "--state-dir", str(directory), "--campaigns", str(work.campaign)]
+    command += [
+        "--app-id",
+        app_id,
+        "--state-dir",
+        str(directory),
+        "--campaigns",
+        str(work.campaign),
+    ]
     command += ["--rewards", rewards, "--task-events", task_events, "--stats-file", str(stats)]
     plain = Process(engine, command, directory / "faust.log")
     try:

@@ -321,7 +321,7 @@ PLANTED = (
 # -- the control -----------------------------------------------------------------------------------
 
 FOLDED = ("orders", "claims", "cancellations")
-FULL_CONTROL = os.environ.get("CONTROL") == "full"
+FULL_CONTROL = bool(os.environ.get("LEIDAN_LONG"))
 CONTROL_ORDERS, CONTROL_KILLS = (20_000, 4) if FULL_CONTROL else (6_000, 3)
 """Faust takes 16 s to recover from each kill; the full one takes 2 to 3 minutes (README.md)."""
 

@@ -121,11 +121,23 @@ def test_commits_into_a_broker_that_does_not_answer_are_neither_lost_nor_repeate
         time.sleep(14)  # longer than the 10 s every transactional call has
     finally:
         os.kill(broker.pid(), signal.SIGCONT)
-    sending.join(90)
-    wait_drained(topics, worker.group)
-    worker.require_running()
+    restarts = 0
+
+    def healed() -> bool:
+        """Drained; a supervisor starts the worker again where it ended with 75."""
+        nonlocal restarts
+        if not worker.running:
+            assert worker.ended() == Exit.FENCED, worker.tail()
+            restarts += 1
+            worker.start()
+        return sending.over and topics.lag(worker.group, USER_KEYED) == 0
+
+    # Whether the coordinator gave the transaction up before the worker did is a matter of a second:
+    # then the commit is answered with a fence, and the worker leaves to be started again.
+    wait_until(healed, lambda: f"the worker to heal, {restarts} restarts so far", 120)
+    assert restarts <= 3, "a fault costs at most 3 restarts"
     transactions = worker.stats()["transactions"]
-    print(transactions)
-    assert transactions["aborted"] + transactions["unknown"] >= 1, "void: no commit met the silence"
-    assert worker.stats()["producers"] >= 2, "the producer was replaced"
+    print(transactions, f"{restarts} restarts")
+    met = transactions["aborted"] + transactions["unknown"] + restarts
+    assert met >= 1, "void: no commit met the silence"
     require_clean(topics, worker)
