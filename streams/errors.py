@@ -98,6 +98,10 @@ class Refused(RewardsError):
     exit = Exit.REFUSED
 
 
+NO_REBUILD = "This version cannot rebuild rows from the input yet: do not start empty"
+"""What every refusal about lost rows ends with, until there is a verb that rebuilds them."""
+
+
 class Fenced(RewardsError):
     """Another worker owns this now, or the broker is lost: restarting is right (exit 75)."""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
-from streams.errors import Refused
+from streams.errors import NO_REBUILD, Refused
 from streams.feed import client
 from streams.feed.ports import BrokerLost, Record
 
@@ -108,8 +108,8 @@ class KafkaHistory:
                 self._position = max(self._position, message.offset())
             elif error.code() in {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}:  # noqa: SLF001
                 raise Refused(
-                    f"{self._topic}: offset {self._position} is not in the changelog any more; "
-                    "rebuild (`leidan rebuild`)"
+                    f"{self._topic}: offset {self._position} is not in the changelog any more. "
+                    f"Put it back from a replica or a backup. {NO_REBUILD}"
                 )
         return records
 

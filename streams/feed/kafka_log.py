@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
-from streams.errors import Fenced, Refused
+from streams.errors import NO_REBUILD, Fenced, Refused
 from streams.feed import client
 from streams.feed.ports import Record, TopicPartition
 
@@ -119,8 +119,8 @@ class KafkaLog:
         elif code in {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}:  # noqa: SLF001
             raise Refused(
                 f"{where}: the next offset is not in the topic any more ({error.str()}): input was "
-                "deleted before it was read, or the topic was made again. Restore the input and "
-                "rebuild (`leidan rebuild`)"
+                "deleted before it was read, or the topic was made again. Put the input back "
+                f"from a backup. {NO_REBUILD}"
             )
         elif code in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}:  # noqa: SLF001
             log.warning("%s: %s", where, error.str())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
-from streams.errors import Refused
+from streams.errors import NO_REBUILD, Refused
 from streams.feed.kill_points import reach
 from streams.store import meta
 
@@ -152,9 +152,11 @@ class Restore:
         if version is None:
             raise Refused(
                 f"{name}: offsets {committed} are committed, but the changelog {self.changelog} "
-                "has no rows for it: the changelog was lost. Rebuild the rows from the input "
-                "(`leidan rebuild`); starting empty would pay rewards twice"
+                "has no rows for it: the changelog was lost. Put it back from a replica or a "
+                "backup; starting empty would pay rewards twice. " + NO_REBUILD
             )
+        if not committed and {**low, **version} == low:
+            return low  # started before, but nothing was ever committed
         if not committed:
             log.warning("%s: committed offsets have expired; going on from the changelog's", name)
             return {**low, **version}
@@ -162,7 +164,7 @@ class Restore:
             raise Refused(
                 f"{name}: the changelog was written at offsets {version}, but {committed} are "
                 "committed. Somebody moved the group's offsets, or a transaction was torn. Put the "
-                f"committed offsets back to {version}, or rebuild (`leidan rebuild`)"
+                f"committed offsets back to {version}. {NO_REBUILD}"
             )
         return {**low, **version}
 
@@ -172,7 +174,8 @@ class Restore:
                 raise Refused(
                     f"{topic}[{self.p}]: committed at {offset}, but the topic now begins at "
                     f"{low[topic]}: {low[topic] - offset} records were deleted before they were "
-                    "read. Raise the topic's retention; restore them and rebuild (`leidan rebuild`)"
+                    "read. Put them back from a backup and raise the topic's retention. "
+                    f"{NO_REBUILD}"
                 )
 
     def _refuse_ahead(self, local: Offsets | None, committed: Offsets) -> None:
@@ -192,10 +195,12 @@ class Restore:
         if at > end:
             raise Refused(
                 f"{self.changelog}[{self.p}] ends at {end}, RocksDB has read it up to {at}: the "
-                "changelog was made again or the broker lost data. Rebuild (`leidan rebuild`)"
+                "changelog was made again or the broker lost data. Put it back from a replica or a "
+                f"backup. {NO_REBUILD}"
             )
         if at < start:
             raise Refused(
                 f"{self.changelog}[{self.p}] begins at {start}, needed from {at}: rows were "
-                "deleted. The changelog must be compacted only; rebuild (`leidan rebuild`)"
+                "deleted. The changelog must be compacted only (`leidan topics plan`); put it back "
+                f"from a replica or a backup. {NO_REBUILD}"
             )

@@ -7,12 +7,11 @@ import json
 import pytest
 
 from tests.cli.conftest import leidan, require_one_clear_message
-from tests.kafka.conftest import broker, kafka_jars  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.kafka
 
 
-def test_topics_apply_shows_a_plan_acts_when_told_to_and_then_has_nothing_to_do(broker):  # noqa: F811
+def test_topics_apply_shows_a_plan_acts_when_told_to_and_then_has_nothing_to_do(broker):
     place = ("--bootstrap-servers", broker.bootstrap, "--topic-prefix", "apply-", "-p", 3)
     shown = leidan("topics", "apply", *place)
     assert shown.code == 1
@@ -25,7 +24,7 @@ def test_topics_apply_shows_a_plan_acts_when_told_to_and_then_has_nothing_to_do(
     assert (after.code, after.out) == (0, "")
 
 
-def test_topics_plan_names_a_topic_that_cannot_be_resized(broker):  # noqa: F811
+def test_topics_plan_names_a_topic_that_cannot_be_resized(broker):
     broker.create_topics({"uneven-orders": (3, {}), "uneven-claims": (2, {})})
     place = ("--bootstrap-servers", broker.bootstrap, "--topic-prefix", "uneven-", "-p", 3)
     ran = leidan("topics", "plan", *place)
@@ -33,7 +32,7 @@ def test_topics_plan_names_a_topic_that_cannot_be_resized(broker):  # noqa: F811
     assert "differs: uneven-claims has 2 partitions, not 3" in ran.out
 
 
-def test_the_demo_on_a_real_broker_and_its_topics_are_never_counted_twice(broker):  # noqa: F811
+def test_the_demo_on_a_real_broker_and_its_topics_are_never_counted_twice(broker):
     place = ("--bootstrap-servers", broker.bootstrap, "--topic-prefix", "shown-")
     ran = leidan("demo", "--json", "--orders", 800, "--users", 80, *place)
     assert ran.code == 0, ran.err

@@ -114,14 +114,14 @@ def test_offsets_reset_below_what_rocksdb_has_are_refused():
         world.settle()
 
 
-def test_a_lost_changelog_is_refused_and_points_to_rebuild():
+def test_a_lost_changelog_is_refused_and_never_started_empty():
     world = World()
     fed(world, 1)
     world.settle()
     world.broker.logs["changelog", 0] = []
     world.store.disks = {}
     world.crash()
-    with pytest.raises(Refused, match="leidan rebuild"):
+    with pytest.raises(Refused, match="do not start empty"):
         world.settle()
 
 
@@ -269,3 +269,12 @@ def test_counts_are_raised_only_after_the_commit():
     world.feed.commit(work)
     assert world.feed.counts.records == {"orders": 2}
     assert world.feed.counts.transactions == {"committed": 1}
+
+
+def test_a_worker_that_never_committed_starts_again_without_a_word_about_expired_offsets(caplog):
+    world = World()
+    world.settle()
+    world.crash()
+    caplog.clear()
+    world.settle()
+    assert "expired" not in caplog.text
