@@ -27,7 +27,7 @@ FEATURES = ("dark_box", "light_box", "lottery", "full_link")
 STATUSES = {s.name.lower(): s for s in Status if s is not Status.AMENDED}
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
-MAX_MINOR = 2**53  # what every JSON reader downstream holds exactly
+MAX_MINOR = 2**53 - 1  # what every JSON reader downstream holds exactly
 REQUIRED: Any = object()
 
 # Fields of later features: accepted only as their default, so that nothing is silently ignored.

@@ -12,13 +12,12 @@ import orjson
 
 from streams.domain.definition import campaign_from
 from streams.errors import CampaignRefused, Reason, UsageError
+from streams.wire.envelope import LEAD_MS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from streams.domain.campaign import Campaign
-
-LEAD_MS = 60_000
 
 
 def decode(value: bytes, recorded_at_ms: int | None, source: str = "campaigns") -> Campaign:
