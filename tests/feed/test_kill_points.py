@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -45,7 +46,12 @@ def test_set_the_process_dies_at_exactly_that_pass():
     assert (done.returncode, done.stdout.split()) == (-9, ["1", "2"])
 
 
-@pytest.mark.parametrize("text", ["K6", "K10:1", "K6:0", "k6:1", "K6:x", "X1:1"])
+def test_a_stop_is_asked_for_by_name():
+    assert kill_points.parse("K5:6:stop") == ("K5", 6, signal.SIGSTOP)
+    assert kill_points.parse("K5:6") == ("K5", 6, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("text", ["K6:1:halt", "K6", "K10:1", "K6:0", "k6:1", "K6:x", "X1:1"])
 def test_a_misspelt_fault_is_refused_or_it_would_never_land(text):
     with pytest.raises(UsageError, match="K6:17"):
         kill_points.parse(text)
