@@ -47,8 +47,8 @@ test: $(READY) ## every test; those against real Kafka need Java 17 and Maven, e
 	$(PY) -m pytest $(ARGS)
 
 .PHONY: test-long
-test-long: $(READY) ## what `make test` leaves out for its minutes: the year record by record, the control in full
-	LEIDAN_LONG=1 $(PY) -m pytest -s tests/cli/test_demo.py tests/kafka/test_exactly_once.py -k 'same_year or guilty' $(ARGS)
+test-long: $(READY) ## what `make test` leaves out for its minutes: the year record by record, faults, the control in full
+	LEIDAN_LONG=1 $(PY) -m pytest -s tests/cli/test_demo.py tests/kafka/test_exactly_once.py tests/kafka/test_worker_faults.py -k 'same_year or guilty or faults' $(ARGS)
 
 .PHONY: quick
 quick: lint types ## lint, types and the fast tests, under a minute

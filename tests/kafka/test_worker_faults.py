@@ -33,7 +33,13 @@ if TYPE_CHECKING:
 
     from tests.kafka.cluster import Cluster
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.kafka,
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not os.environ.get("LEIDAN_LONG"), reason="half a minute each: `make test-long` runs them"
+    ),
+]
 
 DEFINITIONS = [json.loads(SAMPLE.read_text())]
 
