@@ -22,9 +22,12 @@ def main() -> int:
     parser.add_argument(
         "--workload", choices=live.WORKLOADS, default="paid", help="what is folded, see live.py"
     )
-    parser.add_argument("--events", type=int, default=20_000, help="compared, every engine")
+    parser.add_argument("--events", type=int, default=60_000, help="compared, every engine")
     parser.add_argument(
         "--sustained-events", type=int, default=200_000, help="leidan alone; 0 leaves it out"
+    )
+    parser.add_argument(
+        "--warm-up-events", type=int, default=200_000, help="before the first round, not counted"
     )
     parser.add_argument("--rounds", type=int, default=3, help="interleaved; medians are printed")
     parser.add_argument("--chaos", default="", help="dup,late,reorder: faults of the input")
@@ -39,6 +42,7 @@ def main() -> int:
                 workload=given.workload,
                 events=given.events,
                 sustained_events=given.sustained_events,
+                warm_up_events=given.warm_up_events,
                 rounds=given.rounds,
                 chaos=tuple(kind for kind in given.chaos.split(",") if kind),
                 say=say,
