@@ -45,12 +45,18 @@ class Calendar(msgspec.Struct, frozen=True):
         return _text(self.time_zone, at_ms)
 
 
+# Formatting numbers costs more than finding their text; every output has a time in it.
+_SECONDS = tuple(f":{second:02}" for second in range(60))
+_MINUTES = tuple(f"{hour:02}:{minute:02}" for hour in range(25) for minute in range(60))
+
+
 # One cause puts its time into several outputs, and the users of a window share its deadline.
 @lru_cache(maxsize=16_384)
 def _text(name: str, at_ms: int) -> str:
     date_, midnight_ms, offset = _local_date(name, at_ms // QUARTER_MS)
     since_s, ms = divmod(at_ms - midnight_ms, 1000)
-    clock = f"{since_s // 3600:02}:{since_s // 60 % 60:02}:{since_s % 60:02}"
+    minute, second = divmod(since_s, 60)
+    clock = _MINUTES[minute] + _SECONDS[second]
     return f"{date_}T{clock}.{ms:03}{offset}" if ms else f"{date_}T{clock}{offset}"
 
 
