@@ -51,8 +51,8 @@ test-long: $(READY) ## what `make test` leaves out for its minutes: the year rec
 	LEIDAN_LONG=1 $(PY) -m pytest -s tests/cli/test_demo.py tests/kafka/test_exactly_once.py tests/kafka/test_worker_faults.py -k 'same_year or guilty or faults' $(ARGS)
 
 .PHONY: quick
-quick: lint types ## lint, types and the fast tests, under a minute
-	$(PY) -m pytest -m 'not kafka and not slow' $(ARGS)
+quick: lint types ## lint, types and the tests that start no process, under a minute
+	$(PY) -m pytest -m 'not kafka and not slow' --ignore=tests/cli --ignore=tests/mock $(ARGS)
 
 .PHONY: fmt
 fmt: $(READY) ## rewrite the sources in house style

@@ -128,6 +128,7 @@ def test_a_damaged_file_is_one_message_and_no_traceback(tmp_path, damage):
 
 
 @real
+@pytest.mark.slow
 def test_the_real_year_is_complete():
     records = loaded(DATA)
     times = [ms for *_, ms in records]
@@ -143,6 +144,7 @@ def test_the_real_year_is_complete():
 
 
 @real
+@pytest.mark.slow
 def test_every_value_of_the_real_year_adds_up_to_the_files():
     """Units and pence per customer, counted twice: from the records and from the files."""
     sold: Counter = Counter()
@@ -181,6 +183,7 @@ def test_every_value_of_the_real_year_adds_up_to_the_files():
 
 
 @real
+@pytest.mark.slow
 def test_over_the_loaded_year_the_reference_model_earns_what_the_oracle_counts():
     """Loader and model on one side, the files and plain dicts on the other; they share no code."""
     campaign = json.loads(SAMPLE.read_text(encoding="utf-8"))
@@ -198,5 +201,6 @@ def test_over_the_loaded_year_the_reference_model_earns_what_the_oracle_counts()
 
 
 @real
+@pytest.mark.slow
 def test_the_real_year_loads_to_the_same_bytes_again():
     assert list(load(DATA)) == list(load(DATA))
