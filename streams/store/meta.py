@@ -7,6 +7,11 @@ Key            Where              Value
 `\0batch`      RocksDB            decimal: number of the newest batch in it
 `\0fold`       RocksDB            decimal: fold version that wrote last
 `\0id`         RocksDB, and file  JSON: whose database this is
+`\0writes`     RocksDB            decimal: how many WriteBatches it has taken
+`\0write-n`    RocksDB            decimal: the number of a WriteBatch, n its rest mod WRITES_KEPT
+
+The last two prove at open that no WriteBatch is missing between others: where an older log file or
+the manifest's newest edits were lost, RocksDB replays the younger log over the hole without a word.
 
 User ids never begin with a NUL (the wire refuses them), so nothing here can meet a user's row.
 """
@@ -21,6 +26,17 @@ CHANGELOG = b"\0changelog"
 BATCH = b"\0batch"
 FOLD = b"\0fold"
 ID = b"\0id"
+WRITES = b"\0writes"
+WRITE = b"\0write-"
+
+WRITES_KEPT = 32_768
+"""A hole ends where the oldest log file begins, and the log files hold two memtables at most
+(8 MiB each), so 16,384 WriteBatches each at the 500 bytes that the smallest one takes there."""
+
+
+def write_slot(number: int) -> bytes:
+    """Return the key under which the WriteBatch of this number leaves its number."""
+    return b"%s%05d" % (WRITE, number % WRITES_KEPT)
 
 
 class Meta(msgspec.Struct, frozen=True):

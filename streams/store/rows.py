@@ -126,6 +126,7 @@ class DiskRows:
         inside = self._get(meta.ID)
         refuse_unless_ours(label, inside, self._identity)
         self._load()
+        self._require_no_hole()
         if inside is None and self.next is not None:
             raise Refused(f"{self.path}: holds rows but no identity; move the directory aside")
         if inside != ours:
@@ -138,6 +139,25 @@ class DiskRows:
         self.next = None if next_offsets is None else meta.decode_offsets(next_offsets)
         self.changelog = int(self._get(meta.CHANGELOG) or 0)
         self.batch = int(self._get(meta.BATCH) or 0)
+        self._writes = int(self._get(meta.WRITES) or 0)
+
+    def _require_no_hole(self) -> None:
+        """Rows of a prefix of the changelog, or none: see `meta` for what leaves a hole."""
+        kept = {}
+        try:
+            walk = self._db.items(from_key=meta.WRITE)
+            for key, value in walk:
+                if not key.startswith(meta.WRITE):
+                    break
+                kept[key] = value
+            del walk  # or it keeps the LOCK
+        except Exception as error:  # noqa: BLE001 - rocksdict raises just that
+            self._fail("read", error)
+        first = max(1, self._writes - meta.WRITES_KEPT + 1)
+        for number in range(first, self._writes + 1):
+            if kept.get(meta.write_slot(number)) != str(number).encode():
+                lost = f"write {number} of {self._writes} is missing, later ones are there"
+                self._fail("open", ValueError(f"Corruption: {lost}"))
 
     def _get(self, key: bytes) -> bytes | None:
         return self.get_many([key])[0]
@@ -178,6 +198,10 @@ class DiskRows:
             self.next = dict(next_offsets)
 
     def _commit(self, writes: Any) -> None:
+        self._writes += 1
+        number = str(self._writes).encode()
+        writes.put(meta.WRITES, number)
+        writes.put(meta.write_slot(self._writes), number)
         try:
             self._db.write(writes, self._write_options)
         except Exception as error:  # noqa: BLE001 - rocksdict raises just that

@@ -295,6 +295,57 @@ def test_a_torn_log_tail_goes_back_as_a_whole(tmp_path):
     rows.close()
 
 
+def crashed_with_half_a_manifest(directory: Path) -> Path:
+    """Leave batch 1-10 in a table, 11-20 in one the manifest has forgotten, 21-30 in a log."""
+    rows = disk_store(directory).open(0)
+    for batch in range(1, 31):
+        one = {f"u{batch}".encode(): b"x"}
+        rows.write(one, next_offsets={"orders": batch}, changelog=batch, batch=batch)
+        if batch in (10, 20):
+            rows._db.flush()  # noqa: SLF001
+        if batch == 10:
+            (manifest,) = (directory / "0").glob("MANIFEST-*")
+            known = manifest.stat().st_size
+    crashed = directory / "crashed"
+    shutil.copytree(directory / "0", crashed / "0")
+    rows.close()
+    os.truncate(crashed / "0" / manifest.name, known)
+    return crashed
+
+
+def test_rocksdb_itself_opens_with_a_hole_and_says_nothing(tmp_path):
+    """The fact behind the numbered writes; when it is no longer one, they can go."""
+    crashed = crashed_with_half_a_manifest(tmp_path)
+    found = dict(read_rows(crashed / "0"))
+    assert b"u10" in found
+    assert b"u15" not in found
+    assert b"u30" in found
+    assert read_offsets(crashed / "0") == {"orders": 30}, "L covers rows that are not there"
+
+
+def test_a_hole_between_older_and_newer_writes_is_a_disk_error_and_then_a_rebuild(tmp_path):
+    crashed = crashed_with_half_a_manifest(tmp_path)
+    with pytest.raises(DiskError, match="write 12 of 31 is missing, later ones are there"):
+        disk_store(crashed).open(0)
+    rows = disk_store(crashed).open(0)
+    assert (rows.next, rows.changelog) == (None, 0), "rebuilt from the changelog, from the start"
+    assert (crashed / "0.corrupt-1").is_dir()
+    rows.close()
+
+
+def test_the_numbers_of_the_writes_go_round_and_still_tell(tmp_path, monkeypatch):
+    monkeypatch.setattr(meta, "WRITES_KEPT", 7)
+    rows = disk_store(tmp_path).open(0)
+    for batch in range(1, 31):
+        rows.write({}, next_offsets=NEXT, changelog=batch, batch=batch)
+    rows.close()
+    disk_store(tmp_path).open(0).close()
+    monkeypatch.setattr(meta, "WRITES_KEPT", 12)
+    crashed = crashed_with_half_a_manifest(tmp_path / "again")
+    with pytest.raises(DiskError, match="write 20 of 31 is missing"):
+        disk_store(crashed).open(0)
+
+
 def test_rocksdict_spells_sync_as_an_attribute():
     """A method of that name would make every commit wait for the disk, or none."""
     options = rocksdict.WriteOptions()
