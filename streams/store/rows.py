@@ -29,6 +29,7 @@ CACHE_BYTES = 128 << 20  # whole process, memtables included: reliability.md 4, 
 MEMTABLE_BYTES = 64 << 20  # of those; charged to the cache
 WRITE_BUFFER_BYTES = 8 << 20  # one memtable of one database
 MAX_OPEN_FILES = 128  # one database
+FIRST_USER = b"\1"  # keys of ours begin with a NUL, no user's does
 LOCK_WAIT_S = 30.0  # a stopped predecessor gets this long to let go
 
 
@@ -145,12 +146,10 @@ class DiskRows:
         """Rows of a prefix of the changelog, or none: see `meta` for what leaves a hole."""
         kept = {}
         try:
-            walk = self._db.items(from_key=meta.WRITE)
-            for key, value in walk:
+            for key, value in _walk(self._db, meta.WRITE):
                 if not key.startswith(meta.WRITE):
                     break
                 kept[key] = value
-            del walk  # or it keeps the LOCK
         except Exception as error:  # noqa: BLE001 - rocksdict raises just that
             self._fail("read", error)
         first = max(1, self._writes - meta.WRITES_KEPT + 1)
@@ -209,13 +208,10 @@ class DiskRows:
 
     def users(self) -> Iterator[tuple[bytes, bytes]]:
         """Walk all user rows in key order. Exhaust or close it: an open walk keeps the LOCK."""
-        walk = self._db.items()
         try:
-            for key, value in walk:
-                if not key.startswith(b"\0"):
-                    yield key, value
-        finally:
-            del walk
+            yield from _walk(self._db, FIRST_USER)
+        except Exception as error:  # noqa: BLE001 - rocksdict raises just that
+            self._fail("read", error)
 
     def close(self) -> None:
         """Close for good. An error here is one of the disk's too."""
@@ -232,6 +228,16 @@ class DiskRows:
             f"{self.path}: {what} failed ({error}). The handle is not used again; check the disk, "
             "then start the worker: rows come back from the changelog"
         ) from error
+
+
+def _walk(db: Any, first: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Walk from a key on. Raises at a damaged block, where rocksdict's own `items` just ends."""
+    at = db.iter()
+    at.seek(first)
+    while at.valid():
+        yield at.key(), at.value()
+        at.next()
+    at.status()
 
 
 def _is_corruption(error: Exception) -> bool:
@@ -263,11 +269,7 @@ def read_rows(path: Path) -> Iterator[tuple[bytes, bytes]]:
     """Walk the user rows of a database nobody writes to, without taking its LOCK (checkers)."""
     db = _read_only(path)
     try:
-        walk = db.items()
-        for key, value in walk:
-            if not key.startswith(b"\0"):
-                yield key, value
-        del walk
+        yield from _walk(db, FIRST_USER)
     finally:
         db.close()
 

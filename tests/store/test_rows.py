@@ -185,6 +185,24 @@ def test_a_corrupt_table_is_a_disk_error_and_never_no_such_user(tmp_path):
     assert (tmp_path / "0.corrupt-1").is_dir(), "kept for whoever wants to know"
 
 
+def test_a_walk_over_a_corrupt_table_is_a_disk_error_and_never_a_shorter_walk(tmp_path):
+    rows = disk_store(tmp_path).open(0)
+    users = {f"u{n:05d}".encode(): os.urandom(200) for n in range(3_000)}
+    rows.write(users, next_offsets=NEXT, changelog=1, batch=1)
+    rows._db.flush()  # noqa: SLF001
+    rows.close()
+    table = max((tmp_path / "0").glob("*.sst"), key=lambda path: path.stat().st_size)
+    data = bytearray(table.read_bytes())
+    data[300_000] ^= 1
+    table.write_bytes(data)
+    rows = disk_store(tmp_path).open(0)
+    with pytest.raises(DiskError, match="read failed"):
+        list(rows.users())
+    rows.close()
+    with pytest.raises(Exception, match="Corruption"):
+        list(read_rows(tmp_path / "0"))
+
+
 @pytest.mark.parametrize("name", ["CURRENT", "MANIFEST-*"])
 def test_a_database_that_cannot_be_opened_is_moved_aside_and_begun_anew(tmp_path, name):
     written(tmp_path)
