@@ -40,6 +40,8 @@ from tests.crash.world import (
 from tests.feed.memory import Definitions, MemoryHistory
 
 if TYPE_CHECKING:
+    from streams.domain.outputs import Output
+    from streams.feed.ports import Outgoing, Record
     from streams.feed.unit_of_work import UnitOfWork
 
 
@@ -59,6 +61,10 @@ def fold(work: UnitOfWork, row_bytes: int) -> None:
             batch.outgoing.append(output(record, state))
 
 
+def _nothing_to_encode(_output: Output, _cause: Record) -> Outgoing:
+    raise AssertionError("`fold` queues its outputs itself")
+
+
 def run(place: Place, options: Options) -> None:
     """Fold what is left; return when nothing is."""
     rows.WRITE_BUFFER_BYTES = options.write_buffer
@@ -75,7 +81,7 @@ def run(place: Place, options: Options) -> None:
         make_history=lambda _cancelled: MemoryHistory(broker),
         store=place.store(lock_wait_s=options.lock_wait_s),
         codec=ROW,
-        encode=lambda out, _cause: out,
+        encode=_nothing_to_encode,
         campaigns=Definitions(),
         executor=Background("restores"),
         committer=Background("commits"),

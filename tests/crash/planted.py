@@ -86,12 +86,13 @@ def log_switched_off() -> None:
         shipped(self, *args)
         self._write_options.disable_wal = True
 
-    rows.DiskRows.__init__ = made  # type: ignore[method-assign]
+    rows.DiskRows.__init__ = made  # type: ignore[method-assign, assignment]
 
 
 def holes_unseen() -> None:
     """No look at the numbers of the writes at open: what RocksDB recovers is believed."""
-    rows.DiskRows._require_no_hole = lambda _rows: None  # type: ignore[method-assign]  # noqa: SLF001
+    shipped = rows.DiskRows
+    shipped._require_no_hole = lambda self: None  # type: ignore[method-assign]  # noqa: ARG005, SLF001
 
 
 BUGS = {
