@@ -37,7 +37,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DECK = ("K8", "K8", "K8", "random", "random", "torn", "torn", "early", "commit", "restore")
 """Ten crashes, shuffled anew each time: as much K8 as chance would hardly give."""
 
-COMMIT = ("K7", "K9", "K0", "K2", "K3", "K4", "K5", "K6", "K7", "K9", "REVOKE")
+COMMIT = ("K0", "K2", "K3", "K4", "K5", "K6", "K7", "K9", "REVOKE")
 RESTORE = ("R1", "R2", "R3", "R4", "R5", "R6")
 
 
@@ -126,7 +126,7 @@ def episode(
     violations: list[str] = []
     missed = lost_tail = most_lost = behind = 0
     caught_after = None
-    for number, moment in enumerate(moments(chance, crashes)):
+    for number, moment in enumerate(moments(chance, crashes, options.seed)):
         child, expected = crash(place, options, moment, chance, crashes - number)
         if child.process.returncode != -signal.SIGKILL:
             if child.process.returncode != 0:
@@ -157,13 +157,17 @@ def episode(
     )  # fmt: skip
 
 
-def moments(chance: random.Random, crashes: int) -> list[str]:
-    """Return that many, from whole decks."""
+def moments(chance: random.Random, crashes: int, turn: int) -> list[str]:
+    """Return that many, from whole decks; ``turn`` says whose turn it is among the named lines."""
     drawn: list[str] = []
     while len(drawn) < crashes:
         drawn += chance.sample(DECK, len(DECK))
     named = {"commit": COMMIT, "restore": RESTORE}
-    return [chance.choice(named.get(moment, (moment,))) for moment in drawn[:crashes]]
+    found = []
+    for number, moment in enumerate(drawn[:crashes]):
+        lines = named.get(moment, (moment,))
+        found.append(lines[(turn + number // len(DECK)) % len(lines)])
+    return found
 
 
 def crash(

@@ -32,7 +32,7 @@ def offset_outside_the_write_batch() -> None:
         self._commit(first)
         whole(self, {}, **position)
 
-    rows.DiskRows.write = write  # type: ignore[method-assign]
+    rows.DiskRows.write = write  # type: ignore[method-assign, assignment]
 
 
 def rocksdb_before_commit() -> None:
@@ -43,7 +43,8 @@ def rocksdb_before_commit() -> None:
         """The producer, and a step of the protocol in the wrong place."""
 
         def __init__(self, work: Any) -> None:
-            self._work, self._producer, self._marked = work, work.producer, {}
+            self._work, self._producer = work, work.producer
+            self._marked: dict[TopicPartition, int] = {}
 
         def __getattr__(self, name: str) -> Any:
             return getattr(self._producer, name)

@@ -24,7 +24,7 @@ ROW = {
 @pytest.mark.parametrize("kind", KINDS, ids=[f"row21-{kind}" for kind in KINDS])
 def test_a_damaged_database_goes_back_or_is_rebuilt_and_ends_at_the_same_rows(tmp_path, kind):
     for seed in range(1, 8):
-        options = Options.drawn(seed, records=3_000, batch_records=20, write_buffer=64 << 10)
+        options = Options.drawn(seed, records=1_500, batch_records=20, write_buffer=64 << 10)
         outcome = damaged(tmp_path / str(seed), options, kind)
         if outcome is not None:
             print(f"{kind}: seed {seed}: {outcome.told}")

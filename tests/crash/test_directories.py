@@ -20,7 +20,7 @@ from tests.crash.world import IDENTITY, PARTITIONS, Options, Place, broker_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-OPTIONS = Options(3, records=2_000, batch_records=40, rebalance_every=1_000_000, lock_wait_s=1.0)
+OPTIONS = Options(3, records=1_200, batch_records=30, rebalance_every=1_000_000, lock_wait_s=1.0)
 
 
 def run_and_kill(place: Place, units: int) -> None:

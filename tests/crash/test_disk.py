@@ -123,7 +123,7 @@ def test_a_write_that_fails_is_74_and_the_next_start_goes_on(tmp_path, error, me
 
 def test_row19_a_slow_fsync_slows_the_worker_and_nothing_else(tmp_path):
     place, report = Place(tmp_path), tmp_path / "strace"
-    few = msgspec.structs.replace(OPTIONS, records=600)
+    few = msgspec.structs.replace(OPTIONS, records=400, write_buffer=512 << 10)
     inject = "inject=fdatasync:delay_enter=200000"
     child = Child(place, few, prefix=strace(report, "-e", "trace=fdatasync", "-e", inject))
     assert child.wait(120) == Exit.OK, child.errors

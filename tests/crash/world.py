@@ -63,7 +63,7 @@ class Options(msgspec.Struct, frozen=True):
             "batch_records": chance.choice([20, 60, 150]),
             "write_buffer": chance.choice([64 << 10, 64 << 10, 256 << 10]),
             "flush_rows": chance.choice([7, 50, 20_000]),
-            "rebalance_every": chance.choice([15, 40, 1_000_000]),
+            "rebalance_every": chance.choice([10, 25]),
         }
         drawn["records"] = 150 * drawn["batch_records"]
         return cls(seed, **{**drawn, **fixed})
