@@ -12,7 +12,7 @@ import os
 import random
 from typing import TYPE_CHECKING, NamedTuple
 
-from streams.errors import DiskError
+from streams.errors import DiskError, Refused
 from tests.crash.loop import Child, finish
 from tests.crash.verify import found, wrong_with
 from tests.crash.world import PARTITIONS, TOPICS, Options, Place, broker_of
@@ -122,11 +122,14 @@ def damaged(directory: Path, options: Options, kind: str, *, tries: int = 20) ->
             break
     else:
         return None
-    told, violations = [], []
+    told: list[str] = []
+    violations: list[str] = []
     try:
         database = found(place, p, scratch)
     except DiskError:
         told.append("refused when opened or read")
+    except Refused as error:
+        violations = [f"78, which needs a hand: {error}"]
     else:
         before = broker_of(place, options)
         violations = wrong_with(database, before, p, options)

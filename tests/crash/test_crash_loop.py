@@ -42,15 +42,17 @@ def test_a_planted_bug_is_caught_within_twenty_kills(tmp_path, bug):
     print(f"{bug}: caught by kill {kills}: {report.violations[0]}")
 
 
-@pytest.mark.parametrize("kind", ["manifest_cut", "older_log_lost"])
-def test_row21_without_the_look_for_holes_a_wrong_row_would_pass(tmp_path, monkeypatch, kind):
-    """The control of the damage tests: RocksDB's own recovery does not notice these."""
+def test_row21_without_the_look_for_holes_a_wrong_row_would_pass(tmp_path, monkeypatch):
+    """The control of the damage tests: RocksDB's own recovery does not notice a lost log.
+
+    Nor a cut manifest, which tests/store/test_rows.py cuts where it counts.
+    """
     monkeypatch.setattr(DiskRows, "_require_no_hole", lambda _rows: None)
     for seed in range(1, 11):
         options = Options.drawn(seed, plant="holes unseen", write_buffer=64 << 10)
-        outcome = damage.damaged(tmp_path / str(seed), options, kind)
-        if outcome is not None and outcome.violations:
-            assert "rows" in outcome.violations[0]
-            print(f"{kind}: {seed} tries: {outcome.violations[0]}")
+        outcome = damage.damaged(tmp_path / str(seed), options, "older_log_lost")
+        wrong = [] if outcome is None else [t for t in outcome.violations if "differ from" in t]
+        if wrong:
+            print(f"{seed} tries: {wrong[0]}")
             return
-    pytest.fail(f"{kind}: ten tries, no violation")
+    pytest.fail("ten tries, no wrong row")
