@@ -50,6 +50,28 @@ test: $(READY) ## every test; those against real Kafka need Java 17 and Maven, e
 test-long: $(READY) ## what `make test` leaves out for its minutes: the year record by record, faults, the control in full
 	LEIDAN_LONG=1 $(PY) -m pytest -s tests/cli/test_demo.py tests/kafka/test_exactly_once.py tests/kafka/test_worker_faults.py -k 'same_year or guilty or faults' $(ARGS)
 
+# One broker, three brokers and long loops of every tier; each line prints its figures. Nothing else
+# may run beside it: waits are on conditions, but a starved machine heals late.
+.PHONY: test-faults
+test-faults: $(READY) kafka-jars ## every row of the fault matrix on real Kafka, about 90 minutes on 2 cores
+	$(PY) -m tests.sim --seeds 5000 --jobs 2
+	$(PY) -m tests.crash --crashes 200 --damages 10
+	LEIDAN_FAULTS=1 LEIDAN_LONG=1 LEIDAN_REQUIRE=kafka $(PY) -m pytest -s -k 'row or guilty' $(ARGS)
+	$(PY) -m tests.faults.kills --kills 300
+
+HOURS ?= 1
+SEED ?= 1
+.PHONY: soak
+soak: $(READY) kafka-jars ## HOURS=n SEED=s: 20,000 seeds, 500 crashes, 1,000 kills, a nemesis over three brokers
+	$(PY) -m tests.sim --seeds 20000 --jobs 2
+	$(PY) -m tests.crash --crashes 500 --seed $(SEED) --damages 30
+	$(PY) -m tests.faults.kills --kills 1000 --seed $(SEED)
+	$(PY) -m tests.faults.soak --hours $(HOURS) --seed $(SEED) --brokers 3
+
+.PHONY: fuzz
+fuzz: $(READY) ## a million spoilt inputs for every decoder
+	$(PY) -m tests.fuzz --inputs 1000000 --seed $(SEED)
+
 .PHONY: quick
 quick: lint types ## lint, types and the tests that start no process, under a minute
 	$(PY) -m pytest -m 'not kafka and not slow' --ignore=tests/cli --ignore=tests/mock $(ARGS)
