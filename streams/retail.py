@@ -36,6 +36,9 @@ CURRENCY = "GBP"
 Sent = tuple[str, bytes | None, bytes, int]
 """(topic, key, value, timestamp_ms)."""
 
+MOST = 10**7
+"""Units and pence of one line: beyond it no record of this shop, and sums must fit 64 bits."""
+
 ORDER_RANK, CANCELLATION_RANK = 1, 2
 """Order before its return within one minute (79 times in the year), as in the fold's sort key."""
 
@@ -128,29 +131,35 @@ def _rows(path: Path, rank: int, id_field: str) -> list[tuple[int, int, str, dic
         with gzip.open(path, "rb") as lines:
             for line in lines:
                 row = orjson.loads(line)
-                _require_shape(row)
+                _require_shape(row, id_field)
                 rows.append((_ms(row["at"]), rank, row[id_field], row))
     except FileNotFoundError:
         raise UsageError(_missing(path)) from None
     except (OSError, EOFError, zlib.error) as error:  # not gzip, cut off, unreadable
         raise UsageError(f"{path}: cannot be read: {error}; fetch the file again") from None
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UsageError(
             f"{path}:{len(rows) + 1}: no record of this data set: {error!r}; fetch the file again"
         ) from None
     return rows
 
 
-def _require_shape(row: dict[str, Any]) -> None:
+def _require_shape(row: dict[str, Any], id_field: str) -> None:
     """Touch every field used later, so that what is missing is found with its file and line."""
+    if not isinstance(row[id_field], str):
+        raise TypeError(f"{id_field} is not text")
     if not (row["customer_id"] is None or isinstance(row["customer_id"], str)):
         raise TypeError("customer_id is neither text nor null")
     for line in row["lines"]:
         if type(line["qty"]) is not int or type(line["unit_price"]) is not int:
             raise TypeError("qty and unit_price must be whole numbers")
+        if abs(line["qty"]) > MOST or abs(line["unit_price"]) > MOST:
+            raise ValueError(f"qty and unit_price must lie within {MOST}")
         if not isinstance(line["sku"], str):
             raise TypeError("sku is not text")
-        linked = "cancellation_id" in row and line["order_id"] is not None
+        linked = id_field == "cancellation_id" and line["order_id"] is not None
+        if linked and not isinstance(line["order_id"], str):
+            raise TypeError("order_id is neither text nor null")
         if linked and type(line["line"]) is not int:
             raise TypeError("line must be a whole number")
 

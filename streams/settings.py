@@ -139,7 +139,8 @@ def _readable(error: msgspec.ValidationError) -> str:
 def _from_file(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
+        # ValueError: no text, no TOML, or an integer of more digits than Python reads
         raise UsageError(f"{path}: {error}") from error
 
 

@@ -7,6 +7,10 @@ import re
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 
 
+MOST_DEPTH = 1_100
+"""The JSON reader refuses 1,024 levels; beyond them there is nothing to tell the place of."""
+
+
 def lines_by_path(text: str) -> dict[str, int]:
     """Return {"window.days": 9, "final_rewards[0].type": 14, ...}, lines counted from 1.
 
@@ -15,31 +19,48 @@ def lines_by_path(text: str) -> dict[str, int]:
     """
     found: dict[str, int] = {}
     path: list[str | int] = []  # keys and indexes down to here; "" until a key was read
+    outer: list[str] = []  # for each of them, the name of what it lies in
     expect_key = False
     key = ""
+    line, counted = 1, 0  # the line of text[counted]: each line end is looked at once
     for token in TOKEN.finditer(text):
         word = token[0]
+        line += text.count("\n", counted, token.start())
+        counted = token.start()
         if expect_key and word.startswith('"'):
             key = word[1:-1]
             continue
         if word == ":" and path:
             path[-1] = key
             expect_key = False
-            _note(found, path, text, token.start())
+            found.setdefault(_name(outer[-1], key), line)
         elif word == "," and path:
             last = path[-1]
             expect_key = not isinstance(last, int)
             path[-1] = last + 1 if isinstance(last, int) else ""
         elif word in "}]":
-            path = path[:-1]
+            if path:
+                path.pop()
+                outer.pop()
             expect_key = False
         else:  # a value begins
+            name = _name(outer[-1], path[-1]) if path else ""
             if path and isinstance(path[-1], int):
-                _note(found, path, text, token.start())
+                found.setdefault(name, line)
+            if len(path) > MOST_DEPTH:
+                break
             if word in "{[":
                 path.append("" if word == "{" else 0)
+                outer.append(name)
                 expect_key = word == "{"
     return found
+
+
+def _name(outer: str, part: str | int) -> str:
+    """Return the path of a part: `a` in `` is `a`, `b` in `a` is `a.b`, 0 in `a` is `a[0]`."""
+    if isinstance(part, int):
+        return f"{outer}[{part}]"
+    return f"{outer}.{part}" if outer else part
 
 
 def line_of(problem: str, lines: dict[str, int]) -> int | None:
@@ -50,13 +71,3 @@ def line_of(problem: str, lines: dict[str, int]) -> int | None:
             return lines[path]
         path = path[: max(path.rfind("."), path.rfind("["), 0)]
     return None
-
-
-def _note(found: dict[str, int], path: list[str | int], text: str, at: int) -> None:
-    name = ""
-    for part in path:
-        if isinstance(part, int):
-            name += f"[{part}]"
-        else:
-            name += f".{part}" if name else part
-    found.setdefault(name, text.count("\n", 0, at) + 1)

@@ -28,6 +28,9 @@ STATUSES = {s.name.lower(): s for s in Status if s is not Status.AMENDED}
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 MAX_MINOR = 2**53 - 1  # what every JSON reader downstream holds exactly
+# A window that begins later could end beyond the calendar's year 9999: 1,000 cycles of 1,000 days.
+YEARS = range(1970, 3000)
+MOST_HINTS = 50  # problems after which nobody is asked what was meant: it takes a while each
 REQUIRED: Any = object()
 
 # Fields of later features: accepted only as their default, so that nothing is silently ignored.
@@ -248,7 +251,7 @@ class _Fields:
         self, name: str, default: Any = REQUIRED, pattern: re.Pattern[str] | None = None
     ) -> str:
         value = self._typed(name, str, "text", default)
-        if value and pattern is not None and not pattern.fullmatch(value):
+        if value is not None and pattern is not None and not pattern.fullmatch(value):
             self.problem(name, f"{value!r} does not match {pattern.pattern}")
         return value or ""
 
@@ -287,6 +290,9 @@ class _Fields:
         if at is None or at.tzinfo is None or "T" not in value:
             self.problem(name, f"{value!r} is no RFC 3339 time with an offset")
             return None
+        if at.year not in YEARS:
+            self.problem(name, f"{value!r} is outside {YEARS.start}..{YEARS.stop - 1}")
+            return None
         return (at - EPOCH) // timedelta(milliseconds=1)
 
     def day(self, name: str) -> int | None:
@@ -294,10 +300,13 @@ class _Fields:
         if value is None:
             return None
         try:
-            return date.fromisoformat(value).toordinal() - EPOCH_DAY
+            found = date.fromisoformat(value)
         except ValueError:
             self.problem(name, f"{value!r} is no date (YYYY-MM-DD)")
             return None
+        if found.year not in YEARS:
+            self.problem(name, f"{value!r} is outside {YEARS.start}..{YEARS.stop - 1}")
+        return found.toordinal() - EPOCH_DAY
 
     def filter(self, name: str) -> Filter:
         fields = self.inner(name)
@@ -317,7 +326,9 @@ class _Fields:
 
     def refuse_unknown(self) -> None:
         for name in sorted(self.values.keys() - self.known):
-            self.problem(name, f"unknown field{_did_you_mean(name, tuple(self.known))}")
+            few = len(self.problems) < MOST_HINTS
+            hint = _did_you_mean(name, tuple(self.known)) if few else ""
+            self.problem(name, f"unknown field{hint}")
 
     def _typed(self, name: str, kind: type, said: str, default: Any) -> Any:
         value = self.take(name, None)

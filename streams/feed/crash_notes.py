@@ -62,5 +62,6 @@ class CrashNotes:
     def _read(self, p: int) -> Note | None:
         try:
             return msgspec.json.decode(self._path(p).read_bytes(), type=Note)
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, msgspec.MsgspecError, ValueError, RecursionError):
+            # a damaged note counts for none; bytes that are no text are a ValueError to msgspec
             return None

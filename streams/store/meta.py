@@ -18,7 +18,14 @@ User ids never begin with a NUL (the wire refuses them), so nothing here can mee
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, TypeVar
+
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
 
 META = b"\0meta"
 NEXT = b"\0next"
@@ -53,14 +60,26 @@ _offsets = msgspec.json.Decoder(dict[str, int])
 _encoder = msgspec.json.Encoder(order="deterministic")
 
 
+def _read(decode: Callable[[bytes], T], value: bytes) -> T:
+    """Decode; whatever is wrong with the bytes is a msgspec.DecodeError, as callers expect.
+
+    msgspec itself lets two others through: keys that are not UTF-8, and fields nobody knows that
+    nest deeper than the interpreter's stack.
+    """
+    try:
+        return decode(value)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from None
+
+
 def encode_meta(meta: Meta) -> bytes:
     """Return the meta row's value; equal metas give equal bytes."""
     return _encoder.encode(meta)
 
 
 def decode_meta(value: bytes) -> Meta:
-    """Raises msgspec.ValidationError or DecodeError: the changelog is ours, so that is a bug."""
-    return _meta.decode(value)
+    """Raises msgspec.DecodeError, of which ValidationError is one: the changelog is ours, a bug."""
+    return _read(_meta.decode, value)
 
 
 def encode_offsets(offsets: dict[str, int]) -> bytes:
@@ -68,7 +87,7 @@ def encode_offsets(offsets: dict[str, int]) -> bytes:
 
 
 def decode_offsets(value: bytes) -> dict[str, int]:
-    return _offsets.decode(value)
+    return _read(_offsets.decode, value)
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -91,4 +110,4 @@ def encode_identity(identity: Identity) -> bytes:
 
 
 def decode_identity(value: bytes) -> Identity:
-    return _identity.decode(value)
+    return _read(_identity.decode, value)

@@ -6,13 +6,13 @@ replay, has it before it is needed. A definition read from a file is in force as
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from streams.domain.definition import campaign_from
 from streams.errors import CampaignRefused, Reason, UsageError
-from streams.wire.envelope import LEAD_MS
+from streams.wire.envelope import LEAD_MS, MAX_VALUE_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,10 +26,16 @@ def decode(value: bytes, recorded_at_ms: int | None, source: str = "campaigns") 
     recorded_at_ms: the record's own timestamp, or None for a file.
     Raises CampaignRefused naming every problem; its `reason` says which dead letter it would be.
     """
+    if len(value) > MAX_VALUE_BYTES:
+        raise CampaignRefused(source, [f"{len(value)} bytes: larger than {MAX_VALUE_BYTES}"])
     try:
         definition = orjson.loads(value)
     except orjson.JSONDecodeError as error:
         raise CampaignRefused(source, [f"line {error.lineno}: not JSON: {error.msg}"]) from None
+    return _checked(definition, recorded_at_ms, source)
+
+
+def _checked(definition: Any, recorded_at_ms: int | None, source: str) -> Campaign:
     campaign, problems = campaign_from(definition)
     if campaign is None:
         raise CampaignRefused(source, problems)
@@ -58,4 +64,4 @@ def read_file(path: Path) -> list[Campaign]:
         lines = [(i, line) for i, line in enumerate(data.splitlines(), 1) if line.strip()]
         return [decode(line, None, f"{path}:{i}") for i, line in lines]
     many = whole if isinstance(whole, list) else [whole]
-    return [decode(orjson.dumps(one), None, str(path)) for one in many]
+    return [_checked(one, None, str(path)) for one in many]

@@ -47,6 +47,10 @@ MAX_INTEGER = 2**53 - 1
 # mix-up (seconds as milliseconds) or a negative epoch, and would open windows in the past.
 EARLIEST_MS = 946_684_800_000
 
+# 3000-01-01T00:00:00Z. The longest campaign (1,000 cycles of 1,000 days) of a later event would end
+# beyond the calendar's year 9999, and the fold must not fail on any event it is given.
+LATEST_MS = 32_503_680_000_000
+
 # An event may be dated this far ahead of its own record, for clock skew; further, and a worker
 # could meet it before it has read the campaign that is in force then (D9).
 LEAD_MS = 60_000
@@ -100,6 +104,8 @@ class Reader(Generic[FactT]):
         at_ms = (since.days * 86_400 + since.seconds) * 1_000 + since.microseconds // 1_000
         if at_ms < EARLIEST_MS:
             raise rejected(record, Reason.SCHEMA, "occurred_at before 2000-01-01")
+        if at_ms >= LATEST_MS:
+            raise rejected(record, Reason.SCHEMA, "occurred_at after 2999-12-31")
         # A control character is written as an escape, as DEL, or as C1, whose first byte is C2.
         if value.find(b"\\") >= 0 or value.find(b"\x7f") >= 0 or value.find(b"\xc2") >= 0:
             _require_no_control(record, fact)

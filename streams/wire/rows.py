@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from streams.domain.state import Key, Packed, Task, UserState
-from streams.errors import Refused
+from streams.errors import DiskError, Refused
 
 ROW_SCHEMA = 1
 
@@ -46,14 +46,22 @@ def encode_row(state: UserState) -> bytes:
 
 
 def decode_row(user_id: str, data: bytes) -> UserState:
-    """Return the state of a row. Raises Refused when a newer version of leidan wrote it."""
-    if data[0] != ROW_SCHEMA:
+    """Return the state of a row.
+
+    Raises Refused when a newer version of leidan wrote it, DiskError when it is damaged: a row that
+    cannot be read is never a user of whom nothing is known (reliability.md 4).
+    """
+    if data[:1] != _PREFIX and data:
         msg = (
             f"row of user {user_id!r} has schema {data[0]}, this version reads {ROW_SCHEMA}: "
             "start the newer version of leidan, or rebuild the state from the log"
         )
         raise Refused(msg)
-    row = _decode(data[1:])
+    try:
+        row = _decode(data[1:])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        msg = f"row of user {user_id!r} is damaged ({error}); remove this partition's database"
+        raise DiskError(msg) from None
     return UserState(
         user_id,
         row.version,
