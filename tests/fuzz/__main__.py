@@ -53,7 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(any(f.crashed for f in found))
 
 
-HEAD = f"{'decoder':<20}{'inputs':>11}{'accepted':>10}{'crashes':>9}{'hangs':>7}{'slowest':>11}{'time':>9}"
+HEAD = (
+    f"{'decoder':<20}{'inputs':>11}{'accepted':>10}{'crashes':>9}"
+    f"{'hangs':>7}{'slowest':>11}{'time':>9}"
+)
 
 
 def line_of(figures: Figures) -> str:

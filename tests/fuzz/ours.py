@@ -110,14 +110,7 @@ class Configurations(_Files):
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
-        self.examples = [
-            b'instance = "a-0"\nbatch_records = 500\n[kafka]\nbootstrap_servers = "h:1"\n'
-            b'[kafka.client]\n"fetch.min.bytes" = 1\n"sasl.password" = "p"\n',
-            b'app_id = "x"\nstate_dir = "/tmp"\ncampaign_files = ["a.json", "b.json"]\n'
-            b'exit_when_idle_s = 1.5\nembedded = true\nweb_port = 0\nlog_level = "INFO"\n',
-            b'kafka.topic_prefix = "p-"\nkafka.client."client.id" = 0x1F\n[[x]]\ny = 1979-05-27\n',
-            b'stats_file = """\nmany\nlines"""\nsession_timeout_ms = 1_000\ntransaction_timeout_ms=1\n',
-        ]
+        self.examples = [text.encode() for text in CONFIGURATIONS]
 
     def judge(self, value: bytes) -> tuple[str, bool]:
         path = self.directory / "leidan.toml"
@@ -141,6 +134,28 @@ def lines_of_json(value: bytes) -> tuple[str, bool]:
         line_of(f"{path}.x: problem", found)
     return f"{min(len(found), 40)} paths", bool(found)
 
+
+CONFIGURATIONS = (
+    """
+instance = "a-0"\nbatch_records = 500
+web_token = "0123456789abcdef"
+[kafka]
+bootstrap_servers = "h:1"
+[kafka.client]
+"fetch.min.bytes" = 1
+"security.protocol" = "sasl_ssl"
+"sasl.mechanism" = "PLAIN"
+"sasl.username" = "u"
+"sasl.password" = "p"
+"ssl.ca.location" = "ca.pem"
+""",
+    """
+app_id = "x"\nstate_dir = "/tmp"\ncampaign_files = ["a.json", "b.json"]
+exit_when_idle_s = 1.5\nembedded = true\nweb_port = 0\nlog_level = "INFO"
+""",
+    'kafka.topic_prefix = "p-"\nkafka.client."client.id" = 0x1F\n[[x]]\ny = 1979-05-27\n',
+    'stats_file = """\nmany\nlines"""\nsession_timeout_ms = 1_000\nweb_token_file = "/dev/null"\n',
+)
 
 # --- what we wrote ourselves --------------------------------------------------------------------
 

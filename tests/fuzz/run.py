@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import faulthandler
 import signal
+import sys
 import time
 import traceback
 import zlib
@@ -67,7 +68,7 @@ def fuzz(
     try:
         while found.inputs < inputs:
             if found.inputs % 512 == 0:
-                faulthandler.dump_traceback_later(STUCK_S, exit=True)
+                faulthandler.dump_traceback_later(STUCK_S, exit=True, file=sys.__stderr__)
                 now_s = time.monotonic()
                 if now_s - told_s > TELL_EVERY_S:
                     told_s = now_s

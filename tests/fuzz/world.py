@@ -162,7 +162,7 @@ class Records:
 
     def _time(self) -> int:
         turn = self._number % 10
-        return LAST_MS if turn < 3 else 2**62 if turn == 3 else WRITTEN_AT_MS  # noqa: PLR2004
+        return LAST_MS if turn < 3 else 2**62 if turn == 3 else WRITTEN_AT_MS
 
     def _headers(self) -> list[tuple[str, bytes | None]]:
         turn = self._number % 20
@@ -195,7 +195,9 @@ class Definitions:
             first = refused.problems[0].partition(": ")[2] or refused.problems[0]
             return f"{refused.reason.value}: {len(refused.problems) > 1} {_shape(first)}", False
         reader = Registry([])
-        reader.take(value, campaign.effective_from_ms - LEAD_MS, Position("campaigns", 0, self._number))
+        reader.take(
+            value, campaign.effective_from_ms - LEAD_MS, Position("campaigns", 0, self._number)
+        )
         known = [c.campaign_id for c in reader.campaigns]
         if not known:  # a first version that is not 1, say: clear, but not in force
             assert sum(reader.refused.values()) == 1
