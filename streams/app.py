@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streams import __version__, health, metrics, topics
+from streams import __version__, connect, health, metrics, topics
+from streams import settings as settings_
 from streams.agents import cancellations, claims, dead_letters, orders, results
 from streams.agents.channel import BatchChannel
 from streams.domain import state
@@ -194,7 +195,9 @@ def run_worker(settings: Settings) -> int:
         raise DiskError(f"{settings.database_dir}: {error.strerror}; set state_dir") from error
     worker = create_app(settings)
     if settings.web_port is not None:
-        port = health.serve(settings.web_host, settings.web_port, worker.health)
+        port = health.serve(settings.web_host, settings.web_port, worker.health, settings.web_token)
+        if not settings.web_token and not health.is_loopback(settings.web_host):
+            log.warning("the web surface is open to the network: set web_token_file")
         log.info("http://%s:%d/metrics and /healthz", settings.web_host, port)
     _tune_collector()
     worker.watchdog.start()
@@ -300,20 +303,12 @@ def _faust(settings: Settings) -> faust.App:
 def _credentials(settings: Settings) -> Any:
     """Give Faust's own consumer what kafka.client gives librdkafka: TLS and SASL/PLAIN, SCRAM."""
     given = settings.kafka.client
-    protocol = str(given.get("security.protocol", "plaintext")).lower()
+    protocol = connect.protocol(given)
     if protocol == "plaintext":
         return None
-    import ssl  # noqa: PLC0415 - only with TLS
+    import faust  # noqa: PLC0415 - takes a second
 
-    import faust  # noqa: PLC0415
-
-    context = None
-    if "ssl" in protocol:
-        context = ssl.create_default_context(cafile=given.get("ssl.ca.location"))  # type: ignore[arg-type]
-        if "ssl.certificate.location" in given:
-            context.load_cert_chain(
-                str(given["ssl.certificate.location"]), str(given.get("ssl.key.location")) or None
-            )
+    context = connect.tls_context(given)
     if "sasl" not in protocol:
         return faust.SSLCredentials(context)
     return faust.SASLCredentials(
@@ -336,14 +331,18 @@ def _identity(settings: Settings, found: Found) -> Identity:
     )
 
 
+class _Redacting(logging.Formatter):
+    """The last line of defence: whatever is logged, tracebacks too, has no secret in it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return settings_.redacted(super().format(record))
+
+
 def _log_to_stderr(settings: Settings) -> None:
     """One line per event; Faust's own talk below warning is noise beside it."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=settings.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        force=True,
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Redacting("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
     for name in ("faust", "mode", "aiokafka", "aiohttp"):
         logging.getLogger(name).setLevel(logging.WARNING)
     threading.excepthook = _thread_failed

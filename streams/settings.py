@@ -2,7 +2,10 @@
 
 The only reader of os.environ. `LEIDAN_KAFKA__BOOTSTRAP_SERVERS` is `[kafka] bootstrap_servers`;
 `LEIDAN_KAFKA__CLIENT__SASL_PASSWORD_FILE=/run/secrets/x` is the content of that file, without the
-line end, as `[kafka.client] "sasl.password"`.
+line end, as `[kafka.client] "sasl.password"`; so is `"sasl.password_file"` in TOML.
+
+Secrets come from files and variables, never from flags, and are shown nowhere: settings leave them
+out of their `repr`, and all that is printed or logged goes through `redacted`.
 """
 
 from __future__ import annotations
@@ -27,6 +30,30 @@ NOT_SETTINGS = frozenset({"LEIDAN_KILL", "LEIDAN_REQUIRE", "LEIDAN_CONFIG"})
 KILL = os.environ.get("LEIDAN_KILL", "")
 """Read once, at import: feed/kill_points.py."""
 
+SECRETS = frozenset(
+    {"sasl.password", "ssl.key.password", "sasl.oauthbearer.client.secret", "web_token"}
+)
+"""Settings whose values are secret; those of kafka.client by librdkafka's names."""
+
+HIDDEN = "[secret]"
+SHORTEST_SECRET = 4  # a shorter one would be cut out of every other word
+SHORTEST_TOKEN = 16
+
+_known: set[str] = set()
+
+
+def redacted(text: str) -> str:
+    """Return the text without any secret that was ever loaded in this process."""
+    for secret in sorted(_known, key=len, reverse=True):
+        text = text.replace(secret, HIDDEN)
+    return text
+
+
+def _hide(secret: object) -> None:
+    if len(str(secret)) >= SHORTEST_SECRET:
+        _known.add(str(secret))
+
+
 MOST_BATCH_RECORDS = 100_000
 """All of one poll lies in memory and in one transaction, which must end in its 15 s."""
 
@@ -48,7 +75,17 @@ FIXED_CLIENT_KEYS = {
     "bootstrap.servers": "set kafka.bootstrap_servers",
     "session.timeout.ms": "set session_timeout_ms",
     "transaction.timeout.ms": "set transaction_timeout_ms",
+    "enable.ssl.certificate.verification": "who is not verified could read every password",
+    "ssl.endpoint.identification.algorithm": "a certificate must name the broker it is shown by",
+    # Faust's client cannot read these, and every client must connect in the same way
+    "ssl.keystore.location": "set ssl.certificate.location and ssl.key.location",
+    "ssl.certificate.pem": "set ssl.certificate.location",
+    "ssl.key.pem": "set ssl.key.location",
+    "sasl.mechanisms": "set sasl.mechanism",
 }
+
+PROTOCOLS = ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl")
+MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
 
 class Kafka(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,6 +94,10 @@ class Kafka(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bootstrap_servers: str = "127.0.0.1:9092"
     topic_prefix: str = ""  # put before every topic name
     client: dict[str, str | int | float | bool] = {}  # handed to librdkafka as it is
+
+    def __repr__(self) -> str:
+        shown = {k: HIDDEN if k in SECRETS else v for k, v in self.client.items()}
+        return f"Kafka({self.bootstrap_servers!r}, {self.topic_prefix!r}, {shown!r})"
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,6 +117,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     exit_when_idle_s: float | None = None  # leave with 0 after so long without input
     web_host: str = "127.0.0.1"
     web_port: int | None = None  # /metrics and /healthz; None = off
+    web_token: str | None = None  # whoever asks must bear it, except for /livez and /readyz
     log_level: str = "INFO"
 
     def __post_init__(self) -> None:
@@ -83,6 +125,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             if key in FIXED_CLIENT_KEYS:
                 raise UsageError(
                     f"kafka.client.{key}: fixed by the design ({FIXED_CLIENT_KEYS[key]}); remove it"
+                )
+        _require_clear_security(self.kafka.client)
+        if self.web_token is not None:
+            token = self.web_token
+            if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable():
+                raise UsageError(
+                    f"web_token: must be at least {SHORTEST_TOKEN} printable ASCII characters"
                 )
         if not 1 <= self.batch_records <= MOST_BATCH_RECORDS:
             raise UsageError(
@@ -92,6 +141,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             value = getattr(self, name)
             if not value or "/" in value or value in {".", ".."}:
                 raise UsageError(f"{name} = {value!r}: must be usable as a directory name")
+
+    def __repr__(self) -> str:
+        shown = {name: getattr(self, name) for name in self.__struct_fields__}
+        shown["web_token"] = HIDDEN if self.web_token else None
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     def topic(self, name: str) -> str:
         """Return the topic's name on the broker."""
@@ -108,6 +162,27 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return Path(self.state_dir) / self.instance / "users"
 
 
+def _require_clear_security(client: dict[str, str | int | float | bool]) -> None:
+    """Refuse what would leave one of our clients in the clear, or fail in an hour."""
+    chosen = str(client.get("security.protocol", "plaintext")).lower()
+    if chosen not in PROTOCOLS:
+        raise UsageError(f"kafka.client.security.protocol: none of {', '.join(PROTOCOLS)}")
+    given = [key for key in client if key.startswith("sasl.")]
+    if "sasl" in chosen:
+        mechanism = client.get("sasl.mechanism")
+        if mechanism not in MECHANISMS:
+            raise UsageError(f"kafka.client.sasl.mechanism: none of {', '.join(MECHANISMS)}")
+        for needed in ("sasl.username", "sasl.password"):
+            if not client.get(needed):
+                raise UsageError(f"kafka.client.{needed}: missing (or {needed}_file)")
+    elif given:
+        raise UsageError(
+            f"kafka.client.{given[0]}: without effect unless security.protocol is sasl_ssl"
+        )
+    if "ssl" not in chosen and any(key.startswith("ssl.") for key in client):
+        raise UsageError("kafka.client.ssl.*: without effect unless security.protocol is sasl_ssl")
+
+
 def load(
     config: str | os.PathLike[str] | None = None,
     flags: Mapping[str, Any] | None = None,
@@ -121,13 +196,42 @@ def load(
     config = config or environ.get("LEIDAN_CONFIG")
     merged: dict[str, Any] = {}
     if config:
-        _merge(merged, _checked(_from_file(Path(config)), Settings, str(config)))
+        _merge(merged, _checked(_opened(_from_file(Path(config))), Settings, str(config)))
     _merge(merged, _checked(_from_environ(environ), Settings, "environment"))
-    _merge(merged, _checked(_given(flags or {}), Settings, "flags"))
+    _merge(merged, _checked(_opened(_given(flags or {})), Settings, "flags"))
+    _note_secrets(merged)
     try:
         return msgspec.convert(merged, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise UsageError(f"settings: {_readable(error)}") from error
+
+
+def _note_secrets(merged: dict[str, Any]) -> None:
+    kafka = merged.get("kafka")
+    client = kafka.get("client") if isinstance(kafka, dict) else None
+    for place in (merged, client if isinstance(client, dict) else {}):
+        for key, value in place.items():
+            if key in SECRETS:
+                _hide(value)
+
+
+def _opened(given: dict[str, Any]) -> dict[str, Any]:
+    """Replace `<secret>_file` by `<secret>`, read from that file; elsewhere change nothing."""
+    opened: dict[str, Any] = {}
+    for key, value in given.items():
+        name = key.removesuffix("_file")
+        if name != key and name in SECRETS:
+            opened[name] = _secret_from(str(value), key)
+        else:
+            opened[key] = _opened(value) if isinstance(value, dict) else value
+    return opened
+
+
+def _secret_from(path: str, source: str) -> str:
+    try:
+        return Path(path).read_text().rstrip("\r\n")
+    except (OSError, ValueError) as error:  # ValueError: no text
+        raise UsageError(f"{source}: {error}") from None
 
 
 def _readable(error: msgspec.ValidationError) -> str:
@@ -152,10 +256,8 @@ def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
         path = name.removeprefix(PREFIX).lower().split("__")
         if path[-1].endswith("_file") and path[-1] != "stats_file":
             path[-1] = path[-1].removesuffix("_file")
-            try:
-                value = Path(value).read_text().rstrip("\r\n")  # noqa: PLW2901
-            except (OSError, UnicodeDecodeError) as error:
-                raise UsageError(f"{name}: {error}") from error
+            value = _secret_from(value, name)  # noqa: PLW2901
+            _hide(value)  # whatever it is: who writes it into a file has a reason
         if path[:2] == ["kafka", "client"] and path[2:]:
             path[2] = path[2].replace("_", ".")  # librdkafka's names have dots
         given: Any = value

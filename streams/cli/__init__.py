@@ -25,6 +25,7 @@ from streams.errors import (
     Refused,
     RewardsError,
 )
+from streams.settings import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,13 +86,13 @@ def run(argv: Sequence[str] | None = None) -> int:
         say("leidan: interrupted")
         return Exit.INTERRUPTED
     except RewardsError as error:
-        say(f"leidan: {error}")
+        say(redacted(f"leidan: {error}"))
         for kind, hint in NEXT.items():
             if isinstance(error, kind):
                 say(f"next: {hint}")
         return error.exit
     except Exception:  # noqa: BLE001 - not bad input but our own error: say so, with the place
-        traceback.print_exc()
+        say(redacted(traceback.format_exc()))
         say("leidan: this is an error in leidan itself; please report the lines above")
         return Exit.BROKEN
     return code if isinstance(code, int) else Exit.OK

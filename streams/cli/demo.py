@@ -13,6 +13,7 @@ import click
 import orjson
 
 from streams.cli import campaign
+from streams.cli.connection import config_option, how_to_connect
 from streams.cli.terminal import emit, lively, say
 from streams.errors import Exit, UsageError
 
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 @click.option(
     "--topic-prefix", help="Put before every topic's name; on a real broker default demo-<time>-."
 )
+@config_option
 @click.option("-p", "--partitions", default=4, show_default=True, type=click.IntRange(1, 64))
 @click.option("--json", "as_json", is_flag=True, help="One object on stdout, nothing else there.")
 @click.option("--net", metavar="FILE", help="Also write the net rewards of each user as JSON.")
@@ -71,6 +73,7 @@ def demo(
     campaign_files: tuple[str, ...],
     bootstrap_servers: str | None,
     topic_prefix: str | None,
+    config: str | None,
     partitions: int,
     as_json: bool,
     net: str | None,
@@ -107,6 +110,8 @@ def demo(
         prefix=prefix,
         state_dir=Path(state_dir) if state_dir else None,
         settings=(f"batch_records={batch_records}",) if batch_records else (),
+        config=config,
+        client=how_to_connect(config) if bootstrap_servers else {},
     )
     say(f"{len(records):,} records; " + ", ".join(f"campaign {c.campaign_id}" for c in definitions))
     with progress.Progress(say, lively=lively()) as shown:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from streams.cli.connection import config_option, how_to_connect
 from streams.cli.terminal import say
 
 
@@ -18,6 +19,7 @@ from streams.cli.terminal import say
     "--rate", default=0.0, metavar="N", help="Records a second; 0, the default: no limit."
 )
 @click.option("--topic-prefix", default="", help="Put before every topic's name.")
+@config_option
 @click.option(
     "--create-topics", is_flag=True, help="Create missing topics first; else they must exist."
 )
@@ -27,6 +29,7 @@ def load(
     bootstrap_servers: str,
     rate: float,
     topic_prefix: str,
+    config: str | None,
     create_topics: bool,
     partitions: int,
 ) -> None:
@@ -42,8 +45,13 @@ def load(
     from streams.demo import sending, topics
 
     records = retail.load(Path(directory))
+    client = how_to_connect(config)
     topics.require(
-        bootstrap_servers, prefix=topic_prefix, create=create_topics, partitions=partitions
+        bootstrap_servers,
+        prefix=topic_prefix,
+        create=create_topics,
+        partitions=partitions,
+        client=client,
     )
-    count = sending.send(bootstrap_servers, records, prefix=topic_prefix, rate=rate)
+    count = sending.send(bootstrap_servers, records, prefix=topic_prefix, rate=rate, client=client)
     say(", ".join(f"{topic} {n}" for topic, n in sorted(count.items())))

@@ -10,6 +10,7 @@ import click
 import orjson
 
 from streams.cli.campaign import read_all
+from streams.cli.connection import config_option, how_to_connect
 from streams.cli.terminal import reader_left, say
 from streams.errors import UsageError
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     help="Claim these campaigns instead of the sample; may be repeated.",
 )
 @click.option("--topic-prefix", default="", help="Put before every topic's name.")
+@config_option
 @click.option(
     "--create-topics", is_flag=True, help="Create missing topics first; else they must exist."
 )
@@ -59,6 +61,7 @@ def simulate(
     chaos: str,
     campaign_files: tuple[str, ...],
     topic_prefix: str,
+    config: str | None,
     create_topics: bool,
     partitions: int,
 ) -> None:
@@ -81,10 +84,15 @@ def simulate(
     assert bootstrap_servers is not None
     from streams.demo import topics
 
+    client = how_to_connect(config)
     topics.require(
-        bootstrap_servers, prefix=topic_prefix, create=create_topics, partitions=partitions
+        bootstrap_servers,
+        prefix=topic_prefix,
+        create=create_topics,
+        partitions=partitions,
+        client=client,
     )
-    count = sending.send(bootstrap_servers, records, prefix=topic_prefix, rate=rate)
+    count = sending.send(bootstrap_servers, records, prefix=topic_prefix, rate=rate, client=client)
     say(", ".join(f"{topic} {n}" for topic, n in sorted(count.items())))
 
 

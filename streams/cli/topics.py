@@ -6,18 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from streams.cli.connection import config_option, how_to_connect
 from streams.cli.terminal import say
 from streams.errors import Exit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from streams.connect import Values
     from streams.demo.topics import Difference
 
 
 def _place(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the flags that both verbs share."""
     for option in (
+        config_option,
         click.option("--topic-prefix", default="", help="Put before every topic's name."),
         click.option(
             "-p", "--partitions", default=8, show_default=True, help="N of the user-keyed topics."
@@ -40,12 +43,13 @@ def topics() -> None:
 
 @topics.command()
 @_place
-def plan(bootstrap_servers: str, partitions: int, topic_prefix: str) -> None:
+def plan(bootstrap_servers: str, partitions: int, topic_prefix: str, config: str | None) -> None:
     """Show what `topics apply` would create; change nothing.
 
     Exit status: 0 nothing to do, 1 something is missing or differs, 4 broker unreachable.
     """
-    raise SystemExit(_show(_compare(bootstrap_servers, partitions, topic_prefix)))
+    client = how_to_connect(config)
+    raise SystemExit(_show(_compare(bootstrap_servers, partitions, topic_prefix, client)))
 
 
 @topics.command()
@@ -55,6 +59,7 @@ def apply(
     bootstrap_servers: str,
     partitions: int,
     topic_prefix: str,
+    config: str | None,
     execute: bool,
 ) -> None:
     """Create the topics that are missing. Nothing is ever resized or deleted.
@@ -65,22 +70,23 @@ def apply(
     """
     from streams.demo.topics import create
 
-    difference = _compare(bootstrap_servers, partitions, topic_prefix)
+    client = how_to_connect(config)
+    difference = _compare(bootstrap_servers, partitions, topic_prefix, client)
     status = _show(difference)
     if not execute:
         if difference.missing:
             say("nothing was changed; add --execute to create them")
         raise SystemExit(status)
     if difference.missing:
-        create(bootstrap_servers, difference.missing)
+        create(bootstrap_servers, difference.missing, client)
         say(f"{len(difference.missing)} topics created")
     raise SystemExit(Exit.DIFFERENT if difference.wrong else Exit.OK)
 
 
-def _compare(bootstrap: str, partitions: int, prefix: str) -> Difference:
+def _compare(bootstrap: str, partitions: int, prefix: str, client: Values) -> Difference:
     from streams.demo.topics import compare
 
-    return compare(bootstrap, prefix=prefix, partitions=partitions)
+    return compare(bootstrap, prefix=prefix, partitions=partitions, client=client)
 
 
 def _show(difference: Difference) -> Exit:

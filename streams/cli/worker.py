@@ -94,9 +94,16 @@ def worker(
 
 def _assign(flags: dict[str, Any], assignment: str) -> None:
     """Put `kafka.client.fetch.min.bytes=1` where the settings expect it; client keys have dots."""
+    from streams.settings import SECRETS
+
     key, equals, value = assignment.partition("=")
     if not equals or not key:
         raise UsageError(f"--set {assignment}: write KEY=VALUE, e.g. --set batch_records=500")
+    if key.removeprefix("kafka.client.") in SECRETS:
+        raise UsageError(
+            f"--set {key}: a secret on the command line is seen by everybody on the machine; "
+            f"give --set {key}_file=FILE, or the variable LEIDAN_..._FILE"
+        )
     place = flags
     if key.startswith("kafka.client."):
         place, key = flags["kafka"]["client"], key.removeprefix("kafka.client.")

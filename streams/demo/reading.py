@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
+from streams import connect
 from streams.errors import BrokerUnreachable
 
 if TYPE_CHECKING:
@@ -42,10 +43,17 @@ class Read(NamedTuple):
 class Reader:
     """A consumer of its own, outside every group; close it, or use it in a ``with`` block."""
 
-    def __init__(self, bootstrap: str, prefix: str = "") -> None:
+    def __init__(
+        self, bootstrap: str, prefix: str = "", client: connect.Values | None = None
+    ) -> None:
+        """``client``: how to connect (streams/connect.py). Raises UsageError for what is wrong."""
         self.bootstrap, self.prefix = bootstrap, prefix
-        self._consumer: Any = Consumer(
+        self._met = connect.Met()
+        self._consumer: Any = connect.made(
+            Consumer,
             {
+                **(client or {}),
+                "error_cb": self._met,
                 "bootstrap.servers": bootstrap,
                 "group.id": "leidan-reader",  # required by the client; nothing is ever committed
                 "isolation.level": "read_committed",
@@ -55,7 +63,7 @@ class Reader:
                 "fetch.wait.max.ms": 50,
                 "fetch.message.max.bytes": 16 * 1024 * 1024,
                 "log_level": 0,
-            }
+            },
         )
 
     def __enter__(self) -> Self:
@@ -72,15 +80,9 @@ class Reader:
     def topics(self) -> dict[str, int]:
         """Return the partitions of every topic that begins with the prefix, by name without it.
 
-        Raises BrokerUnreachable, after at most TIMEOUT_S.
+        Raises BrokerUnreachable, after at most TIMEOUT_S, or Refused.
         """
-        try:
-            found = self._consumer.list_topics(timeout=TIMEOUT_S).topics
-        except KafkaException as error:
-            raise BrokerUnreachable(
-                f"{self.bootstrap}: no broker answered within {TIMEOUT_S:.0f} s"
-                f" ({error.args[0].str()})"
-            ) from error
+        found = connect.metadata(self._consumer, self._met, self.bootstrap, TIMEOUT_S).topics
         return {
             name.removeprefix(self.prefix): len(topic.partitions)
             for name, topic in found.items()

@@ -28,6 +28,7 @@ from streams.topics import CHANGELOG, USER_KEYED, registry
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from streams.connect import Values
     from streams.demo.progress import Progress
     from streams.demo.sending import Sent
 
@@ -54,6 +55,8 @@ class Plan:
     prefix: str = ""
     state_dir: Path | None = None  # None: a temporary directory, removed at the end
     settings: tuple[str, ...] = ()  # further KEY=VALUE for the worker
+    config: str | None = None  # its settings file
+    client: Values = field(default_factory=dict)  # how everybody else connects
 
 
 @dataclass
@@ -82,7 +85,7 @@ def run(plan: Plan, progress: Progress) -> Outcome:
         worker = stack.enter_context(Worker(directory, _arguments(plan, bootstrap, directory)))
         progress.say(f"worker started; its log: {worker.log}")
         pool = stack.enter_context(ThreadPoolExecutor(1, "sender"))
-        reader = stack.enter_context(Reader(bootstrap, plan.prefix))
+        reader = stack.enter_context(Reader(bootstrap, plan.prefix, plan.client))
         fold_s = _fold_all(plan, pool, bootstrap, reader, worker, progress)
         progress.doing("stopping the worker")
         worker.stop()
@@ -103,8 +106,14 @@ def run(plan: Plan, progress: Progress) -> Outcome:
 def _broker(plan: Plan, stack: ExitStack, progress: Progress) -> tuple[str, EmbeddedBroker | None]:
     """Return an address with empty topics of the registry behind it."""
     if plan.bootstrap is not None:
-        topics.require(plan.bootstrap, prefix=plan.prefix, create=True, partitions=plan.partitions)
-        _require_empty(plan.bootstrap, plan.prefix)
+        topics.require(
+            plan.bootstrap,
+            prefix=plan.prefix,
+            create=True,
+            partitions=plan.partitions,
+            client=plan.client,
+        )
+        _require_empty(plan)
         progress.say(f"broker {plan.bootstrap}, topics {plan.prefix}*")
         return plan.bootstrap, None
     counts = {
@@ -119,9 +128,11 @@ def _broker(plan: Plan, stack: ExitStack, progress: Progress) -> tuple[str, Embe
     return broker.bootstrap, broker
 
 
-def _require_empty(bootstrap: str, prefix: str) -> None:
+def _require_empty(plan: Plan) -> None:
     """Refuse topics that hold something: the summary would count it too."""
-    with Reader(bootstrap, prefix) as reader:
+    assert plan.bootstrap is not None
+    prefix = plan.prefix
+    with Reader(plan.bootstrap, prefix, plan.client) as reader:
         there = reader.topics()
         for name in registry():
             for partition in range(there.get(name, 0)):
@@ -155,6 +166,8 @@ def _arguments(plan: Plan, bootstrap: str, directory: Path) -> list[str]:
     ]
     if plan.bootstrap is None:
         arguments.append("--set=embedded=true")
+    if plan.config is not None:
+        arguments.append(f"--config={plan.config}")
     return arguments
 
 
@@ -174,7 +187,9 @@ def _fold_all(  # noqa: PLR0913 - the run's parts, used in one place
         nonlocal sent
         sent = number
 
-    sending = pool.submit(send, bootstrap, plan.records, prefix=plan.prefix, on_sent=on_sent)
+    sending = pool.submit(
+        send, bootstrap, plan.records, prefix=plan.prefix, on_sent=on_sent, client=plan.client
+    )
     ready_s: float | None = None
     moved_s, moved = time.monotonic(), -1
     ends: dict[tuple[str, int], int] | None = None

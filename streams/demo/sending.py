@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from confluent_kafka import Message
+
+    from streams.connect import Values
 
 Sent = tuple[str, bytes | None, bytes, int]
 """(topic without prefix, key, value, timestamp_ms)."""
@@ -37,21 +39,22 @@ CONFIG: dict[str, str | int | float | bool] = {
 }
 
 
-def send(
+def send(  # noqa: PLR0913 - what a caller may choose
     bootstrap: str,
     records: Iterable[Sent],
     *,
     prefix: str = "",
     rate: float = 0,
     on_sent: Callable[[int], None] | None = None,
+    client: Values | None = None,
 ) -> Counter[str]:
     """Send every record and wait until the broker has them all; return how many by topic.
 
     rate: records a second, 0 for as fast as the broker takes them. on_sent: told, now and then,
-    how many have been handed over so far.
+    how many have been handed over so far. client: how to connect.
     Raises BrokerUnreachable when a record could not be delivered.
     """
-    sender = _Sender(bootstrap)
+    sender = _Sender(bootstrap, client)
     count: Counter[str] = Counter()
     began_s = time.monotonic()
     for number, (topic, key, value, timestamp_ms) in enumerate(records, start=1):
@@ -72,9 +75,10 @@ def send(
 class _Sender:
     """A producer and what it was told about deliveries."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, client: Values | None) -> None:
         self.bootstrap = bootstrap
-        self._producer = Producer({"bootstrap.servers": bootstrap, **CONFIG})
+        config: dict[str, Any] = {**(client or {}), "bootstrap.servers": bootstrap, **CONFIG}
+        self._producer = Producer(config)
         self._failed: list[str] = []
 
     def hand_over(self, topic: str, key: bytes | None, value: bytes, timestamp_ms: int) -> None:

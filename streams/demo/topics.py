@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
@@ -11,6 +11,9 @@ from confluent_kafka.cimpl import NewTopic
 from streams.demo.reading import Reader
 from streams.errors import BrokerUnreachable, Refused
 from streams.topics import USER_KEYED, registry, topic_configs
+
+if TYPE_CHECKING:
+    from streams.connect import Values
 
 TIMEOUT_S = 15.0
 
@@ -30,13 +33,15 @@ class Difference(NamedTuple):
     wrong: list[str]  # topics with another number of partitions, each with what to do
 
 
-def compare(bootstrap: str, *, prefix: str = "", partitions: int) -> Difference:
+def compare(
+    bootstrap: str, *, prefix: str = "", partitions: int, client: Values | None = None
+) -> Difference:
     """Return what is missing and what does not fit.
 
     partitions: N of the user-keyed topics; topics that are there already decide it if they agree.
-    Raises BrokerUnreachable.
+    client: how to connect. Raises BrokerUnreachable, Refused.
     """
-    with Reader(bootstrap, prefix) as reader:
+    with Reader(bootstrap, prefix, client) as reader:
         there = reader.topics()
     counts = {topic: there[topic] for topic in USER_KEYED if topic in there}
     n = next(iter(counts.values())) if len(set(counts.values())) == 1 else partitions
@@ -53,12 +58,13 @@ def compare(bootstrap: str, *, prefix: str = "", partitions: int) -> Difference:
     return Difference(missing, wrong)
 
 
-def create(bootstrap: str, missing: list[Missing]) -> None:
+def create(bootstrap: str, missing: list[Missing], client: Values | None = None) -> None:
     """Create topics with the registry's settings, replicated as the broker does by default.
 
     Raises BrokerUnreachable, Refused.
     """
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    config: dict[str, Any] = {**(client or {}), "bootstrap.servers": bootstrap, "log_level": 0}
+    admin = AdminClient(config)
     new = [NewTopic(name, n, config=topic_configs(topic)) for name, topic, n in missing]
     for name, future in admin.create_topics(new, request_timeout=TIMEOUT_S).items():
         try:
@@ -72,9 +78,16 @@ def create(bootstrap: str, missing: list[Missing]) -> None:
             raise Refused(f"{name}: not created: {error.args[0].str()}") from error
 
 
-def require(bootstrap: str, *, prefix: str = "", create: bool, partitions: int) -> None:
+def require(
+    bootstrap: str,
+    *,
+    prefix: str = "",
+    create: bool,
+    partitions: int,
+    client: Values | None = None,
+) -> None:
     """Raise Refused unless every topic is there and fits, creating the missing ones if told to."""
-    difference = compare(bootstrap, prefix=prefix, partitions=partitions)
+    difference = compare(bootstrap, prefix=prefix, partitions=partitions, client=client)
     if difference.wrong:
         raise Refused("\n".join(difference.wrong))
     if not difference.missing:
@@ -85,7 +98,7 @@ def require(bootstrap: str, *, prefix: str = "", create: bool, partitions: int) 
             f"{bootstrap} has no {names}; give --create-topics, or:"
             " leidan topics apply --bootstrap-servers ... --execute"
         )
-    _create(bootstrap, difference.missing)
+    _create(bootstrap, difference.missing, client)
 
 
 _create = create  # `require` has a flag of that name

@@ -19,6 +19,7 @@ from streams import __version__
 from streams.errors import Exit, Reason, RewardsError
 from streams.feed.ports import Outgoing, Record
 from streams.position import Position
+from streams.settings import redacted
 from streams.topics import DEAD_LETTERS, REWARDS
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def fail_stop(batch: Batch) -> Iterator[None]:
         if batch.note is not None:
             batch.note(position)
         log.critical("%s: our own error, nothing of this batch is committed; exit 70", position)
-        traceback.print_exc(file=sys.__stderr__)
+        print(redacted(traceback.format_exc()), file=sys.__stderr__)
         stop_process(Exit.BROKEN)
 
 

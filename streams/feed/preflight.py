@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka import TopicCollection
 from confluent_kafka import admin as kafka_admin
 
-from streams import topics
-from streams.errors import BrokerUnreachable, Refused
+from streams import connect, topics
+from streams.errors import Refused
 from streams.feed import client
 
 if TYPE_CHECKING:
@@ -30,16 +30,11 @@ class Found(NamedTuple):
 
 def check(settings: Settings) -> Found:
     """Raises BrokerUnreachable (exit 4) or Refused (exit 78) with the exact fix."""
-    config: dict[str, Any] = {**client.common(settings), "error_cb": lambda _error: None}
-    admin: Any = kafka_admin.AdminClient(config)
+    met = connect.Met()
+    config: dict[str, Any] = {**client.common(settings), "error_cb": met, "log_level": 0}
+    admin: Any = connect.made(kafka_admin.AdminClient, config)
     servers = settings.kafka.bootstrap_servers
-    try:
-        there = admin.list_topics(timeout=ANSWER_S)
-    except KafkaException as error:
-        raise BrokerUnreachable(
-            f"{servers}: no broker answers ({error.args[0].str()}). Check kafka.bootstrap_servers "
-            "and that the broker runs"
-        ) from error
+    there = connect.metadata(admin, met, servers, ANSWER_S)
     counts = {
         name: len(there.topics[settings.topic(name)].partitions)
         for name in topics.registry()

@@ -17,7 +17,7 @@ PACKAGE = ROOT / "streams"
 # `feed.ports` names what a log, a store and a record are; `feed.kill_points` does nothing unless a
 # test asks for a crash. Neither imports the feed: everybody may know them.
 LEAVES = {
-    "streams", "position", "errors", "topics", "metrics", "settings",
+    "streams", "position", "errors", "topics", "metrics", "settings", "connect",
     "feed.ports", "feed.kill_points",
 }  # fmt: skip
 KERNEL = LEAVES | {"domain", "wire"}
@@ -31,6 +31,7 @@ OURS: dict[str, set[str]] = {
     "topics": set(),
     "metrics": {"errors"},
     "settings": {"errors"},
+    "connect": {"errors"},
     "wire": KERNEL,
     "store": EDGE,
     "traffic": EDGE,
@@ -50,6 +51,7 @@ OTHERS: dict[str, set[str]] = {
     "topics": {"msgspec", "yaml"},
     "metrics": {"prometheus_client"},
     "settings": {"msgspec"},
+    "connect": {"confluent_kafka"},
     "wire": {"msgspec", "orjson"},
     "store": {"msgspec", "orjson", "rocksdict"},
     "traffic": {"orjson"},

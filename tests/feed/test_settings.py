@@ -37,11 +37,14 @@ def test_nested_names_are_joined_by_two_underscores():
     assert s.kafka.client == {"fetch.min.bytes": "5"}
 
 
+TLS = {"LEIDAN_KAFKA__CLIENT__SECURITY_PROTOCOL": "ssl"}
+
+
 def test_secrets_come_from_files(tmp_path):
     secret = tmp_path / "password"
     secret.write_text("hush\n")
-    s = load(LEIDAN_KAFKA__CLIENT__SASL_PASSWORD_FILE=str(secret))
-    assert s.kafka.client == {"sasl.password": "hush"}
+    s = load(LEIDAN_KAFKA__CLIENT__SSL_KEY_PASSWORD_FILE=str(secret), **TLS)
+    assert s.kafka.client["ssl.key.password"] == "hush"
 
 
 def test_several_campaign_files_fit_into_one_variable():
