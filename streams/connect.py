@@ -27,7 +27,8 @@ REFUSAL = {
     KafkaError.SASL_AUTHENTICATION_FAILED: "the broker refuses the credentials",
     KafkaError._SSL: "no trust between us and the broker",  # noqa: SLF001
 }
-LOOK_S = 0.5  # between two looks at what the client met
+LOOK_S = 0.5  # between two looks at what the client met; doubled each time, for slow networks
+MOST_LOOK_S = 4.0
 PATIENCE = 2  # refusals before it is no accident of a broker that is starting
 
 
@@ -46,11 +47,23 @@ class Met:
         self.errors.append(error)
 
     def refusal(self) -> str | None:
-        """Return why the broker will not have us, once that is certain."""
-        found = [error for error in self.errors if error.code() in REFUSAL]
+        """Return why the broker will not have us, once that is certain.
+
+        A connection that only broke off says nothing: the broker may be on its way down or up.
+        """
+        found = [
+            error
+            for error in self.errors
+            if error.code() in REFUSAL and "Disconnected" not in error.str()
+        ]
         if len(found) < PATIENCE:
             return None
         return f"{REFUSAL[found[-1].code()]} ({_short(found[-1])})"
+
+    def last(self) -> str:
+        """Return the newest error that says more than that nobody is there."""
+        telling = [e for e in self.errors if e.code() != KafkaError._ALL_BROKERS_DOWN]  # noqa: SLF001
+        return _short(telling[-1]) if telling else ""
 
 
 def made(factory: Callable[[dict[str, Any]], Any], config: dict[str, Any]) -> Any:
@@ -81,10 +94,11 @@ def metadata(client: Any, met: Met, servers: str, timeout_s: float) -> Any:
     Raises Refused within a second or two when the broker refuses us or we do not trust it, and
     BrokerUnreachable when nobody answers in time.
     """
-    until_s = time.monotonic() + timeout_s
+    until_s, look_s = time.monotonic() + timeout_s, LOOK_S / 2
     while True:
+        look_s = min(2 * look_s, MOST_LOOK_S)
         try:
-            return client.list_topics(timeout=LOOK_S)
+            return client.list_topics(timeout=look_s)
         except KafkaException as error:
             client.poll(0)
             if why := met.refusal():
@@ -92,9 +106,11 @@ def metadata(client: Any, met: Met, servers: str, timeout_s: float) -> Any:
                     f"{servers}: {why}. Check security.protocol, sasl.* and ssl.* of kafka.client"
                 ) from None
             if time.monotonic() > until_s:
+                why = met.last() or error.args[0].str()
                 raise BrokerUnreachable(
-                    f"{servers}: no broker answers ({error.args[0].str()}). Check "
-                    "kafka.bootstrap_servers and that the broker runs"
+                    f"{servers}: no broker answers ({why}). Check "
+                    "kafka.bootstrap_servers, that the broker runs, and that its listener speaks "
+                    "kafka.client.security.protocol"
                 ) from None
 
 

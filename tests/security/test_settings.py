@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import re
+from pathlib import Path
 
 import pytest
 
-from streams import app, connect, settings
+from streams import app, connect, health, settings
 from streams.cli import run
 from streams.errors import UsageError
 from streams.feed import client
 from streams.settings import FIXED_CLIENT_KEYS, HIDDEN, SECRETS, redacted
 from tests.security.secured import KEY_PASSWORD, authority, certificate
 
+ROOT = Path(__file__).resolve().parents[2]
 SECRET = "hush-hush-0123456789"  # noqa: S105 - of these tests
 SASL = {
     "security.protocol": "sasl_ssl",
@@ -47,6 +50,23 @@ web_token_file = "{secret_file}"
     )
     found = settings.load(config, {}, {})
     assert (found.web_token, found.kafka.client["sasl.password"]) == (SECRET, SECRET)
+
+
+def test_the_settings_shown_to_operators_are_clear(tmp_path, secret_file):
+    text = (ROOT / "deploy" / "SECURITY.md").read_text()
+    (block,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    config = tmp_path / "leidan.toml"
+    config.write_text(re.sub(r"/run/secrets/[\w-]+", str(secret_file), block))
+    found = settings.load(config, {}, {})
+    assert (found.web_token, found.kafka.client["sasl.password"]) == (SECRET, SECRET)
+
+
+def test_every_setting_of_security_is_explained_to_operators():
+    text = (ROOT / "deploy" / "SECURITY.md").read_text()
+    for word in (*SECRETS - {"sasl.oauthbearer.client.secret"}, *settings.PROTOCOLS):
+        assert f"`{word}`" in text
+    for word in (*settings.MECHANISMS, *health.OPEN, "web_host"):
+        assert f"`{word}`" in text
 
 
 def test_a_secret_may_be_a_variable_or_the_name_of_a_file_in_one(secret_file):
