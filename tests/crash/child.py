@@ -5,7 +5,7 @@ and producer are those of `world`. Each unit of work that is through is reported
 ``P BATCH``, between ``begin`` and ``end``. It ends like a worker: with the exit code of the error.
 """
 
-# ruff: noqa: S311, TID251
+# ruff: noqa: S311
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ Whatever is damaged, the next worker goes on from a consistent prefix, or ends w
 after it begins anew from the changelog. A wrong row is never an answer.
 """
 
-# ruff: noqa: S311, TID251
+# ruff: noqa: S311
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ K8 ...  LEIDAN_KILL: at a named line of the commit, the restore or the revocatio
 torn    random, and then the newest log file loses its tail, as when the machine dies too
 """
 
-# ruff: noqa: S311, TID251
+# ruff: noqa: S311
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ tore is a commit that never arrived. Everything else follows from the seed: the 
 plain fold over it (`model`) the row of every user at any offset.
 """
 
-# ruff: noqa: S311, TID251
+# ruff: noqa: S311
 
 from __future__ import annotations
 

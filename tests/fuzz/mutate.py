@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
-import random  # noqa: TID251 - seeded: same seed, same inputs
+import random
 import re
 from typing import TYPE_CHECKING, Any
 
