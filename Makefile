@@ -10,6 +10,7 @@ MAKEFLAGS += --no-builtin-rules
 PYTHON ?= python3
 ARGS ?=
 PIP_TOOLS := pip-tools==7.6.2
+PIP_AUDIT := pip-audit==2.10.1
 
 PY := .venv/bin/python
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip
@@ -48,7 +49,7 @@ test: $(READY) ## every test; those against real Kafka need Java 17 and Maven, e
 
 .PHONY: test-long
 test-long: $(READY) ## what `make test` leaves out for its minutes: the year record by record, faults, the control in full
-	LEIDAN_LONG=1 $(PY) -m pytest -s tests/cli/test_demo.py tests/kafka/test_exactly_once.py tests/kafka/test_worker_faults.py -k 'same_year or guilty or faults' $(ARGS)
+	LEIDAN_LONG=1 $(PY) -m pytest -s tests/cli/test_demo.py tests/kafka/test_exactly_once.py tests/kafka/test_worker_faults.py tests/security -k 'same_year or guilty or faults or listener' $(ARGS)
 
 # One broker, three brokers and long loops of every tier; each line prints its figures. Nothing else
 # may run beside it: waits are on conditions, but a starved machine heals late.
@@ -114,6 +115,14 @@ lock: ## write requirements.lock anew, newest versions, hashes for every platfor
 	  --no-emit-options --output-file "$$tmp/lock" pyproject.toml; \
 	{ echo '# Written by `make lock`, read by `pip install --require-hashes`; Python 3.11 to 3.13.'; cat "$$tmp/lock"; } > requirements.lock
 	@grep -c '==' requirements.lock
+
+# Advisories are looked up on the network; without --strict a look-up that failed would pass.
+.PHONY: audit
+audit: ## known vulnerabilities of what requirements.lock names; needs the network
+	@tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
+	$(PYTHON) -m venv "$$tmp/venv"; \
+	"$$tmp/venv/bin/python" -m pip install --quiet '$(PIP_AUDIT)'; \
+	"$$tmp/venv/bin/python" -m pip_audit --strict --disable-pip --require-hashes --progress-spinner off -r requirements.lock
 
 .PHONY: wheel-check
 wheel-check: $(READY) ## build the wheel, install it outside the checkout, run it there
