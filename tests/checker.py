@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from streams.domain.campaign import Campaigns
     from tests.kafka.harness import Topics
 
 LOST, TWICE, SPURIOUS, BROKEN = "lost", "twice", "spurious", "broken"
@@ -558,13 +559,13 @@ def rows_are_the_changelog(report: Report, evidence: Evidence) -> None:
 def check_with_fold(
     evidence: Evidence,
     definitions: Sequence[dict[str, Any]],
-    files: Sequence[Path],
+    files: Sequence[Path] | Campaigns,
     *,
     bad: Mapping[tuple[str, int, int], str] | None = None,
 ) -> Report:
     """`check`, and that rows and outputs are what the fold makes of the log, byte for byte.
 
-    files: the definitions again, where the fold reads them from. The set model says that the rules
+    files: the definitions again, where the fold reads them from, or as it has read them. The set model says that the rules
     are right; this says that the engine around the fold lost, repeated and mixed nothing up.
     """
     report = check(evidence, definitions, bad=bad)
@@ -573,7 +574,7 @@ def check_with_fold(
 
 
 def rows_and_outputs_are_the_fold(
-    report: Report, evidence: Evidence, files: Sequence[Path]
+    report: Report, evidence: Evidence, files: Sequence[Path] | Campaigns
 ) -> None:
     """I7, and I2's "ledger == log model": fold the input again in the order the meta rows record.
 
@@ -624,7 +625,8 @@ def transactions(report: Report, evidence: Evidence) -> Iterable[Transaction]:
             begin = reached[p].get(topic, 0)
             if end < begin:
                 report.add("I7", BROKEN, f"{_at(row)}: {topic} goes back from {begin} to {end}")
-            taken.append([by_position[topic, p, offset] for offset in range(begin, end)])
+            run = (by_position.get((topic, p, offset)) for offset in range(begin, end))
+            taken.append([seen for seen in run if seen is not None])  # a marker is no record
         reached[p] = following
         yield Transaction(row, taken, written.pop(p, {}))
     for rows in written.values():
@@ -683,11 +685,15 @@ def outputs_are_the_folds(report: Report, evidence: Evidence, log_model: Fold) -
 class Fold:
     """The kernel over a log, in a dict: what the engine must look like from outside."""
 
-    def __init__(self, files: Sequence[Path]) -> None:
+    def __init__(self, files: Sequence[Path] | Campaigns) -> None:
         from streams.domain.campaign import Campaigns  # noqa: PLC0415 - only this part may
         from streams.wire import campaigns  # noqa: PLC0415
 
-        self.campaigns = Campaigns.of(one for path in files for one in campaigns.read_file(path))
+        self.campaigns = (
+            files
+            if isinstance(files, Campaigns)
+            else Campaigns.of(one for path in files for one in campaigns.read_file(path))
+        )
         self.states: dict[bytes, Any] = {}
         self.outputs: dict[str, dict[bytes, list[bytes]]] = {
             "rewards": defaultdict(list),

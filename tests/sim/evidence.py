@@ -1,0 +1,75 @@
+"""What a run leaves behind, as `tests/checker.py` wants it: read as a reader of the log would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from streams.topics import CHANGELOG, DEAD_LETTERS, REWARDS, TASK_EVENTS, USER_KEYED
+from tests.checker import Database, Evidence, Seen
+
+if TYPE_CHECKING:
+    from streams.feed.ports import Record
+    from tests.sim.world import World
+
+OUTPUTS = (REWARDS, TASK_EVENTS, DEAD_LETTERS, CHANGELOG)
+COMMITTED = True
+"""A downstream reader's isolation level; a planted bug reads without."""
+
+
+class Follower:
+    """A downstream reader, beside the faults: what it was given must stay."""
+
+    EVERY_S = 2.0
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._position: dict[tuple[str, int], int] = {}
+        self.seen: dict[str, list[Seen]] = {REWARDS: [], TASK_EVENTS: []}
+        world.clock.after(self.EVERY_S, self._read)
+
+    def _read(self) -> None:
+        world = self._world
+        world.clock.after(self.EVERY_S, self._read)
+        for topic, seen in self.seen.items():
+            for p in range(world.broker.partitions):
+                at = topic, p
+                found, self._position[at] = world.broker.log(topic, p).read(
+                    self._position.get(at, 0), 1_000, committed=COMMITTED
+                )
+                seen += map(_seen, found)
+
+
+def _seen(record: Record) -> Seen:
+    return Seen(*record[:5], tuple(record.headers), record.recorded_at_ms)
+
+
+def gather(world: World) -> Evidence:
+    """Read all of it, as it stands now."""
+    broker = world.broker
+    numbers = range(broker.partitions)
+
+    def read(topic: str) -> list[Seen]:
+        return [
+            _seen(record)
+            for p in numbers
+            for record in broker.log(topic, p).read(0, 1 << 30, committed=COMMITTED)[0]
+        ]
+
+    return Evidence(
+        inputs={topic: read(topic) for topic in USER_KEYED},
+        outputs={topic: read(topic) for topic in OUTPUTS},
+        committed=dict(broker.offsets),
+        watermarks={
+            (topic, p): (broker.log(topic, p).stable, broker.log(topic, p).high)
+            for topic in (*USER_KEYED, *OUTPUTS)
+            for p in numbers
+        },
+        databases=[
+            Database(Path(worker.name, str(p)), p, dict(disk.rows), disk.next, disk.changelog)
+            for worker in (*world.workers.values(), *world.retired)
+            for p, disk in sorted(worker.store.disks.items())
+        ],
+        followed=world.reader.seen,
+        user_keyed=USER_KEYED,
+    )

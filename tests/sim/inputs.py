@@ -1,0 +1,97 @@
+"""What the shops send in one run: seeded traffic, spoilt on purpose.
+
+Duplicates up to 50 times, late and reordered records, cancellations before their orders, the same
+id with another content, and bytes that can never become an event.
+"""
+
+# Seeded dice, repeatable by design.
+# ruff: noqa: S311, TID251
+
+from __future__ import annotations
+
+import random
+from typing import NamedTuple
+
+import orjson
+
+from streams.traffic import POISON_KINDS, Traffic, poison
+from tests.sim.campaigns import BY_ITSELF, CLAIMED
+
+LIGHT_BYTES = 4_000
+"""Poison of megabytes is tier T4's: here it would only cost time."""
+
+
+class Sent(NamedTuple):
+    """One input record. reason: why it must become a dead letter; None: it is good."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+    at_ms: int
+    reason: str | None = None
+    kind: str = ""  # what was done to it
+
+
+def history(seed: int) -> list[Sent]:
+    """Return the input of a seed in the order in which it is sent."""
+    rng = random.Random(f"input {seed}")
+    users, orders = rng.randint(1, 4), rng.choice((4, 8, 12, 20, 30))
+    chaos = [kind for kind in ("dup", "late", "reorder") if rng.random() < 0.5]
+    traffic = Traffic(seed, users, orders, chaos, campaigns=(CLAIMED, BY_ITSELF))
+    sent = [Sent(*record) for record in traffic]
+    if rng.random() < 0.3:
+        sent = [one for one in sent if one.topic == "orders"]
+    if rng.random() < 0.4:
+        _repeat(rng, sent)
+    if rng.random() < 0.4:
+        _cancel_early(rng, sent)
+    if rng.random() < 0.4:
+        _contradict(rng, sent)
+    if rng.random() < 0.4:
+        _spoil(rng, sent)
+    return sent
+
+
+def _repeat(rng: random.Random, sent: list[Sent]) -> None:
+    for _ in range(rng.randint(1, 3)):
+        first = rng.randrange(len(sent))
+        for _ in range(rng.choice((1, 2, 5, 15, 49))):
+            again = sent[first]._replace(kind="duplicate")
+            sent.insert(rng.randint(first + 1, len(sent)), again)
+
+
+def _cancel_early(rng: random.Random, sent: list[Sent]) -> None:
+    """Let cancellations arrive before the orders they are about."""
+    for n, one in enumerate(list(sent)):
+        if one.topic == "cancellations" and rng.random() < 0.5:
+            del sent[n]
+            sent.insert(rng.randint(0, n), one._replace(kind="cancel before order"))
+
+
+def _contradict(rng: random.Random, sent: list[Sent]) -> None:
+    """Report a known order version again with another content: the first one stands."""
+    for _ in range(rng.randint(1, 2)):
+        orders = [n for n, one in enumerate(sent) if one.topic == "orders" and one.reason is None]
+        if not orders:
+            return
+        n = rng.choice(orders)
+        event = orjson.loads(sent[n].value)
+        event["store_id"] = "another store"
+        other = Sent("orders", sent[n].key, orjson.dumps(event), sent[n].at_ms, "conflict")
+        first = next(m for m in orders if _same_order(sent[m].value, event))
+        sent.insert(rng.randint(first + 1, len(sent)), other._replace(kind="conflict"))
+
+
+def _same_order(value: bytes, event: dict[str, object]) -> bool:
+    found = orjson.loads(value)
+    return all(found[name] == event[name] for name in ("user_id", "order_id", "version"))
+
+
+def _spoil(rng: random.Random, sent: list[Sent]) -> None:
+    kinds = sorted(POISON_KINDS)
+    for _ in range(rng.randint(1, 4)):
+        kind = rng.choice(kinds)
+        n = rng.randint(0, len(sent))
+        bad = poison(kind, rng, sent[min(n, len(sent) - 1)].at_ms)
+        if len(bad[2] or b"") <= LIGHT_BYTES:
+            sent.insert(n, Sent(*bad, POISON_KINDS[kind], "poison"))

@@ -1,0 +1,171 @@
+"""A disk and the databases on it: what survives is any prefix of the batches not yet synced."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from streams.errors import DiskError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from streams.feed.ports import Offsets
+    from tests.sim.fibers import Process
+    from tests.sim.world import World
+
+LOCK_WAIT_S = 30.0
+
+
+class Written(NamedTuple):
+    """One WriteBatch."""
+
+    rows: dict[bytes, bytes | None]
+    next: Offsets | None
+    changelog: int
+    batch: int
+
+
+class Disk:
+    """The database of one p in one worker's directory."""
+
+    def __init__(self) -> None:
+        self.batches: list[Written] = []
+        self.synced = 0
+        self.lock: Process | None = None
+        self.failing: str | None = None  # every write fails with this
+        self._replay()
+
+    def _replay(self) -> None:
+        self.rows: dict[bytes, bytes] = {}
+        self.next: Offsets | None = None
+        self.changelog = self.batch = 0
+        for written in self.batches:
+            self._apply(written)
+
+    def _apply(self, written: Written) -> None:
+        for key, value in written.rows.items():
+            if value is None:
+                self.rows.pop(key, None)
+            else:
+                self.rows[key] = value
+        if written.next is not None:
+            self.next = dict(written.next)
+        self.changelog, self.batch = written.changelog, written.batch
+
+    def write(self, written: Written) -> None:
+        self.batches.append(written)
+        self._apply(written)
+
+    def sync(self) -> None:
+        self.synced = len(self.batches)
+
+    def keep(self, batches: int) -> None:
+        """Go back to a prefix: what a crash leaves."""
+        del self.batches[batches:]
+        self.synced = min(self.synced, batches)
+        self._replay()
+
+
+class SimStore:
+    """`ports.Store`: the directory of one worker; it outlives the worker's processes."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.disks: dict[int, Disk] = {}
+
+    def of(self, process: Process) -> Opener:
+        return Opener(self, process)
+
+    def crash(self, process: Process, *, power: bool) -> None:
+        """kill -9 keeps what was written, less a torn last batch; a power cut any prefix."""
+        dice = self.world.dice
+        for p, disk in sorted(self.disks.items()):
+            if disk.lock is not process:
+                continue
+            disk.lock = disk.failing = None
+            unsynced = len(disk.batches) - disk.synced
+            if not unsynced:
+                continue
+            if power:
+                kept = disk.synced + int(dice.random() * (unsynced + 1))
+                if kept < len(disk.batches):
+                    self.world.land("power cut lost batches", f"{process} p{p}")
+                disk.keep(kept)
+            elif dice.random() < 0.2:
+                self.world.land("torn tail", f"{process} p{p}")
+                disk.keep(len(disk.batches) - 1)
+
+    def lose(self) -> None:
+        self.disks.clear()
+
+
+class Opener:
+    """`ports.Store` of one process."""
+
+    def __init__(self, store: SimStore, process: Process) -> None:
+        self._store, self._process = store, process
+
+    def open(self, p: int) -> SimRows:
+        world, process = self._store.world, self._process
+        world.touch(process, "open")
+        disk = self._store.disks.setdefault(p, Disk())
+        if disk.lock is not None and disk.lock is not process:
+            world.land("LOCK held", f"{process} waits for {disk.lock}")
+            if not world.clock.wait(lambda: disk.lock is None, LOCK_WAIT_S):
+                raise DiskError(f"{process}: p{p} is locked by {disk.lock}")
+        disk.lock = process
+        world.behind(p, disk.batch)
+        return SimRows(world, process, p, disk)
+
+
+class SimRows:
+    """`ports.Rows`."""
+
+    def __init__(self, world: World, process: Process, p: int, disk: Disk) -> None:
+        self._world, self._process, self.p, self.disk = world, process, p, disk
+        self._open = True
+        self.next, self.changelog, self.batch = disk.next, disk.changelog, disk.batch
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        assert self._open
+        if keys:
+            self._world.touch(self._process, "get")
+            self._fail_if_failing("read")
+        return [self.disk.rows.get(key) for key in keys]
+
+    def write(
+        self,
+        rows: Mapping[bytes, bytes | None],
+        *,
+        next_offsets: Offsets | None,
+        changelog: int,
+        batch: int,
+    ) -> None:
+        assert self._open
+        assert self.disk.lock is self._process, "two writers"
+        self._world.touch(self._process, "write")
+        if self.disk.failing is None:
+            self.disk.failing = self._world.nemesis.disk_fails(self._process, self.p)
+        self._fail_if_failing("write")
+        self.disk.write(Written(dict(rows), next_offsets, changelog, batch))
+        self.changelog, self.batch = changelog, batch
+        if next_offsets is not None:
+            self.next = dict(next_offsets)
+            self._world.live.rows_written(self._process, self.p, self.next)
+        if self._world.dice.random() < 0.3:
+            self.disk.sync()
+        self._world.touch(self._process, "written")
+
+    def _fail_if_failing(self, what: str) -> None:
+        if self.disk.failing is not None:
+            raise DiskError(f"{self._process} p{self.p}: {what}: {self.disk.failing}")
+
+    def close(self) -> None:
+        assert self._open, "closed twice"
+        self._open = False
+        if self._process.dead:
+            return  # a killed process closes nothing: it is being unwound
+        if self.disk.failing is not None:
+            raise DiskError(f"{self._process} p{self.p}: close: {self.disk.failing}")
+        self.disk.lock = None
+        self.disk.sync()

@@ -1,0 +1,155 @@
+"""One worker: its processes, one after another, and the directory they share.
+
+A process is the shipped `Feed` on simulated ports, driven by the four verbs of
+`streams/feed/service.py`, with the shipped agents' body in between.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+from streams.agents import folding
+from streams.domain.fold import FOLD_VERSION
+from streams.domain.state import new
+from streams.errors import Exit, RewardsError
+from streams.feed import batch as batch_module
+from streams.feed import loop, unit_of_work
+from streams.feed.loop import Feed
+from streams.feed.unit_of_work import Versions
+from streams.store import restore
+from streams.store.overlay import Codec
+from streams.topics import CHANGELOG, USER_KEYED
+from streams.wire import cancellations, claims, orders, outputs, results
+from streams.wire.rows import ROW_SCHEMA, decode_row, encode_row
+from tests.sim.campaigns import registry
+from tests.sim.consumer import SimLog
+from tests.sim.fibers import Killed, Process
+from tests.sim.ports import SimClock, SimExecutor, SimHistory, SimProducer
+from tests.sim.store import SimStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from streams.domain.campaign import Campaigns
+    from streams.feed.unit_of_work import UnitOfWork
+    from tests.sim.world import World
+
+DECODE = {
+    "orders": orders.decode,
+    "claims": claims.decode,
+    "cancellations": cancellations.decode,
+    "reward-results": results.decode,
+}
+POLL_S = 0.2
+
+
+class Exited(BaseException):
+    """os._exit with a code, as `stop_process` does it."""
+
+
+class CampaignSource:
+    """`ports.CampaignSource`: known at once, and as old as the nemesis says."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def current(self) -> Campaigns:
+        return registry()
+
+    def confirmed_age_s(self) -> float:
+        return 31.0 if self._world.clock.now_s < self._world.stale_until_s else 1.0
+
+
+class Worker:
+    """A name, a directory, and the process that has them at the moment."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world, self.name = world, name
+        self.store = SimStore(world)
+        self.starts = 0
+        self.feed: Feed | None = None
+        self.leaving = False
+        self.process = self._new_process()
+
+    def _new_process(self) -> Process:
+        self.starts += 1
+        process = Process(self.name, self.starts)
+        self.world.processes.append(process)
+        return process
+
+    def start(self) -> None:
+        """Run the present process, or a new one if that has ended or sleeps."""
+        if self.world.workers.get(self.name) is not self:
+            return  # scaled in before it began
+        if self.feed is not None:
+            self.process = self._new_process()
+        process = self.process
+        self.leaving = False
+        self.feed = feed = self._feed(process)
+        self.world.clock.spawn(str(process), lambda: self._run(process, feed), process)
+
+    def _feed(self, process: Process) -> Feed:
+        world = self.world
+        return Feed(
+            log_=SimLog(world, process),
+            make_producer=lambda: SimProducer(world, process),
+            make_history=lambda cancelled: SimHistory(world, process, cancelled),
+            store=self.store.of(process),
+            codec=Codec(new, decode_row, encode_row),
+            encode=outputs.encode,
+            campaigns=CampaignSource(world),
+            executor=SimExecutor(world.clock, process, "restore"),
+            committer=SimExecutor(world.clock, process, "commit"),
+            clock=SimClock(world.clock),
+            topics=USER_KEYED,
+            changelog=CHANGELOG,
+            versions=Versions(FOLD_VERSION, ROW_SCHEMA),
+            batch_records=world.batch_records,
+        )
+
+    def _run(self, process: Process, feed: Feed) -> None:
+        try:
+            feed.start()
+            while not (self.leaving and process is self.process):
+                work = feed.poll(POLL_S)
+                if work is not None:
+                    fold(work)
+                    feed.commit(work)
+                feed.take_finished()
+            feed.close()
+        except Killed:
+            raise
+        except RewardsError as error:
+            self.world.exited(self, process, error.exit, str(error))
+        except Exited as left:
+            self.world.exited(self, process, left.args[0], "fail_stop")
+        except Exception as error:  # noqa: BLE001 - as the service does: exit 70
+            self.world.exited(self, process, Exit.BROKEN, repr(error), error)
+        else:
+            self.world.exited(self, process, Exit.OK, "stopped")
+
+
+def fold(work: UnitOfWork) -> None:
+    """What the agents do, batch after batch."""
+    for batch in work.batches:
+        with batch_module.fail_stop(batch):
+            folding.fold_batch(batch, DECODE[batch.topic])
+
+
+@contextmanager
+def hooked(world: World) -> Iterator[None]:
+    """Let the named lines of the protocol and the end of a process lead to this world."""
+
+    def reach(point: str) -> None:
+        world.reach(point)
+
+    def stop(code: Any) -> None:
+        raise Exited(code)
+
+    with ExitStack() as stack:
+        for module in (loop, unit_of_work, restore, folding):
+            stack.enter_context(mock.patch.object(module, "reach", reach))
+        stack.enter_context(mock.patch.object(batch_module, "stop_process", stop))
+        yield
