@@ -10,7 +10,8 @@ I7 calls the fold on purpose: it asks whether rows and ledger are what the fold 
 
 What is checked: I1 no event twice, seq 1, 2, 3; I2 net of the ledger == set model, ledger == log
 model record for record; I3 money; I4 causes; I7 rows; I8 offsets; I9 no open transaction; I10 dead
-letters. I5, I6 and I11 have no subject yet, or one of their own.
+letters; I12's part: nothing readable is left. With the fold (checker_fold.py) I6 versions count
+events, and I11 the same log gives the same outputs. I5 has no subject yet.
 """
 
 from __future__ import annotations
@@ -236,6 +237,8 @@ def check(
     if "user-tasks-changelog" in evidence.outputs:
         offsets_agree(report, evidence)
         rows_are_the_changelog(report, evidence)
+        nothing_left_to_read(report, evidence)
+    stock_is_never_oversold(report, evidence)
     return report
 
 
@@ -256,10 +259,10 @@ class Entry(NamedTuple):
     def __str__(self) -> str:
         body = self.body
         what = f"{body['type']} {body.get('reward_id') or body.get('task_id', '')}"
-        return f"{what} of {body['user_id']} at {_at(self.seen)}"
+        return f"{what} of {body['user_id']} at {stands_at(self.seen)}"
 
 
-def _at(seen: Seen) -> str:
+def stands_at(seen: Seen) -> str:
     return f"{seen.topic}[{seen.partition}]@{seen.offset}"
 
 
@@ -281,7 +284,7 @@ def nothing_unseen(report: Report, evidence: Evidence) -> None:
         for seen in followed:
             report.compared["followed"] += 1
             if final.get((seen.partition, seen.offset)) != seen:
-                report.add("I1", BROKEN, f"{_at(seen)} was readable once and is not any more")
+                report.add("I1", BROKEN, f"{stands_at(seen)} was readable once and is not any more")
 
 
 # -- I1 --------------------------------------------------------------------------------------------
@@ -295,7 +298,7 @@ def each_event_once(report: Report, entries: Iterable[Entry]) -> None:
         before = first.setdefault(entry.event_id, entry)
         if before is not entry:
             same = "the same bytes" if before.seen.value == entry.seen.value else "OTHER bytes"
-            text = f"{entry}: {entry.event_id} stands at {_at(before.seen)} already, {same}"
+            text = f"{entry}: {entry.event_id} stands at {stands_at(before.seen)} already, {same}"
             report.add("I1", TWICE if entry.body["type"].startswith("reward.") else BROKEN, text)
 
 
@@ -467,7 +470,7 @@ def dead_letters_are_the_bad_ones(
     for letter in evidence.outputs["dead-letters"]:
         report.compared["dead letters"] += 1
         headers = dict(letter.headers)
-        name = f"dead letter {_at(letter)}"
+        name = f"dead letter {stands_at(letter)}"
         try:
             topic = headers["dl-topic"].decode()
             at = topic, int(headers["dl-partition"]), int(headers["dl-offset"])
@@ -476,7 +479,7 @@ def dead_letters_are_the_bad_ones(
             report.add("I10", BROKEN, f"{name}: headers are missing or unreadable ({error})")
             continue
         if at in found:
-            report.add("I10", TWICE, f"{name}: {at} is dead at {_at(found[at])} already")
+            report.add("I10", TWICE, f"{name}: {at} is dead at {stands_at(found[at])} already")
             continue
         found[at] = letter
         record = inputs.get(at)
@@ -538,7 +541,7 @@ def rows_are_the_changelog(report: Report, evidence: Evidence) -> None:
         for seen in history[database.partition]:
             if seen.offset >= database.changelog:
                 break
-            assert seen.key is not None, f"{_at(seen)}: a changelog row without key"
+            assert seen.key is not None, f"{stands_at(seen)}: a changelog row without key"
             if seen.key.startswith(b"\0"):
                 continue
             if seen.value is None:
@@ -565,180 +568,33 @@ def check_with_fold(
 ) -> Report:
     """`check`, and that rows and outputs are what the fold makes of the log, byte for byte.
 
-    files: the definitions again, where the fold reads them from, or as it has read them. The set model says that the rules
-    are right; this says that the engine around the fold lost, repeated and mixed nothing up.
+    files: the definitions again, where the fold reads them from, or as it has read them. The set
+    model says that the rules are right; this says that the engine around the fold lost, repeated
+    and mixed nothing up.
     """
+    from tests import checker_fold  # noqa: PLC0415 - it imports this module
+
     report = check(evidence, definitions, bad=bad)
-    rows_and_outputs_are_the_fold(report, evidence, files)
+    checker_fold.rows_and_outputs_are_the_fold(report, evidence, files)
+    checker_fold.versions_count_events(report, evidence)
+    checker_fold.same_log_same_outputs(report, evidence, files, bad or {})
     return report
 
 
-def rows_and_outputs_are_the_fold(
-    report: Report, evidence: Evidence, files: Sequence[Path] | Campaigns
-) -> None:
-    """I7, and I2's "ledger == log model": fold the input again in the order the meta rows record.
-
-    Every row on the changelog must be the fold's, so RocksDB is too (it equals the changelog);
-    every output must be the fold's, per user in its order. And the input folded in quite another
-    order, each topic to its end, must give the same canonical state.
-    """
-    log_model = Fold(files)
-    for transaction in transactions(report, evidence):
-        touched = log_model.fold(merged(transaction.taken, evidence.user_keyed))
-        rows_are_the_folds(report, transaction, touched, log_model)
-    outputs_are_the_folds(report, evidence, log_model)
-    other_order = Fold(files)
-    for topic in reversed(evidence.user_keyed):
-        other_order.fold(evidence.below_c(topic))
-    for key in sorted(log_model.states.keys() | other_order.states.keys()):
-        report.compared["canonical states"] += 1
-        if log_model.canonical(key) != other_order.canonical(key):
-            report.add("I7", BROKEN, f"state of {key!r} depends on the order of arrival")
+# -- I5, I12 ---------------------------------------------------------------------------------------
 
 
-class Transaction(NamedTuple):
-    """One partition's part of one transaction, as the changelog has it."""
-
-    meta: Seen
-    taken: list[list[Seen]]  # by topic: from the last meta row's offsets to this one's
-    written: dict[bytes, Seen]  # rows by key
-
-
-def transactions(report: Report, evidence: Evidence) -> Iterable[Transaction]:
-    """Cut the changelog at its meta rows, each of which closes one."""
-    by_position = {
-        (topic, seen.partition, seen.offset): seen
-        for topic in evidence.user_keyed
-        for seen in evidence.inputs[topic]
-    }
-    written: dict[int, dict[bytes, Seen]] = defaultdict(dict)
-    reached: dict[int, dict[str, int]] = defaultdict(dict)
-    for row in evidence.outputs["user-tasks-changelog"]:
-        p = row.partition
-        assert row.key is not None, f"{_at(row)}: a changelog row without key"
-        if row.key != META:
-            written[p][row.key] = row
-            continue
-        following = json.loads(row.value or b"null")["next"]
-        taken = []
-        for topic, end in following.items():
-            begin = reached[p].get(topic, 0)
-            if end < begin:
-                report.add("I7", BROKEN, f"{_at(row)}: {topic} goes back from {begin} to {end}")
-            run = (by_position.get((topic, p, offset)) for offset in range(begin, end))
-            taken.append([seen for seen in run if seen is not None])  # a marker is no record
-        reached[p] = following
-        yield Transaction(row, taken, written.pop(p, {}))
-    for rows in written.values():
-        for key, seen in rows.items():
-            report.add("I7", BROKEN, f"{_at(seen)}: row of {key!r} without a meta row after it")
+def stock_is_never_oversold(report: Report, evidence: Evidence) -> None:
+    """I5: there are no pools yet. Whoever adds them adds their model here, or every check fails."""
+    for topic in ("draws", "pools"):
+        if evidence.outputs.get(topic):
+            report.add("I5", BROKEN, f"{topic}: has records, and stock has no model here")
 
 
-def rows_are_the_folds(
-    report: Report, transaction: Transaction, touched: set[bytes], log_model: Fold
-) -> None:
-    """I7: one row for each user whom the fold touched, and no other, byte for byte."""
-    meta, _taken, written = transaction
-    for key in sorted(touched | written.keys()):
-        report.compared["rows refolded"] += 1
-        if key not in written:
-            report.add("I7", LOST, f"{_at(meta)}: {key!r} was touched, but no row is before it")
-        elif key not in touched:
-            report.add("I7", SPURIOUS, f"{_at(written[key])}: {key!r} was not touched")
-        elif written[key].value != log_model.row(key):
-            report.add("I7", BROKEN, f"{_at(written[key])}: row of {key!r} is not the fold's")
-
-
-def merged(taken: Sequence[Sequence[Seen]], topics: Sequence[str]) -> Iterable[Seen]:
-    """Merge topics, each in its offset order, by record time; ties in the order of `topics`."""
-    queues = [list(reversed(seen)) for seen in taken]
-    while queues := [queue for queue in queues if queue]:
-        yield min(
-            queues, key=lambda queue: (queue[-1].timestamp_ms, topics.index(queue[-1].topic))
-        ).pop()
-
-
-def outputs_are_the_folds(report: Report, evidence: Evidence, log_model: Fold) -> None:
-    """I2: per user and topic the same records in the same order, values byte for byte."""
-    for topic in ("rewards", "task-events"):
-        found: dict[bytes, list[bytes]] = defaultdict(list)
-        for seen in evidence.outputs[topic]:
-            assert seen.key is not None, f"{_at(seen)}: an output without key"
-            assert seen.value is not None, f"{_at(seen)}: an output without value"
-            found[seen.key].append(seen.value)
-        wanted = log_model.outputs[topic]
-        for key in sorted(found.keys() | wanted.keys()):
-            report.compared[f"{topic} refolded"] += len(wanted[key])
-            missing = Counter(wanted[key])
-            missing.subtract(found[key])
-            for value, times in missing.items():
-                kind, said = (LOST, "missing") if times > 0 else (SPURIOUS, "too much")
-                kind = kind if topic == "rewards" else BROKEN
-                for _ in range(abs(times)):
-                    report.add("I2", kind, f"{topic}: {said} by the log model: {value[:300]!r}")
-            if not +missing and not -missing and wanted[key] != found[key]:
-                report.add(
-                    "I2", BROKEN, f"{topic}: records of {key!r} in another order than folded"
-                )
-
-
-class Fold:
-    """The kernel over a log, in a dict: what the engine must look like from outside."""
-
-    def __init__(self, files: Sequence[Path] | Campaigns) -> None:
-        from streams.domain.campaign import Campaigns  # noqa: PLC0415 - only this part may
-        from streams.wire import campaigns  # noqa: PLC0415
-
-        self.campaigns = (
-            files
-            if isinstance(files, Campaigns)
-            else Campaigns.of(one for path in files for one in campaigns.read_file(path))
-        )
-        self.states: dict[bytes, Any] = {}
-        self.outputs: dict[str, dict[bytes, list[bytes]]] = {
-            "rewards": defaultdict(list),
-            "task-events": defaultdict(list),
-        }
-
-    def fold(self, log: Iterable[Seen]) -> set[bytes]:
-        """Fold records in order; return the keys whose row was touched."""
-        from streams.domain.fold import step  # noqa: PLC0415
-        from streams.domain.state import new  # noqa: PLC0415
-        from streams.errors import EventRejected  # noqa: PLC0415
-        from streams.feed.ports import Record  # noqa: PLC0415
-        from streams.wire import cancellations, claims, orders, outputs, results  # noqa: PLC0415
-
-        decode = {
-            "orders": orders.decode,
-            "claims": claims.decode,
-            "cancellations": cancellations.decode,
-            "reward-results": results.decode,
-        }
-        touched = set()
-        for seen in log:
-            record = Record(*seen[:5], list(seen.headers), seen.timestamp_ms)
-            try:
-                event = decode[seen.topic](record)
-            except EventRejected:
-                continue
-            key = event.user_id.encode()
-            before = self.states.get(key) or new(event.user_id)
-            after, produced, _outcome = step(before, event, self.campaigns)
-            for output in produced:
-                out = outputs.encode(output, record)
-                self.outputs[out.topic][key].append(out.value)
-            if after is not before:
-                self.states[key] = after
-                touched.add(key)
-        return touched
-
-    def row(self, key: bytes) -> bytes:
-        from streams.wire.rows import encode_row  # noqa: PLC0415
-
-        return encode_row(self.states[key])
-
-    def canonical(self, key: bytes) -> bytes | None:
-        from streams.domain.state import canonical_state  # noqa: PLC0415
-
-        state = self.states.get(key)
-        return None if state is None else canonical_state(state)
+def nothing_left_to_read(report: Report, evidence: Evidence) -> None:
+    """I8 at rest, and I12: no readable record lies at or above C (markers follow the last one)."""
+    for topic in evidence.user_keyed:
+        for seen in evidence.inputs.get(topic, ()):
+            report.compared["input"] += 1
+            if seen.offset >= evidence.committed.get((topic, seen.partition), 0):
+                report.add("I12", BROKEN, f"{stands_at(seen)} is readable, and not below C")

@@ -116,6 +116,7 @@ class Broker:
         self.offsets: dict[At, int] = {}  # stable
         self.pending: dict[At, set[str]] = {}  # by which transactional ids
         self.decided: dict[At, int] = {}  # offsets of every EndTxn taken, markers written or not
+        self.held: dict[str, list[Callable[[], None]]] = {}  # late requests, by transactional id
         self.away_until_s = 0.0
         self.timeout_s = 15.0
         self.marker_delay: Callable[[], float] = lambda: 0.0
@@ -180,6 +181,8 @@ class Broker:
         known.state, known.number = ONGOING, known.number + 1
         known.parts, known.offsets, known.written = {}, None, []
         number, epoch = known.number, known.epoch
+        for arrive in self.held.pop(known.name, []):
+            self.clock.after(0.01 * self.clock.rng.random(), arrive)
 
         def overdue() -> None:
             if (known.number, known.epoch, known.state) == (number, epoch, ONGOING):

@@ -82,6 +82,7 @@ class Scheduler:
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._tie = 0
         self.switches = 0
+        self.in_timer = False
 
     def spawn(self, name: str, fn: Callable[[], None], process: Process) -> None:
         """Begin a fiber; it runs when it is drawn."""
@@ -175,4 +176,10 @@ class Scheduler:
     def _run_timers(self) -> None:
         while self._timers and self._timers[0][0] <= self.now_s:
             fn: Any = heapq.heappop(self._timers)[2]
-            fn()
+            self.in_timer = True  # nobody's call: what it kills finds out at its next one
+            try:
+                fn()
+            except Exception as error:  # noqa: BLE001 - not the fiber's that happens to run
+                self.failed.append(error)
+            finally:
+                self.in_timer = False

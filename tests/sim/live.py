@@ -26,6 +26,7 @@ class Live:
     def __init__(self, broker: Broker) -> None:
         self.broker = broker
         self.found: list[str] = []
+        self.tampered = False
         self.compared = 0
         self.newest: dict[int, int] = {}  # batch number of V by p
         self._events: dict[str, At] = {}
@@ -75,7 +76,9 @@ class Live:
             self._say(f"I4: {where} names {cause}@{offset}, which this transaction did not take")
 
     def rows_written(self, process: Process, p: int, following: Offsets) -> None:
-        """I8: L <= C always."""
+        """I8: L <= C always, unless C was moved from outside; that is refused a moment later."""
+        if self.tampered:
+            return
         for topic, offset in following.items():
             c = self.broker.decided.get((topic, p), 0)
             if offset > c:

@@ -13,7 +13,7 @@ import random
 from typing import TYPE_CHECKING
 
 from streams.feed import kill_points
-from tests.sim.network import DELAYED, REQUEST_LOST, RESPONSE_LOST, SLOW, Fault
+from tests.sim.network import DELAYED, INTO_THE_NEXT, REQUEST_LOST, RESPONSE_LOST, SLOW, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -32,6 +32,10 @@ KINDS = (
 OFTEN = {"request lost": 0.03, "response lost": 0.03, "delayed": 0.05, "slow": 0.05}
 """Of every request, once the kind was drawn for the run."""
 
+TRANSACTIONAL = {"produce", "add_offsets", "txn_offsets", "end_txn"}
+MOVED = "offsets moved by hand"
+"""Drawn by itself: the right answer to it is to refuse, which ends the run."""
+
 
 class Nemesis:
     """``active``: the safety phase. ``force``: kinds that must be among those drawn."""
@@ -47,6 +51,8 @@ class Nemesis:
             self.kinds = set(force)
         else:
             self.kinds = set(dice.sample(KINDS, dice.choice((0, 1, 2, 2, 3, 4, 6, 8))))
+        if not force and dice.random() < 0.04:
+            self.kinds.add(MOVED)
         self.left = dice.choice((2, 4, 8, 16))  # kills and sleeps; requests have their own rates
         self.requests_left = dice.choice((2, 5, 20))
         self.passes = dict.fromkeys(POINTS, 0)
@@ -77,6 +83,9 @@ class Nemesis:
                     self.world.clock.after(
                         dice.random() * self.world.input_s * 1.2, lambda fn=fn: self._if_active(fn)
                     )
+        if MOVED in self.kinds:
+            self.world.moving = True
+            self.world.clock.after(dice.random() * self.world.input_s, self.world.move_offsets)
 
     def _if_active(self, fn: Callable[[], None]) -> None:
         if self.active:
@@ -160,7 +169,9 @@ class Nemesis:
                 case "response lost":
                     return Fault(RESPONSE_LOST, 0.0, hard)
                 case "delayed":
-                    return Fault(DELAYED, dice.choice((5.5, 8.0, 12.0, 20.0)), hard)
+                    into = api in TRANSACTIONAL and dice.random() < 0.5
+                    delay_s = dice.choice((5.5, 8.0, 12.0, 20.0))
+                    return Fault(DELAYED, INTO_THE_NEXT if into else delay_s, hard)
                 case _:
                     return Fault(SLOW, dice.choice((0.3, 2.0, 4.5)), hard=False)
         return None

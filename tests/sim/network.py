@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 SOCKET_S = 5.0
 AGAIN_S = 0.02
 
+INTO_THE_NEXT = -1.0
+"""A delay: until the same transactional id has begun another transaction."""
+
 REQUEST_LOST, RESPONSE_LOST, DELAYED, SLOW = "request lost", "response lost", "delayed", "slow"
 
 
@@ -56,6 +59,9 @@ class Network:
                 clock.wait(lambda: not broker.away(), left_s)
                 continue
             fault = Fault(REQUEST_LOST, 0.0, hard=True) if hard else self.fault_of(api, who)
+            if fault is not None and fault.kind == SLOW:
+                clock.sleep(min(fault.delay_s, left_s))
+                fault = None
             if fault is None:
                 try:
                     return ask()
@@ -65,15 +71,21 @@ class Network:
                     clock.sleep(AGAIN_S)
                     continue
             hard = fault.hard
-            if fault.kind == SLOW and fault.delay_s < left_s:
-                clock.sleep(fault.delay_s)
-                return ask()
             if fault.kind == RESPONSE_LOST:
                 self._arrive(api, ask)
             elif fault.kind == DELAYED:
-                clock.after(fault.delay_s, lambda: self._arrive(api, ask, late=True))
+                self._later(who, api, ask, fault.delay_s)
             clock.sleep(left_s)
         raise TimedOut(api)
+
+    def _later(self, who: str, api: str, ask: Callable[[], Any], delay_s: float) -> None:
+        def arrive() -> None:
+            self._arrive(api, ask, late=True)
+
+        if delay_s == INTO_THE_NEXT:
+            self.broker.held.setdefault(who, []).append(arrive)
+        else:
+            self.clock.after(delay_s, arrive)
 
     def _arrive(self, api: str, ask: Callable[[], Any], *, late: bool = False) -> None:
         try:

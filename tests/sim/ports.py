@@ -83,17 +83,17 @@ class SimProducer:
             for r in records
         }
         offsets: list[int] = []
+        number = 0
 
         def produce() -> None:
-            assert self._number is not None
             if not offsets:  # sequence numbers: the same batch again is no second batch
-                offsets.extend(broker.produce(self._who, self._epoch, self._number, records))
+                offsets.extend(broker.produce(self._who, self._epoch, number, records))
 
         def add() -> int:
             return broker.add_partitions(self._who, self._epoch, sorted(where))
 
         try:
-            self._number = self._call("add_partitions", add, CALL_S)
+            number = self._number = self._call("add_partitions", add, CALL_S)
             self._call("produce", produce, CALL_S)
         except (TransactionAbortable, Fenced, TimedOut) as error:
             self._failed.append("fenced" if isinstance(error, Fenced) else str(error))
@@ -233,9 +233,7 @@ class SimHistory:
     def read(self, max_records: int, timeout_s: float) -> list[Record]:
         self._world.touch(self._process, "read")
         broker, log = self._world.broker, self._log
-        self._world.clock.wait(
-            lambda: self._position < log.stable and not broker.away(), timeout_s
-        )
+        self._world.clock.wait(lambda: self._position < log.stable and not broker.away(), timeout_s)
         if broker.away():
             return []
         most = min(max_records, 1 + int(self._world.dice.random() * 20))

@@ -26,7 +26,7 @@ def run_seed(settings: Settings | int) -> Ended:
         settings = Settings(settings)
     world = World(settings)
     ended = world.run()
-    if not ended.violations:
+    if not ended.violations and not world.refused:
         report = check_with_fold(gather(world), DEFINITIONS, registry(), bad=world.bad)
         ended.violations += [f"{f.invariant}: {f.kind}: {f.text}" for f in report.findings]
         for what, count in report.compared.items():

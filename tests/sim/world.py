@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from streams.errors import Exit
 from streams.feed.ports import Outgoing
 from streams.topics import USER_KEYED
-from tests.sim.broker import Broker
+from tests.sim.broker import EMPTY, Broker
 from tests.sim.evidence import Follower
 from tests.sim.fibers import Killed, Process, Scheduler, Stuck
 from tests.sim.group import Group
@@ -86,6 +86,7 @@ class World:
         self.input_s = dice.choice((0.5, 5.0, 20.0, 60.0))
         self.bad: dict[tuple[str, int, int], str] = {}
         self.stale_until_s = 0.0
+        self.moving = self.tampered = self.refused = False
         self.processes: list[Process] = []
         self.workers: dict[str, Worker] = {}
         self.retired: list[Worker] = []
@@ -94,7 +95,8 @@ class World:
         self.to_send = len(self.input)
         self._unsent = list(reversed(self.input))
         self._begun_s = self.clock.now_s
-        for n in range(settings.workers or dice.choice((1, 1, 2, 2, 3))):
+        drawn = dice.choice((1, 1, 2, 2, 3))
+        for n in range(drawn if settings.workers is None else settings.workers):
             self.add_worker(f"w{n}")
         self.nemesis = Nemesis(self, seed, settings.force, settings.points)
         self.network.fault_of = self.nemesis.network
@@ -135,6 +137,8 @@ class World:
         # once more around, so that what a late request would spoil is seen
         clock.wait(self._broken, 30.0)
         self._heal(clock.now_s)
+        if self.tampered and not self._broken():
+            self._violation("I8: offsets were moved by hand, and the workers went on")
 
     def _heal(self, since_s: float) -> None:
         while not self._broken() and not self._drained():
@@ -165,10 +169,12 @@ class World:
             self.land(sent.kind, f"{sent.topic}[{p}]@{offset}")
 
     def _broken(self) -> bool:
-        return bool(self.live.found or self.ended.violations or self.clock.failed)
+        return bool(self.refused or self.live.found or self.ended.violations or self.clock.failed)
 
     def _drained(self) -> bool:
         broker = self.broker
+        if self.moving:
+            return False
         for p in range(broker.partitions):
             for topic in USER_KEYED:
                 log = broker.log(topic, p)
@@ -253,7 +259,7 @@ class World:
         self.ended.figures["kills"] += 1
         self._gone(process, power=kind == "power cut")
         self.start_again(process, self.dice.choice((0.1, 1.0, 3.0, 9.0)))
-        if self.clock.current.process is process:
+        if self.clock.current.process is process and not self.clock.in_timer:
             raise Killed
 
     def exited(
@@ -263,7 +269,10 @@ class World:
         self.ended.figures[f"exit {int(code)}"] += 1
         self.note(f"{process} exits {int(code)}: {why}")
         self._gone(process, power=False)
-        if code is Exit.OK:
+        if code is Exit.REFUSED and self.tampered:
+            self.refused = True
+            self.land("moved offsets were refused")
+        if code is Exit.OK or self.refused:
             return
         if code not in RESTARTED:
             trace = "".join(traceback.format_exception(error)) if error else ""
@@ -276,6 +285,24 @@ class World:
         if worker is not None:
             self._count(worker)
             worker.store.crash(process, power=power)
+
+    def move_offsets(self) -> None:
+        """An operator stops all workers and puts the group's offsets somewhere else."""
+        for worker in self.workers.values():
+            self.kill(worker.process, "stopped by hand", kind="kill")
+        states = {known.state for known in self.broker.ids.values()}
+        known = sorted(at for at, offset in self.broker.offsets.items() if offset)
+        self.moving = self.clock.now_s - self._begun_s < 600
+        if states != {EMPTY} or not known:
+            if self.moving:
+                self.clock.after(3.0, self.move_offsets)
+            return
+        self.moving = False
+        at = self.dice.choice(known)
+        offset = self.broker.offsets[at] + self.dice.choice((-1, 1, 2))
+        self.broker.offsets[at] = self.broker.decided[at] = offset
+        self.tampered = self.live.tampered = True
+        self.land("offsets moved by hand", f"{at} to {offset}")
 
     def start_again(self, process: Process, delay_s: float) -> None:
         """What a supervisor does, unless another process has taken over meanwhile."""
