@@ -1,4 +1,7 @@
-"""python -m tests.sim --seeds 500 --first 0 [--jobs 2] [--json FILE] | --seed N [--verbose] | --planted."""
+"""Run seeds, one seed again, or the planted bugs.
+
+--seeds 500 --first 0 [--jobs 2] [--json FILE], or --seed N [--verbose], or --planted
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ def main() -> int:
         ended = run_seed(args.seed)
         print(explain(ended, len(ended.journal) if args.verbose else 40))
         return int(bool(ended.violations))
-    started_s = time.monotonic()
+    started_s, told = time.monotonic(), [0]
 
     def tell(total: Total) -> None:
         print(
@@ -38,6 +41,9 @@ def main() -> int:
             end="",
             file=sys.stderr,
         )
+        for ended in total.failed[told[0] :]:
+            print(f"\n{explain(ended)}", file=sys.stderr)
+        told[0] = len(total.failed)
 
     total = run_many(args.first, args.seeds, args.jobs, tell)
     print(file=sys.stderr)
@@ -49,8 +55,6 @@ def main() -> int:
                 print(f"  {key}: {count}")
         else:
             print(f"{name}: {value}")
-    for ended in total.failed[:3]:
-        print(explain(ended))
     if args.json:
         args.json.write_text(json.dumps(found, indent=2) + "\n")
     return int(bool(total.failed))

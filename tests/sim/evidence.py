@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streams.topics import CHANGELOG, DEAD_LETTERS, REWARDS, TASK_EVENTS, USER_KEYED
+from streams.wire.rows import ROW_SCHEMA
 from tests.checker import Database, Evidence, Seen
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from tests.sim.world import World
 
 OUTPUTS = (REWARDS, TASK_EVENTS, DEAD_LETTERS, CHANGELOG)
+THIS, NEXT = bytes([ROW_SCHEMA]), bytes([ROW_SCHEMA + 1])
 COMMITTED = True
 """A downstream reader's isolation level; a planted bug reads without."""
 
@@ -37,7 +39,7 @@ class Follower:
                 found, self._position[at] = world.broker.log(topic, p).read(
                     self._position.get(at, 0), 1_000, committed=COMMITTED
                 )
-                seen += map(_seen, found)
+                seen.extend(map(_seen, found))
 
 
 def _seen(record: Record) -> Seen:
@@ -49,6 +51,10 @@ def gather(world: World) -> Evidence:
     broker = world.broker
     numbers = range(broker.partitions)
 
+    def row(value: bytes | None) -> bytes | None:
+        """A row of the version after this one differs in its schema byte only (row 27)."""
+        return THIS + value[1:] if value is not None and value[:1] == NEXT else value
+
     def read(topic: str) -> list[Seen]:
         return [
             _seen(record)
@@ -58,7 +64,8 @@ def gather(world: World) -> Evidence:
 
     return Evidence(
         inputs={topic: read(topic) for topic in USER_KEYED},
-        outputs={topic: read(topic) for topic in OUTPUTS},
+        outputs={topic: read(topic) for topic in OUTPUTS[:-1]}
+        | {CHANGELOG: [seen._replace(value=row(seen.value)) for seen in read(CHANGELOG)]},
         committed=dict(broker.offsets),
         watermarks={
             (topic, p): (broker.log(topic, p).stable, broker.log(topic, p).high)
@@ -66,7 +73,13 @@ def gather(world: World) -> Evidence:
             for p in numbers
         },
         databases=[
-            Database(Path(worker.name, str(p)), p, dict(disk.rows), disk.next, disk.changelog)
+            Database(
+                Path(worker.name, str(p)),
+                p,
+                {key: row(value) or b"" for key, value in disk.rows.items()},
+                disk.next,
+                disk.changelog,
+            )
             for worker in (*world.workers.values(), *world.retired)
             for p, disk in sorted(worker.store.disks.items())
         ],

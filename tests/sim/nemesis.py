@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tests.sim.fibers import Process
     from tests.sim.world import World
 
+LAST = 0
 POINTS = sorted(kill_points.POINTS)
 
 KINDS = (
@@ -63,7 +64,8 @@ class Nemesis:
                     point = dice.choice(sorted(points) or POINTS)
                     if point == "REVOKE":
                         self.kinds.add("scale")
-                    self.traps.append((point, dice.choice((1, 1, 2, 3, 4, 6, 9)), kind))
+                    nth = dice.choice(world.settings.passes or (1, 1, 2, 3, 4, 6, 9))
+                    self.traps.append((point, nth, kind))
         self.rate = dice.choice((0.005, 0.02, 0.05))
         self._schedule()
 
@@ -76,10 +78,11 @@ class Nemesis:
             "broker away": self._away,
             "stale campaigns": self._stale,
             "disk lost": self._lose_disk,
+            "upgrade": self._upgrade,  # only when forced: see row 27
         }
         for kind, fn in timed.items():
             if kind in self.kinds:
-                for _ in range(dice.randint(1, 4)):
+                for _ in range(dice.randint(1, 4) * (3 if kind == "upgrade" else 1)):
                     self.world.clock.after(
                         dice.random() * self.world.input_s * 1.2, lambda fn=fn: self._if_active(fn)
                     )
@@ -106,7 +109,7 @@ class Nemesis:
         self.world.kill(worker.process, "its disk is lost", kind="disk lost")
         worker.store.lose()
 
-    # -- where the code under test is ----------------------------------------------------------------
+    # -- where the code under test is --------------------------------------------------------------
 
     def at(self, process: Process, where: str) -> None:
         if not self.active or self.left <= 0 or self.dice.random() >= self.rate:
@@ -126,7 +129,7 @@ class Nemesis:
         if not self.active:
             return
         for trap in self.traps:
-            if trap[0] != point or self.passes[point] < trap[1]:
+            if trap[0] != point or not self._sprung(point, trap[1]):
                 continue
             self.traps.remove(trap)
             if trap[2] == "kill at a point":
@@ -140,6 +143,10 @@ class Nemesis:
                 self._stop(process, point, twin=self.dice.random() < 0.2)
             return
 
+    def _sprung(self, point: str, nth: int) -> bool:
+        """nth: the pass of the point; LAST: the first one when all input has been sent."""
+        return self.world.all_sent() if nth == LAST else self.passes[point] >= nth
+
     def _stop(self, process: Process, where: str, *, twin: bool) -> None:
         """SIGSTOP, and SIGCONT later. twin: a supervisor that starts a second one meanwhile."""
         seconds = self.dice.choice((0.5, 4.0, 12.0, 20.0, 40.0))
@@ -149,7 +156,13 @@ class Nemesis:
             self.world.start_again(process, self.dice.random() * 3)
         self.world.clock.sleep(0.0)
 
-    # -- requests, disks, markers --------------------------------------------------------------------
+    def _upgrade(self) -> None:
+        """Restart a worker with the version after this one, or with this one again."""
+        worker = self.world.workers[self.dice.choice(sorted(self.world.workers))]
+        worker.newer = not worker.newer
+        self.world.kill(worker.process, "", kind="upgrade" if worker.newer else "rollback")
+
+    # -- requests, disks, markers ------------------------------------------------------------------
 
     def network(self, api: str, who: str) -> Fault | None:
         if not self.active or self.requests_left <= 0:

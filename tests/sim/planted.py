@@ -7,13 +7,13 @@ among them, because there are no pools yet.
 """
 
 from __future__ import annotations
-
 import __future__
+
 import inspect
 import sys
 import textwrap
 import zlib
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest import mock
 
@@ -149,10 +149,8 @@ def _ack_in_finally() -> Iterator[None]:
 
     @contextmanager
     def answered(_batch: Any) -> Iterator[None]:
-        try:
+        with suppress(ValueError):
             yield
-        except ValueError:
-            pass
 
     with (
         mock.patch.object(folding, "step", raising),
@@ -168,7 +166,7 @@ def _past_an_in_flight_batch() -> Iterator[None]:
 
     def with_the_rest(self: Feed, taken: Any) -> Any:
         work = make(self, taken)
-        work.ahead = self._aligner.waiting  # type: ignore[attr-defined]  # noqa: SLF001
+        work.ahead = self._aligner.waiting  # type: ignore[attr-defined]
         return work
 
     old = "batch.records[-1].offset + 1"

@@ -209,7 +209,7 @@ class SimHistory:
 
         return self._patient("committed", ask)
 
-    def low_watermarks(self, p: int, topics: Sequence[str]) -> Offsets:
+    def low_watermarks(self, _p: int, topics: Sequence[str]) -> Offsets:
         return self._patient("watermarks", lambda: dict.fromkeys(topics, 0))
 
     def high_watermark(self, topic: str, p: int) -> tuple[int, int]:

@@ -6,8 +6,8 @@ here makes every figure of the simulation worthless.
 
 from __future__ import annotations
 
+import os
 import time
-import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -59,7 +59,7 @@ class Real:
     """The adapters that ship, on the session's broker, under names of this test's own."""
 
     def __init__(self, bootstrap: str) -> None:
-        prefix = f"conformance-{uuid.uuid4().hex[:8]}-"
+        prefix = f"conformance-{os.urandom(4).hex()}-"
         self.kafka = Kafka(bootstrap_servers=bootstrap, topic_prefix=prefix)
         self.app_id = f"{prefix}leidan"
         self.open: list[Any] = []

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from streams.domain.campaign import Campaigns
+    from streams.domain.state import UserState
     from streams.feed.unit_of_work import UnitOfWork
     from tests.sim.world import World
 
@@ -47,6 +48,15 @@ POLL_S = 0.2
 
 class Exited(BaseException):
     """os._exit with a code, as `stop_process` does it."""
+
+
+def encode_newer(state: UserState) -> bytes:
+    """A row of the next row schema, as far as this version's code can tell."""
+    return bytes([ROW_SCHEMA + 1]) + encode_row(state)[1:]
+
+
+def decode_either(user_id: str, data: bytes) -> UserState:
+    return decode_row(user_id, bytes([ROW_SCHEMA]) + data[1:])
 
 
 class CampaignSource:
@@ -71,6 +81,7 @@ class Worker:
         self.starts = 0
         self.feed: Feed | None = None
         self.leaving = False
+        self.newer = False  # runs the version after this one
         self.process = self._new_process()
 
     def _new_process(self) -> Process:
@@ -97,7 +108,9 @@ class Worker:
             make_producer=lambda: SimProducer(world, process),
             make_history=lambda cancelled: SimHistory(world, process, cancelled),
             store=self.store.of(process),
-            codec=Codec(new, decode_row, encode_row),
+            codec=Codec(new, decode_either, encode_newer)
+            if self.newer
+            else Codec(new, decode_row, encode_row),
             encode=outputs.encode,
             campaigns=CampaignSource(world),
             executor=SimExecutor(world.clock, process, "restore"),

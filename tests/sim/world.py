@@ -26,7 +26,7 @@ from tests.sim.network import Network
 from tests.sim.worker import Worker, hooked
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from streams.feed.loop import Feed
 
@@ -47,9 +47,11 @@ class Settings:
     input_seed: int | None = None
     force: Collection[str] = ()
     points: Collection[str] = ()
+    passes: Sequence[int] = ()  # of those points; nemesis.LAST: once all input was sent
     batch_records: int | None = None
     workers: int | None = None
     partitions: int | None = None
+    only: str | None = None  # input of this topic alone
 
 
 @dataclass
@@ -69,6 +71,7 @@ class World:
     """Everything of one run. Only one can run at a time in a process: it hooks module globals."""
 
     def __init__(self, settings: Settings) -> None:
+        self.settings = settings
         seed = settings.seed
         self.dice = random.Random(f"world {seed}")
         dice = self.dice
@@ -83,6 +86,8 @@ class World:
         self.live = Live(self.broker)
         self.batch_records = settings.batch_records or dice.choice((1, 2, 3, 5, 10, 100))
         self.input = history(seed if settings.input_seed is None else settings.input_seed)
+        if settings.only is not None:
+            self.input = [sent for sent in self.input if sent.topic == settings.only]
         self.input_s = dice.choice((0.5, 5.0, 20.0, 60.0))
         self.bad: dict[tuple[str, int, int], str] = {}
         self.stale_until_s = 0.0
@@ -156,6 +161,9 @@ class World:
         if self._unsent:
             share = self.input_s / max(1, self.to_send)
             self.clock.after(share * 2 * dice.random(), self._send)
+
+    def all_sent(self) -> bool:
+        return not self._unsent
 
     def _append(self, sent: Sent) -> None:
         p = self.broker.partition_of(sent.key)
@@ -272,6 +280,11 @@ class World:
         if code is Exit.REFUSED and self.tampered:
             self.refused = True
             self.land("moved offsets were refused")
+        if code is Exit.REFUSED and not worker.newer and self.ended.landed["upgrade"]:
+            self.land("old code refused newer rows")
+            worker.newer = True  # what the message tells the operator to do
+            self.start_again(process, 1.0)
+            return
         if code is Exit.OK or self.refused:
             return
         if code not in RESTARTED:
