@@ -229,9 +229,12 @@ class Feed:
                 "on from the committed offsets"
             )
         stale = age_s > CAMPAIGNS_STALE_S
+        under_way = () if self._under_way is None else self._under_way[0].overlays
         for owned in self.owned.values():
             if not owned.ready or owned.held == stale:
                 continue
+            if not stale and owned.p in under_way:
+                continue  # its next offsets move when that commit settles
             owned.held = stale
             owned.full.clear()
             self._aligner.drop(owned.p)

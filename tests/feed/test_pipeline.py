@@ -53,6 +53,19 @@ def test_the_next_unit_prefetches_through_the_one_under_way():
     assert (overlay["u1"], overlay["u2"]) == ("a", "")
 
 
+def test_definitions_that_age_and_come_back_during_a_commit_make_nothing_be_read_twice():
+    """Found by simulation seed 1348: the pause ended where the commit under way had begun."""
+    world, committer = world_under_way()
+    world.campaigns.age_s = 31.0
+    assert world.feed.poll(0.0) is None
+    world.campaigns.age_s = 1.0
+    assert world.poll(5) is None, "where to go on is known once the commit has settled"
+    committer.task.run()
+    settle(world)
+    assert world.outputs() == [("u1", b"a"), ("u1", b"ab")]
+    assert world.rows() == {b"u1": b"ab"}
+
+
 @pytest.mark.parametrize(
     ("call", "error"),
     [
