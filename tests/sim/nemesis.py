@@ -38,6 +38,13 @@ MOVED = "offsets moved by hand"
 """Drawn by itself: the right answer to it is to refuse, which ends the run."""
 
 
+def is_fault(landed: str) -> bool:
+    """Tell faults from what follows from them, and from what the shops send."""
+    return landed in {*KINDS, MOVED, "upgrade", "rollback"} or landed.startswith(
+        ("kill at ", "sleep at ")
+    )
+
+
 class Nemesis:
     """``active``: the safety phase. ``force``: kinds that must be among those drawn."""
 

@@ -21,7 +21,7 @@ from tests.sim.fibers import Killed, Process, Scheduler, Stuck
 from tests.sim.group import Group
 from tests.sim.inputs import Sent, history
 from tests.sim.live import Live
-from tests.sim.nemesis import Nemesis
+from tests.sim.nemesis import Nemesis, is_fault
 from tests.sim.network import Network
 from tests.sim.worker import Worker, hooked
 
@@ -358,7 +358,7 @@ class World:
         for what, count in self.broker.counts.items():
             ended.figures[f"broker: {what}"] += count
         ended.figures["switches"] += self.clock.switches
-        faults = sum(ended.landed.values())
+        faults = sum(count for kind, count in ended.landed.items() if is_fault(kind))
         allowed = RESTARTS_A_FAULT * faults
         if ended.figures["restarts"] > allowed:
             ended.violations.append(
