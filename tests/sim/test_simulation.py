@@ -229,7 +229,7 @@ def test_a_seed_plays_the_same_schedule_in_every_process():
 # -- seeds that once failed ------------------------------------------------------------------------
 
 ONCE_FAILED = {
-    1348: "definitions aged and came back while a commit was under way: its records were read twice",
+    1348: "definitions aged and came back during a commit: its records were read twice",
 }
 
 

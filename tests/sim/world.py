@@ -250,6 +250,8 @@ class World:
             worker = self.workers.pop(name)
             self.retired.append(worker)
             worker.leaving = True
+            for twin in self.processes:
+                twin.dead |= twin.name == name and twin is not worker.process
             worker.process.dead |= worker.feed is None  # it never began
             worker.process.stopped_until_s = 0.0
             self.land("scaled in", name)
