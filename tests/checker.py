@@ -383,7 +383,20 @@ def net_equals_the_set_model(
 
 
 def money_is_conserved(report: Report, ledger: Iterable[Entry], due: Mapping[str, Right]) -> None:
-    """I3: issued - revoked == model per user; postings sum to zero; what is revoked was issued.
+    """I3: issued - revoked == model per user; and `books_balance`."""
+    net = books_balance(report, ledger)
+    model: Counter[str] = Counter()
+    for right in due.values():
+        model[right.user_id] += right.value_minor
+    for user_id in sorted(net.keys() | model.keys()):
+        report.compared["users' money"] += 1
+        if net[user_id] != model[user_id]:
+            text = f"{user_id}: {net[user_id]} minor units net, {model[user_id]} earned"
+            report.add("I3", BROKEN, text)
+
+
+def books_balance(report: Report, ledger: Iterable[Entry]) -> Counter[str]:
+    """I3: postings sum to zero, what is revoked was issued; holds for any prefix. Net by user.
 
     Counted on each event once, so that a repeated record is one finding (I1) and not many.
     """
@@ -406,14 +419,7 @@ def money_is_conserved(report: Report, ledger: Iterable[Entry], due: Mapping[str
                 text = f"{entry}: revokes {body['amount_minor']}, standing was {issued}"
                 report.add("I3", BROKEN, text)
             net[body["user_id"]] -= body["amount_minor"]
-    model: Counter[str] = Counter()
-    for right in due.values():
-        model[right.user_id] += right.value_minor
-    for user_id in sorted(net.keys() | model.keys()):
-        report.compared["users' money"] += 1
-        if net[user_id] != model[user_id]:
-            text = f"{user_id}: {net[user_id]} minor units net, {model[user_id]} earned"
-            report.add("I3", BROKEN, text)
+    return net
 
 
 # -- I4, I10 ---------------------------------------------------------------------------------------
@@ -427,20 +433,30 @@ def causes_exist(report: Report, evidence: Evidence, entries: Iterable[Entry]) -
         for seen in evidence.below_c(topic)
     }
     for entry in entries:
-        report.compared["causes"] += 1
-        headers = dict(entry.seen.headers)
-        try:
-            topic = headers["cause-topic"].decode()
-            at = topic, int(headers["cause-partition"]), int(headers["cause-offset"])
-        except (KeyError, ValueError) as error:
-            report.add("I4", BROKEN, f"{entry}: cause headers are missing or unreadable ({error})")
-            continue
-        cause = inputs.get(at)
-        if cause is None:
-            report.add("I4", BROKEN, f"{entry}: its cause {at} is not in the input below C")
-        elif cause.key != entry.seen.key or cause_id(cause) != entry.body["cause_id"]:
-            text = f"{entry}: says {entry.body['cause_id']}, but {at} is {cause_id(cause)}"
-            report.add("I4", BROKEN, text)
+        at = cause_at(report, entry)
+        if at is not None:
+            cause_is(report, entry, at, inputs.get(at))
+
+
+def cause_at(report: Report, entry: Entry) -> tuple[str, int, int] | None:
+    """I4: the position an output names as its cause, None (and a finding) if it names none."""
+    report.compared["causes"] += 1
+    headers = dict(entry.seen.headers)
+    try:
+        topic = headers["cause-topic"].decode()
+        return topic, int(headers["cause-partition"]), int(headers["cause-offset"])
+    except (KeyError, ValueError) as error:
+        report.add("I4", BROKEN, f"{entry}: cause headers are missing or unreadable ({error})")
+        return None
+
+
+def cause_is(report: Report, entry: Entry, at: tuple[str, int, int], cause: Seen | None) -> None:
+    """I4: what stands at that position is the event this output says it comes from."""
+    if cause is None:
+        report.add("I4", BROKEN, f"{entry}: its cause {at} is not in the input below C")
+    elif cause.key != entry.seen.key or cause_id(cause) != entry.body["cause_id"]:
+        text = f"{entry}: says {entry.body['cause_id']}, but {at} is {cause_id(cause)}"
+        report.add("I4", BROKEN, text)
 
 
 def cause_id(seen: Seen) -> str:

@@ -30,8 +30,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from xml.etree import ElementTree as ET
@@ -41,7 +42,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
 HERE = Path(__file__).resolve().parent
@@ -93,6 +94,11 @@ SETTINGS: dict[str, str | int] = {
     "broker.heartbeat.interval.ms": 500,
 }
 COMPACTED_SEGMENT_BYTES = 1024**2  # the smallest Kafka 4 allows
+
+
+PROXIED = ("CLIENT", "BROKER")
+Through = Callable[[int, str, int], int]
+"""Given a broker, a listener of PROXIED and the port it listens on: the port of the proxy."""
 
 
 class KafkaMissing(RuntimeError):
@@ -156,7 +162,7 @@ class Cluster:
         self._keep = False
         self._replication = 1
 
-    def start(
+    def start(  # noqa: PLR0913 - a cluster has this many sides; all but two are named
         self,
         brokers: int = 1,
         replication: int | None = None,
@@ -164,13 +170,16 @@ class Cluster:
         port: int | None = None,
         data: Path | None = None,
         settings: Mapping[str, str | int] | None = None,
+        through: Through | None = None,
     ) -> Self:
         """Format and start `brokers` brokers and wait until they answer; fetches the jars first.
 
         `replication` of topics and of Kafka's own (default 3, or as many as there are brokers).
         `port` of broker 0 (default: free ones). `data` is kept, and found again by a later start
         with as many brokers (default: a temporary folder, gone with the cluster). `settings` go
-        over SETTINGS, for each broker. Raises KafkaMissing or ClusterError.
+        over SETTINGS, for each broker. `through` puts proxies before two listeners of their own,
+        CLIENT (see `proxied`) and BROKER, by which brokers talk to one another; the controllers'
+        quorum and `bootstrap` stay direct. Raises KafkaMissing or ClusterError.
         """
         if self._brokers:
             raise ClusterError("this cluster was already started")
@@ -188,6 +197,9 @@ class Cluster:
                 _Broker(i, self._home / f"broker-{i}", ports[2 * i], ports[2 * i + 1], jars)
                 for i in range(brokers)
             ]
+            if through is not None:
+                for broker in self._brokers:
+                    broker.open_to(through)
             self._configure({**SETTINGS, **_replicated(brokers, self._replication)}, settings)
             self._format(jars)
             for broker in self._brokers:
@@ -203,6 +215,16 @@ class Cluster:
     def bootstrap(self) -> str:
         """``127.0.0.1:port`` of every broker, for ``bootstrap.servers``; kept by a restart."""
         return ",".join(broker.address for broker in self._brokers)
+
+    @property
+    def proxied(self) -> str:
+        """Like `bootstrap`, but through the proxies given to `start`: for clients under test."""
+        ports = [broker.behind["CLIENT"][1] for broker in self._brokers]
+        return ",".join(f"127.0.0.1:{port}" for port in ports)
+
+    def running(self, i: int = 0) -> bool:
+        """Whether broker i has a process that has not ended."""
+        return self._brokers[i].running
 
     def create_topics(self, topics: Mapping[str, tuple[int, Mapping[str, str | int]]]) -> None:
         """Make topics, name to (partitions, config), and wait until each partition has a leader.
@@ -296,16 +318,19 @@ class Cluster:
         voters = ",".join(f"{b.node}@127.0.0.1:{b.controller_port}" for b in self._brokers)
         for broker in self._brokers:
             broker.home.mkdir(parents=True, exist_ok=True)
+            names = {"PLAINTEXT": broker.port, "CONTROLLER": broker.controller_port}
+            names |= {name: port for name, (port, _) in broker.behind.items()}
+            known_at = {"PLAINTEXT": broker.port}
+            known_at |= {name: port for name, (_, port) in broker.behind.items()}
             own = {
                 "process.roles": "broker,controller",
                 "node.id": broker.node,
                 "controller.quorum.voters": voters,
-                "listeners": f"PLAINTEXT://{broker.address},"
-                f"CONTROLLER://127.0.0.1:{broker.controller_port}",
-                "advertised.listeners": f"PLAINTEXT://{broker.address}",
-                "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+                "listeners": _listeners(names),
+                "advertised.listeners": _listeners(known_at),
+                "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in names),
                 "controller.listener.names": "CONTROLLER",
-                "inter.broker.listener.name": "PLAINTEXT",
+                "inter.broker.listener.name": "BROKER" if broker.behind else "PLAINTEXT",
                 "log.dirs": "data",  # below its working directory: no path to escape
             }
             lines = [f"{key}={value}\n" for key, value in {**common, **own, **(over or {})}.items()]
@@ -363,6 +388,16 @@ class _Broker:
     controller_port: int
     jars: Path
     process: subprocess.Popen[bytes] | None = None
+    behind: dict[str, tuple[int, int]] = field(default_factory=dict)  # listener: own port, proxy's
+
+    def open_to(self, through: Through) -> None:
+        """Add the listeners that are reached through a proxy."""
+        for name, port in zip(PROXIED, free_ports(len(PROXIED)), strict=True):
+            self.behind[name] = port, through(self.node, name, port)
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
 
     @property
     def address(self) -> str:
@@ -532,6 +567,10 @@ def _require_free(port: int) -> int:
     if _listens(port):
         raise ClusterError(f"port {port} is in use; name another with --port")
     return port
+
+
+def _listeners(ports: Mapping[str, int]) -> str:
+    return ",".join(f"{name}://127.0.0.1:{port}" for name, port in ports.items())
 
 
 def _listens(port: int) -> bool:

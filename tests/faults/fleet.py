@@ -1,0 +1,299 @@
+"""Workers that are killed all the time: started, armed, shot, counted; and when each has healed.
+
+A kill counts when the exit status says SIGKILL. Half of them are the worker's own, at a line of the
+protocol it was armed with; the others come from outside, at no particular line, sometimes while the
+last one is still being restored. Healing is judged by the group's committed offsets, never by what
+a worker says of itself: a partition has healed when its offsets have grown between two looks that
+both began after the fault.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from streams.errors import Exit
+from tests.faults.network import RESTARTED
+from tests.kafka.harness import USER_KEYED
+
+if TYPE_CHECKING:
+    import random  # noqa: TID251 - seeded: what breaks when, nothing about money
+    from collections.abc import Sequence
+
+    from tests.kafka.harness import Topics
+    from tests.kafka.workers import Worker
+
+K_POINTS = tuple(f"K{n}" for n in range(10))
+R_POINTS = tuple(f"R{n}" for n in range(1, 7))
+HEAL_S = 60.0
+"""Promise 5: after a fault is over, work resumes within that, without a hand."""
+
+START_S = 4.0  # from a start to the first commit, about
+MOST_PASSES = 12  # of a K-point before the worker dies there: some seconds of this traffic
+PATIENCE_S = 20.0  # a worker armed with a line it does not reach is shot after that
+BURST = 2  # kills in a row that do not wait for the victim to have healed
+TERM_S = 25.0
+
+
+class Pending(NamedTuple):
+    """A fault that is over, and what has not healed since."""
+
+    what: str
+    since_s: float
+    partitions: frozenset[int]
+    told: bool = False
+
+
+class Progress:
+    """Looks at C again and again, in a thread of its own; direct, not through the proxies."""
+
+    EVERY_S = 0.5
+
+    def __init__(self, topics: Topics, group: str, partitions: int) -> None:
+        self.partitions = frozenset(range(partitions))
+        self.moved_s = dict.fromkeys(self.partitions, 0.0)  # begin of the look before the growth
+        self.total = 0
+        self._asked = [
+            TopicPartition(topics.prefix + t, p) for t, p in topics.partitions(USER_KEYED)
+        ]
+        # A consumer that never joins. The admin client's call for this fails an assertion of
+        # librdkafka 2.12 when the coordinator is away, and its destructor can hang.
+        self._reader = Consumer(
+            {
+                "bootstrap.servers": topics.bootstrap,
+                "group.id": group,
+                "isolation.level": "read_uncommitted",  # pending offsets are no reason to wait
+                "enable.auto.commit": False,
+                "log_level": 0,
+                "error_cb": lambda _error: None,
+            }
+        )
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        last: dict[int, int] = {}
+        last_s = time.monotonic()
+        while not self._stop.wait(self.EVERY_S):
+            begun_s = time.monotonic()
+            found = self._look()
+            if not found:
+                continue
+            for p, offset in found.items():
+                if p in last and offset > last[p]:
+                    self.moved_s[p] = last_s
+            last, last_s = {**last, **found}, begun_s
+            self.total = sum(last.values())
+
+    def _look(self) -> dict[int, int]:
+        """The sum of C over the topics, by partition; empty while nobody answers."""
+        found: Counter[int] = Counter()
+        try:
+            for at in self._reader.committed(self._asked, timeout=5):
+                if at.error is None and at.offset >= 0:
+                    found[at.partition] += at.offset
+        except KafkaException:
+            return {}
+        return dict(found)
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(20)
+        self._reader.close()
+
+
+class Slot:
+    """One worker's place in the group, over all its lives."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.wanted = True
+        self.frozen = False
+        self.point = ""  # what this life is armed with
+        self.shot = False  # killed by us
+        self.asked_s = 0.0  # SIGTERM was sent
+        self.started_s = 0.0
+        self.due_s = 0.0  # when it is started again
+        self.shoot_s = 0.0
+        self.burst = 0
+        self.partitions: frozenset[int] = frozenset()  # its last word on what it owns
+        self.counted: Counter[str] = Counter()  # its last word on transactions
+
+
+class Fleet:
+    """All slots, tended by one thread; the nemesis asks for departures through the flags."""
+
+    def __init__(
+        self,
+        workers: Sequence[Worker],
+        topics: Topics,
+        partitions: int,
+        rng: random.Random,
+        kill_every_s: float,
+    ) -> None:
+        self.slots = [Slot(worker) for worker in workers]
+        self.progress = Progress(topics, workers[0].group, partitions)
+        self.rng = rng
+        self.life_s = max(0.5, kill_every_s * len(workers) - START_S)
+        self.calm = False  # no more kills
+        self.kills: Counter[str] = Counter()  # by point, or "random"
+        self.exits: Counter[int] = Counter()  # of their own accord
+        self.starts = self.departures = 0
+        self.transactions: Counter[str] = Counter()
+        self.heals: list[tuple[str, float]] = []
+        self.pending: list[Pending] = []
+        self.violations: list[str] = []
+        self.blocked = False  # a fault of brokers or network is under way: no clock runs
+
+    # -- once every tick -----------------------------------------------------------------------
+
+    def tend(self) -> None:
+        """Notice ends, start again what is due, shoot whose time has come, close what healed."""
+        now_s = time.monotonic()
+        for slot in self.slots:
+            if slot.worker.running:
+                self._look_at(slot)
+                self._perhaps_shoot(slot, now_s)
+            else:
+                if slot.started_s:
+                    self._bury(slot, now_s)
+                if slot.wanted and now_s >= slot.due_s:
+                    self._start(slot, now_s)
+        self._close_healed(now_s)
+
+    def _look_at(self, slot: Slot) -> None:
+        stats = slot.worker.stats()
+        if stats.get("pid") == slot.worker.pid:
+            slot.partitions = frozenset(stats["partitions"]) or slot.partitions
+            slot.counted = Counter(stats["transactions"])
+
+    def _start(self, slot: Slot, now_s: float) -> None:
+        rng = self.rng
+        slot.started_s, slot.shot, slot.asked_s, slot.point = now_s, False, 0.0, ""
+        self.starts += 1
+        life_s = START_S + rng.uniform(0.2, 2.0) * self.life_s
+        if slot.burst:  # again, soon: while it starts or restores
+            life_s = rng.uniform(0.1, START_S)
+        elif not self.calm and rng.random() < 0.7:
+            slot.point = self._point()
+            life_s = PATIENCE_S + self.life_s
+        slot.shoot_s = now_s + life_s
+        if slot.point:
+            slot.worker.start_and_die_at(slot.point)
+        else:
+            slot.worker.start()
+
+    def _point(self) -> str:
+        """Prefer lines that were met least often, so that none is left out."""
+        rng = self.rng
+        if rng.random() < 0.3:
+            return f"{self._rarest(R_POINTS)}:{rng.choice((1, 1, 2))}"
+        return f"{self._rarest(K_POINTS)}:{rng.randint(1, MOST_PASSES)}"
+
+    def _rarest(self, points: Sequence[str]) -> str:
+        few = min(self.kills[point] for point in points)
+        return self.rng.choice([point for point in points if self.kills[point] <= few + 1])
+
+    def _perhaps_shoot(self, slot: Slot, now_s: float) -> None:
+        if not slot.wanted:
+            if not slot.asked_s:
+                slot.asked_s = now_s
+                os.kill(slot.worker.pid, signal.SIGTERM)
+            elif now_s - slot.asked_s > TERM_S:
+                self._violation(f"{slot.worker.name} is still there {TERM_S:.0f} s after SIGTERM")
+                slot.shot = True
+                slot.worker.kill()
+            return
+        if self.calm or slot.frozen or now_s < slot.shoot_s:
+            return
+        if self.healing(slot.worker.name) and not slot.burst:
+            return  # it must be seen to heal before it is killed again
+        slot.shot = True
+        slot.worker.kill()
+
+    def healing(self, what: str) -> bool:
+        """Whether a worker, or what a fault broke, has not healed yet."""
+        return any(one.what == what for one in self.pending)
+
+    def _bury(self, slot: Slot, now_s: float) -> None:
+        status, slot.started_s = slot.worker.ended(), 0.0
+        slot.due_s = now_s
+        self.transactions.update(slot.counted)
+        slot.counted = Counter()
+        if status == -signal.SIGKILL and (slot.shot or slot.point):
+            self.kills["random" if slot.shot else slot.point.partition(":")[0]] += 1
+            slot.burst = slot.burst - 1 if slot.burst else self.rng.choice((0,) * 8 + (1, BURST))
+            if not slot.burst and self.rng.random() < 0.08:
+                slot.due_s = now_s + self.rng.uniform(6.5, 9.0)  # past its session: p moves
+        elif status == 0 and not slot.wanted:
+            self.departures += 1
+            return
+        elif status in RESTARTED:
+            self.exits[status] += 1
+            slot.due_s = now_s + self.rng.uniform(0.5, 1.5)
+        else:
+            self.exits[status or 0] += 1
+            slot.due_s = now_s + 5.0
+            self._violation(f"{slot.worker.name} ended with {status}:\n{slot.worker.tail(60)}")
+        if status == Exit.STUCK:
+            self._violation(f"{slot.worker.name} was stuck (71):\n{slot.worker.tail(60)}")
+        self.over(slot.worker.name, slot.due_s, slot.partitions)
+
+    # -- healing -------------------------------------------------------------------------------
+
+    def over(self, what: str, since_s: float, partitions: frozenset[int] | None = None) -> None:
+        """A fault is over: from now on `partitions` (all by default) must move again."""
+        wanted = self.progress.partitions if partitions is None else partitions
+        self.pending = [one for one in self.pending if one.what != what]
+        self.pending.append(Pending(what, since_s, wanted))
+
+    def _close_healed(self, now_s: float) -> None:
+        still = []
+        for one in self.pending:
+            if self.blocked:  # what is broken again has longer
+                still.append(one._replace(since_s=max(one.since_s, now_s)))
+                continue
+            moved = [self.progress.moved_s[p] for p in one.partitions]
+            if all(at_s > one.since_s for at_s in moved):
+                kind = "worker" if one.what in {s.worker.name for s in self.slots} else one.what
+                # a look late at most: C is looked at twice a second
+                self.heals.append((kind, max(0.0, max(moved, default=now_s) - one.since_s)))
+                continue
+            if now_s - one.since_s > HEAL_S and not one.told:
+                left = {p: now_s - self.progress.moved_s[p] for p in one.partitions}
+                self._violation(f"{one.what}: not healed after {HEAL_S:.0f} s; silent for {left}")
+                still.append(one._replace(told=True))
+                continue
+            still.append(one)
+        self.pending = still
+
+    def _violation(self, text: str) -> None:
+        self.violations.append(text)
+        print(f"VIOLATION {text}", flush=True)
+
+    # -- at the end ----------------------------------------------------------------------------
+
+    def everyone_in(self) -> None:
+        """End all kills: whoever is armed is started anew, everyone is wanted."""
+        self.calm = True
+        for slot in self.slots:
+            slot.wanted, slot.frozen, slot.burst, slot.due_s = True, False, 0, 0.0
+            if slot.worker.running:
+                os.kill(slot.worker.pid, signal.SIGCONT)
+                if slot.point or slot.asked_s:
+                    slot.shot = True
+                    slot.worker.kill()
+
+    def close(self) -> None:
+        self.progress.stop()
+        for slot in self.slots:
+            if slot.worker.running:
+                os.kill(slot.worker.pid, signal.SIGCONT)
+            slot.worker.close()
