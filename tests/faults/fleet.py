@@ -146,6 +146,7 @@ class Fleet:
         self.kills: Counter[str] = Counter()  # by point, or "random"
         self.exits: Counter[int] = Counter()  # of their own accord
         self.starts = self.departures = 0
+        self.generation = 0  # of the group: grows with every rebalance
         self.transactions: Counter[str] = Counter()
         self.heals: list[tuple[str, float]] = []
         self.pending: list[Pending] = []
@@ -173,6 +174,7 @@ class Fleet:
         if stats.get("pid") == slot.worker.pid:
             slot.partitions = frozenset(stats["partitions"]) or slot.partitions
             slot.counted = Counter(stats["transactions"])
+            self.generation = max(self.generation, stats.get("generation") or 0)
 
     def _start(self, slot: Slot, now_s: float) -> None:
         rng = self.rng
@@ -250,7 +252,7 @@ class Fleet:
 
     def over(self, what: str, since_s: float, partitions: frozenset[int] | None = None) -> None:
         """A fault is over: from now on `partitions` (all by default) must move again."""
-        wanted = self.progress.partitions if partitions is None else partitions
+        wanted = partitions or self.progress.partitions
         self.pending = [one for one in self.pending if one.what != what]
         self.pending.append(Pending(what, since_s, wanted))
 
@@ -267,8 +269,12 @@ class Fleet:
                 self.heals.append((kind, max(0.0, max(moved, default=now_s) - one.since_s)))
                 continue
             if now_s - one.since_s > HEAL_S and not one.told:
-                left = {p: now_s - self.progress.moved_s[p] for p in one.partitions}
-                self._violation(f"{one.what}: not healed after {HEAL_S:.0f} s; silent for {left}")
+                left = {p: round(now_s - self.progress.moved_s[p]) for p in one.partitions}
+                load = os.getloadavg()[0]
+                self._violation(
+                    f"{one.what}: not healed after {HEAL_S:.0f} s; seconds since partitions moved: "
+                    f"{left}; load {load:.0f} on {os.cpu_count()} cores"
+                )
                 still.append(one._replace(told=True))
                 continue
             still.append(one)

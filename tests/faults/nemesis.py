@@ -185,8 +185,9 @@ class Nemesis:
         slot = self._rng.choice(self._fleet.slots)
         slot.frozen = True  # nobody else kills it meanwhile
         try:
-            if not slot.worker.running:
+            if not self._until(lambda: slot.worker.running, LAND_S):
                 return False
+            self._last(0, 4)
             pid = slot.worker.pid
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import statistics
 import time
@@ -34,12 +35,12 @@ class Record:
         self.compared: Counter[str] = Counter()
         self.checked: Counter[str] = Counter()  # events, outputs, rewards, aborted
         self.violations: list[str] = []
-        self._kept = _Sums()
+        self.sums_kept = _Sums()
         self._now = _Sums()
 
     @property
     def sums(self) -> _Sums:
-        return self._kept + self._now
+        return self.sums_kept + self._now
 
     def take(self, fleet: Fleet, nemesis: Nemesis, live: LiveReader | None) -> None:
         """Look at the round under way."""
@@ -48,9 +49,9 @@ class Record:
 
     def keep_round(self) -> None:
         """The round under way is over, however it ended."""
-        self._kept, self._now = self._kept + self._now, _Sums()
-        self.violations += self._kept.violations
-        self._kept.violations = []
+        self.sums_kept, self._now = self.sums_kept + self._now, _Sums()
+        self.violations += self.sums_kept.violations
+        self.sums_kept.violations = []
 
     def violation(self, text: str) -> None:
         self.violations.append(text)
@@ -85,7 +86,7 @@ class Record:
             f"{sums.landed.total()} other faults (now: {nemesis.now or '-'}), {alive} workers up, "
             f"{sum(sums.exits.values())} exits, {fleet.progress.total} committed, {sums.live} read "
             f"live, healed {len(heals)} x, at most {max(heals, default=0):.0f} s, "
-            f"{len(fleet.pending)} healing, {wrong} violations",
+            f"{len(fleet.pending)} healing, {wrong} violations, load {os.getloadavg()[0]:.0f}",
             flush=True,
         )
 
@@ -110,6 +111,7 @@ class Record:
             "exits of their own accord": {str(k): n for k, n in sorted(sums.exits.items())},
             "worker starts": sums.starts,
             "departures": sums.departures,
+            "rebalances": sums.rebalances,
             "transactions as workers told": dict(sums.transactions),
             "heals": len(every),
             "heal p50 s": round(statistics.median(every), 1) if every else None,
@@ -164,7 +166,7 @@ class _Sums:
         self.missed: Counter[str] = Counter()
         self.exits: Counter[int] = Counter()
         self.transactions: Counter[str] = Counter()
-        self.starts = self.departures = self.live = 0
+        self.starts = self.departures = self.live = self.rebalances = 0
         self.heals: list[tuple[str, float]] = []
         self.violations: list[str] = []
 
@@ -177,6 +179,7 @@ class _Sums:
         for slot in fleet.slots:
             sums.transactions.update(slot.counted)
         sums.starts, sums.departures = fleet.starts, fleet.departures
+        sums.rebalances = fleet.generation
         sums.live = 0 if live is None else live.read
         sums.heals, sums.violations = list(fleet.heals), list(fleet.violations)
         return sums

@@ -115,7 +115,7 @@ class Round:
                 self.topics.prefix,
                 f"leidan-{n}",
                 directory,
-                settings={"batch_records": 100},
+                settings={"batch_records": given.batch},
             )
             for n in range(given.workers)
         ]
@@ -249,6 +249,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--brokers", type=int, choices=(1, 3), default=3)
     parser.add_argument("--workers", type=int, choices=(1, 2, 3, 4), default=3)
     parser.add_argument("--per-s", type=float, default=250.0, help="records a second (250)")
+    parser.add_argument("--batch", type=int, default=500, help="most records of a poll (500)")
     parser.add_argument("--kill-every", type=float, default=4.0, help="mean seconds, all workers")
     parser.add_argument("--fault-every", type=float, default=10.0, help="pause after each healing")
     parser.add_argument("--round-minutes", type=float, default=10.0)

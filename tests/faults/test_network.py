@@ -5,24 +5,27 @@ Every fault is made by a proxy in front of a real broker and counts when its jou
 
 from __future__ import annotations
 
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from streams.traffic import Traffic
-from tests.faults.network import Run, behind_proxies
+from tests.faults.network import CAMPAIGNS, LONG, Run, behind_proxies
 from tests.faults.proxy import Api, Do
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    from tests.faults.proxy import Proxies
+    from tests.faults.proxy import Held, Proxies
     from tests.kafka.cluster import Cluster
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
-Start = "Callable[..., Run]"
+Start = Callable[..., Run]
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +58,172 @@ def start(
         run.close()
 
 
+# -- row 7: the outcome of a commit cannot be told -------------------------------------------------
+
+
 def test_row07_a_commit_whose_answer_is_lost_has_happened_once(
     start: Start, proxies: Proxies
 ) -> None:
+    """Short, so part of `make test`: the connection is cut where the broker answered."""
     run = start(701, 1_500, 600)
     with proxies.fault(Do.CUT_ANSWER, apis=(Api.END_TXN,), times=3) as lost:
         run.until(lambda: lost.landed == 3, "three commits without an answer", 30)
     run.finish()
     assert run.aborted() == 0, "they were committed, and nothing else was aborted"
+
+
+@LONG
+@pytest.mark.parametrize("lost", [Do.DROP_ANSWER, Do.DROP], ids=["answer", "request"])
+def test_row07_a_commit_of_unknown_outcome_is_decided_by_the_committed_offset(
+    start: Start, proxies: Proxies, lost: Do
+) -> None:
+    run = start(702, 4_000, 150)
+    producers = run.worker.stats()["producers"]
+    with proxies.fault(lost, apis=(Api.END_TXN,)) as fault:  # every copy, until it gives up
+        run.until(lambda: run.count("unknown") >= 1, "a commit of unknown outcome", 60)
+    assert fault.landed >= 1
+    run.healed()
+    assert run.worker.stats()["producers"] > producers, "it was replaced"
+    run.finish()
+    if lost is Do.DROP:
+        assert run.aborted() >= 1, "the transaction whose commit never arrived is no part of it"
+    else:
+        assert run.aborted() == 0, "what the broker answered had happened"
+
+
+# -- row 6: a late copy inside the next transaction ------------------------------------------------
+
+LATE = {
+    "EndTxn": Api.END_TXN,
+    "Produce": Api.PRODUCE,
+    "AddOffsetsToTxn": Api.ADD_OFFSETS_TO_TXN,
+    "TxnOffsetCommit": Api.TXN_OFFSET_COMMIT,
+}
+
+
+@LONG
+@pytest.mark.parametrize("what", LATE)
+def test_row06_a_request_let_go_inside_the_next_transaction_changes_nothing(
+    start: Start, proxies: Proxies, what: str
+) -> None:
+    run = start(601, 6_000, 150)
+    before = run.worker.stats()
+    with proxies.fault(Do.HOLD, apis=(LATE[what],), times=1) as held:
+        run.until(lambda: held.landed == 1, f"{what} to be held", 20)
+        run.until(lambda: held.held[0].client_gone, "its client to give the connection up", 60)
+        run.healed()
+        with proxies.fault(Do.HOLD, apis=(Api.END_TXN,), times=1) as inside:
+            run.until(lambda: inside.landed == 1, "the next transaction to be open", 20)
+            (late,) = held.release()
+            inside.release()
+    after = run.worker.stats()
+    print(f"{what} let go: answered {late.answer!r}")
+    assert after["producers"] > before["producers"], "a suspect producer was replaced"
+    assert after["restores"] > before["restores"], "and every partition restored"
+    if what == "EndTxn":
+        assert error_of_end_txn(late), "the late copy was refused: the producer's epoch has moved"
+    run.healed()
+    run.finish()
+
+
+def error_of_end_txn(late: Held) -> int:
+    """Kafka's error code in an answer to EndTxn, versions 0 to 2: behind the throttle time."""
+    assert late.request.version <= 2, "another layout"
+    assert late.answer is not None, "the broker did not answer the late copy"
+    return struct.unpack_from(">h", late.answer, 8)[0]
+
+
+@LONG
+def test_row06_a_restore_waits_for_markers_that_are_late(start: Start, proxies: Proxies) -> None:
+    run = start(602, 6_000, 150)
+    apis = (Api.WRITE_TXN_MARKERS,)
+    with proxies.fault(Do.DELAY, listener="BROKER", apis=apis, delay_s=3.0) as late:
+        run.until(lambda: late.landed >= 3, "markers to be late", 60)
+        for _ in range(3):  # dies behind a commit whose markers are on their way
+            run.worker.kill()
+            run.worker.start()
+            run.healed()
+    assert late.landed >= 6
+    run.finish()
+
+
+# -- row 5: the broker is refused, black-holed, half open, slow ------------------------------------
+
+BROKEN = {
+    "refused": Do.REFUSE,
+    "black-holed": Do.BLACK_HOLE,
+    "half-open": Do.HALF_OPEN,
+}
+BROKEN_S = 20.0
+MEMORY_KB = 512 * 1024  # reliability.md 4
+
+
+def peak_memory_kb(run: Run) -> int:
+    status = Path(f"/proc/{run.worker.pid}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if "VmHWM" in line)
+
+
+@LONG
+@pytest.mark.parametrize("how", BROKEN)
+def test_row05_work_resumes_after_a_broken_network(
+    start: Start, proxies: Proxies, how: str
+) -> None:
+    run = start(501, 12_000, 250)
+    with proxies.fault(BROKEN[how]) as fault:
+        run.rest(BROKEN_S)
+    assert fault.landed >= 2, f"void: {fault.landed} connections were {how}"
+    print(f"{how}: healed after {run.healed():.1f} s")
+    assert run.restarts.total() <= 3, "a fault costs at most 3 restarts"
+    assert peak_memory_kb(run) < MEMORY_KB
+    run.finish()
+
+
+@LONG
+def test_row05_a_broker_two_seconds_away_is_slow_and_nothing_else(
+    start: Start, proxies: Proxies
+) -> None:
+    run = start(502, 12_000, 150)
+    before = run.committed()
+    with proxies.fault(Do.DELAY, delay_s=2.0) as fault:
+        run.rest(5)
+        run.until(lambda: run.committed() >= before + 2, "two commits at that distance", 90)
+    assert fault.landed >= 10
+    run.healed()
+    assert run.restarts.total() == 0, "nothing was broken"
+    assert peak_memory_kb(run) < MEMORY_KB
+    run.finish()
+
+
+@LONG
+@pytest.mark.parametrize("how", BROKEN)
+def test_row05_the_feed_pauses_while_the_campaign_reader_alone_hears_nothing(
+    start: Start, proxies: Proxies, how: str
+) -> None:
+    run = start(503, 20_000, 250)
+    with proxies.fault(BROKEN[how], about=CAMPAIGNS) as fault:
+        run.until(lambda: run.worker.stats().get("paused") == "campaigns", "the feed to pause", 90)
+        run.rest(2)
+        before = run.committed()
+        run.rest(6)
+        assert run.committed() == before, "it folds by definitions that may be too old"
+        assert run.worker.stats()["paused"] == "campaigns"
+    assert fault.landed >= 1
+    print(f"campaigns {how}: healed after {run.healed():.1f} s")
+    assert run.restarts.total() == 0, "a pause is no reason to leave"
+    assert peak_memory_kb(run) < MEMORY_KB
+    run.finish()
+
+
+@LONG
+def test_row05_the_feed_goes_on_while_the_campaign_reader_is_slow(
+    start: Start, proxies: Proxies
+) -> None:
+    run = start(504, 12_000, 250)
+    with proxies.fault(Do.DELAY, about=CAMPAIGNS, delay_s=2.0) as fault:
+        until_s = time.monotonic() + 40  # longer than definitions may be unconfirmed
+        while time.monotonic() < until_s:
+            run.rest(1)
+            assert run.worker.stats()["paused"] != "campaigns"
+    assert fault.landed >= 5
+    assert run.restarts.total() == 0
+    run.finish()
