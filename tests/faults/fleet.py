@@ -34,6 +34,9 @@ R_POINTS = tuple(f"R{n}" for n in range(1, 7))
 HEAL_S = 60.0
 """Promise 5: after a fault is over, work resumes within that, without a hand."""
 
+MOST_RESTARTS = 3
+"""Promise 5 again: of their own accord, after one fault."""
+
 START_S = 4.0  # from a start to the first commit, about
 MOST_PASSES = 12  # of a K-point before the worker dies there: some seconds of this traffic
 PATIENCE_S = 20.0  # a worker armed with a line it does not reach is shot after that
@@ -123,6 +126,7 @@ class Slot:
         self.due_s = 0.0  # when it is started again
         self.shoot_s = 0.0
         self.burst = 0
+        self.returns = 0  # ends of its own accord since its last commit
         self.partitions: frozenset[int] = frozenset()  # its last word on what it owns
         self.counted: Counter[str] = Counter()  # its last word on transactions
 
@@ -174,6 +178,8 @@ class Fleet:
         if stats.get("pid") == slot.worker.pid:
             slot.partitions = frozenset(stats["partitions"]) or slot.partitions
             slot.counted = Counter(stats["transactions"])
+            if slot.counted["committed"]:
+                slot.returns = 0
             self.generation = max(self.generation, stats.get("generation") or 0)
 
     def _start(self, slot: Slot, now_s: float) -> None:
@@ -240,6 +246,9 @@ class Fleet:
         elif status in RESTARTED:
             self.exits[status] += 1
             slot.due_s = now_s + self.rng.uniform(0.5, 1.5)
+            slot.returns += not self.blocked
+            if slot.returns > MOST_RESTARTS:
+                self._violation(f"{slot.worker.name} ended {slot.returns} times in a row")
         else:
             self.exits[status or 0] += 1
             slot.due_s = now_s + 5.0

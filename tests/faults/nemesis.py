@@ -16,6 +16,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from tests.faults.proxy import Api, Do
+from tests.kafka.cluster import ClusterError
 
 if TYPE_CHECKING:
     import random  # noqa: TID251 - seeded: what breaks when, nothing about money
@@ -131,7 +132,11 @@ class Nemesis:
         end(i)
         gone = not self._cluster.running(i)
         self._last(0.2, 6)
-        self._cluster.restart(i)
+        try:
+            self._cluster.restart(i)
+        except ClusterError as error:  # not ready in time on a busy machine: once more
+            print(f"broker {i}: {error}", flush=True)
+            self._cluster.restart(i)
         return gone
 
     def _broker_asleep(self) -> bool:

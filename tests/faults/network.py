@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from streams.traffic import Traffic
+    from streams.traffic import Sent, Traffic
     from tests.kafka.harness import Sending
 
 LONG = pytest.mark.skipif(
@@ -81,6 +81,7 @@ class Run:
         self.restarts: Counter[int] = Counter()  # by exit status
         self.live: LiveReader | None = None
         self._sending: Sending | None = None
+        self._enough = False
 
     @property
     def worker(self) -> Worker:
@@ -91,9 +92,15 @@ class Run:
         for worker in self.workers:
             worker.start()
         self.live = LiveReader(self.topics)
-        self._sending = self.topics.sending(traffic, per_s=per_s)
+        self._sending = self.topics.sending(self._as_long_as_needed(traffic), per_s=per_s)
         for worker in self.workers:
             self.until(lambda w=worker: self.committed(w) >= 3, "the first commits", 60)
+
+    def _as_long_as_needed(self, traffic: Traffic) -> Iterator[Sent]:
+        for record in traffic:
+            if self._enough:
+                return
+            yield record
 
     def count(self, what: str, worker: Worker | None = None) -> int:
         """A count of transactions of a worker's present life: committed, aborted, unknown."""
@@ -147,8 +154,9 @@ class Run:
 
         return self.until(moved, "every worker to commit again", timeout_s)
 
-    def finish(self, timeout_s: float = 120) -> checker.Report:
-        """Drain, settle, stop and check everything; the report is clean."""
+    def finish(self, timeout_s: float = 120, *, whole: bool = False) -> checker.Report:
+        """End the traffic (``whole``: wait for it), drain, settle, stop and check everything."""
+        self._enough = not whole
         assert self._sending is not None
         assert self.live is not None
         self.until(lambda: self._sending.over, "the traffic to be sent", timeout_s)

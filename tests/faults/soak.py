@@ -223,6 +223,9 @@ def soak(given: argparse.Namespace, directory: Path) -> Record:
     seconds, rounds = given.hours * 3600, max(1, round(given.hours * 60 / given.round_minutes))
     with behind_proxies(given.brokers) as (cluster, proxies):
         for number in range(rounds):
+            for i in range(given.brokers):
+                if not cluster.running(i):  # the round before ended in the middle of a fault
+                    cluster.restart(i)
             place = directory / f"round-{number}"
             one = Round(number, given, cluster, proxies, place, record, seconds / rounds)
             try:
@@ -252,7 +255,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=500, help="most records of a poll (500)")
     parser.add_argument("--kill-every", type=float, default=4.0, help="mean seconds, all workers")
     parser.add_argument("--fault-every", type=float, default=10.0, help="pause after each healing")
-    parser.add_argument("--round-minutes", type=float, default=10.0)
+    parser.add_argument("--round-minutes", type=float, default=6.0)
     parser.add_argument("--least-kills", type=int, help="fewer are void (a kill every 20 s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="rewritten every 10 s")
     given = parser.parse_args(argv)
