@@ -145,6 +145,11 @@ class Fault:
             self.lifted = True
             self.proxies.lift(self)
 
+    def leave(self) -> None:
+        """Take no more; connections that are half open stay so until their client gives up."""
+        self.lifted = True
+        self.proxies.run(self.proxies.forget(self))
+
     def __enter__(self) -> Self:
         return self
 
@@ -227,8 +232,11 @@ class Proxies:
         """End it; see `Fault.lift`."""
         self.run(self._lift(fault))
 
-    async def _lift(self, fault: Fault) -> None:
+    async def forget(self, fault: Fault) -> None:
         self.faults = tuple(one for one in self.faults if one is not fault)
+
+    async def _lift(self, fault: Fault) -> None:
+        await self.forget(fault)
         await fault._release()  # noqa: SLF001 - its other half
         for connection in list(self.connections):
             connection.part_from(fault)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,8 +11,11 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from tests.kafka.cluster import KafkaMissing
+
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.checker import Evidence, Report
@@ -56,6 +60,16 @@ class Record:
     def violation(self, text: str) -> None:
         self.violations.append(text)
         print(f"VIOLATION {text}", flush=True)
+
+    @contextlib.contextmanager
+    def noting(self, what: str) -> Iterator[None]:
+        """Turn an error into a violation: the hours before it must not be lost with it."""
+        try:
+            yield
+        except KafkaMissing:
+            raise
+        except Exception as error:  # noqa: BLE001 - told, and the run fails
+            self.violation(f"{what}: {type(error).__name__}: {error}")
 
     def close_round(self, evidence: Evidence, report: Report, live: Report, aborted: int) -> None:
         """Take over what the check of a round found and compared."""

@@ -13,7 +13,9 @@ interrupted.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import pickle
 import random  # noqa: TID251 - seeded: what breaks when, nothing about money
 import signal
 import sys
@@ -21,6 +23,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from confluent_kafka import KafkaException
 
 from streams.traffic import POISON_KINDS, Traffic, poison
 from tests import checker
@@ -105,7 +109,7 @@ class Round:
         seed = f"{given.seed}/{number}"
         self.rng = random.Random(f"leidan/soak/1 {seed}")  # noqa: S311 - likewise
         self.number, self.given, self.record = number, given, record
-        self.seconds = seconds
+        self.directory, self.seconds = directory, seconds
         self.topics = Topics(cluster.bootstrap, f"soak-{given.seed}-{number}.")
         self.topics.create(cluster)
         directory.mkdir()
@@ -165,9 +169,8 @@ class Round:
         """Faults off. Nothing is counted before lag is zero and no transaction is open."""
         begun_s, group = time.monotonic(), self.workers[0].group
         self.fleet.calm = True
-        while self.nemesis.alive:
-            self.nemesis.end()
-            self._tend_until(lambda: not self.nemesis.alive, "ending the faults", live)
+        self.nemesis.end()
+        self._tend_until(lambda: not self.nemesis.alive, "ending the faults", live)
         if self.nemesis.error is not None:
             raise self.nemesis.error
         self.fleet.everyone_in()
@@ -180,7 +183,9 @@ class Round:
                 raise TookTooLong(f"waited {DRAIN_S:.0f} s for {what}")
             if not sending.over or time.monotonic() - looked_s < 1:
                 return False
-            looked_s, lag = time.monotonic(), self.topics.lag(group)
+            looked_s = time.monotonic()
+            with contextlib.suppress(KafkaException):  # a broker that came back a moment ago
+                lag = self.topics.lag(group)
             return lag == 0
 
         self._tend_until(drained, "draining", live)
@@ -204,6 +209,9 @@ class Round:
         written = self.topics.read(CHANGELOG, committed=False)
         aborted = sum(row.key == checker.META for row in written)
         aborted -= sum(row.key == checker.META for row in evidence.outputs[CHANGELOG])
+        if report.findings:  # the brokers go with the soak; this is what is looked into then
+            with (self.directory / "evidence.pickle").open("wb") as file:
+                pickle.dump((evidence, source.bad), file)
         self.record.take(self.fleet, self.nemesis, live)
         self.record.close_round(evidence, report, live.report, aborted)
 
@@ -217,9 +225,8 @@ class Round:
         wait_until(lambda: not self.nemesis.alive, lambda: "the nemesis to end", 120)
 
 
-def soak(given: argparse.Namespace, directory: Path) -> Record:
+def soak(given: argparse.Namespace, directory: Path, record: Record) -> None:
     """Run rounds until the time is over; the record is whole whatever happened."""
-    record = Record(given)
     seconds, rounds = given.hours * 3600, max(1, round(given.hours * 60 / given.round_minutes))
     with behind_proxies(given.brokers) as (cluster, proxies):
         for number in range(rounds):
@@ -238,10 +245,10 @@ def soak(given: argparse.Namespace, directory: Path) -> Record:
                 record.take(one.fleet, one.nemesis, None)
                 record.violation(f"round {number}: {type(error).__name__}: {error}")
             finally:
-                one.close()
+                with record.noting(f"the end of round {number}"):
+                    one.close()
                 record.keep_round()
                 record.write()
-    return record
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -261,12 +268,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     directory = Path(tempfile.mkdtemp(prefix="leidan-soak-"))
+    record = Record(given)
     try:
-        record = soak(given, directory)
+        with record.noting("the soak"):
+            soak(given, directory, record)
     except KafkaMissing as missing:
         print(missing, file=sys.stderr)
         return 2
-    record.ended = True
+    record.ended = not record.interrupted
     record.write()
     print("\n".join(record.table()))
     return record.exit_status(directory)

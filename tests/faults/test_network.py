@@ -187,6 +187,19 @@ def test_row05_work_resumes_after_a_broken_network(
 
 
 @LONG
+def test_row05_half_open_connections_that_nobody_resets_are_given_up(
+    start: Start, proxies: Proxies
+) -> None:
+    run = start(505, 20_000, 150)
+    fault = proxies.fault(Do.HALF_OPEN)
+    fault.leave()  # new connections are well
+    assert fault.landed >= 2, f"void: {fault.landed} connections were half open"
+    print(f"never reset: healed after {run.healed(90):.1f} s")
+    assert run.restarts.total() <= 3, "a fault costs at most 3 restarts"
+    run.finish()
+
+
+@LONG
 def test_row05_a_broker_two_seconds_away_is_slow_and_nothing_else(
     start: Start, proxies: Proxies
 ) -> None:
