@@ -134,17 +134,18 @@ class Slot:
 class Fleet:
     """All slots, tended by one thread; the nemesis asks for departures through the flags."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - made in one place
         self,
         workers: Sequence[Worker],
         topics: Topics,
         partitions: int,
         rng: random.Random,
         kill_every_s: float,
+        heal_s: float = HEAL_S,
     ) -> None:
         self.slots = [Slot(worker) for worker in workers]
         self.progress = Progress(topics, workers[0].group, partitions)
-        self.rng = rng
+        self.rng, self.heal_s = rng, heal_s
         self.life_s = max(0.5, kill_every_s * len(workers) - START_S)
         self.calm = False  # no more kills
         self.kills: Counter[str] = Counter()  # by point, or "random"
@@ -277,11 +278,11 @@ class Fleet:
                 # a look late at most: C is looked at twice a second
                 self.heals.append((kind, max(0.0, max(moved, default=now_s) - one.since_s)))
                 continue
-            if now_s - one.since_s > HEAL_S and not one.told:
+            if now_s - one.since_s > self.heal_s and not one.told:
                 left = {p: round(now_s - self.progress.moved_s[p]) for p in one.partitions}
                 load = os.getloadavg()[0]
                 self._violation(
-                    f"{one.what}: not healed after {HEAL_S:.0f} s; seconds since partitions moved: "
+                    f"{one.what}: not healed after {self.heal_s:.0f} s; seconds since partitions moved: "
                     f"{left}; load {load:.0f} on {os.cpu_count()} cores"
                 )
                 still.append(one._replace(told=True))

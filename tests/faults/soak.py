@@ -28,7 +28,7 @@ from confluent_kafka import KafkaException
 
 from streams.traffic import POISON_KINDS, Traffic, poison
 from tests import checker
-from tests.faults.fleet import Fleet
+from tests.faults.fleet import HEAL_S, Fleet
 from tests.faults.live import LiveReader
 from tests.faults.nemesis import Nemesis
 from tests.faults.network import DEFINITIONS, behind_proxies
@@ -123,7 +123,9 @@ class Round:
             )
             for n in range(given.workers)
         ]
-        self.fleet = Fleet(self.workers, self.topics, PARTITIONS, self.rng, given.kill_every)
+        self.fleet = Fleet(
+            self.workers, self.topics, PARTITIONS, self.rng, given.kill_every, given.heal_limit
+        )
         self.nemesis = Nemesis(
             cluster,
             proxies,
@@ -259,8 +261,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--brokers", type=int, choices=(1, 3), default=3)
     parser.add_argument("--workers", type=int, choices=(1, 2, 3, 4), default=3)
     parser.add_argument("--per-s", type=float, default=250.0, help="records a second (250)")
-    parser.add_argument("--batch", type=int, default=500, help="most records of a poll (500)")
+    parser.add_argument("--batch", type=int, default=2_000, help="batch_records (2000)")
     parser.add_argument("--kill-every", type=float, default=4.0, help="mean seconds, all workers")
+    parser.add_argument("--heal-limit", type=float, default=HEAL_S, help="seconds (60)")
     parser.add_argument("--fault-every", type=float, default=10.0, help="pause after each healing")
     parser.add_argument("--round-minutes", type=float, default=6.0)
     parser.add_argument("--least-kills", type=int, help="fewer are void (a kill every 20 s)")

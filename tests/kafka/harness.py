@@ -48,16 +48,6 @@ UNTOUCHED = {
 }
 
 
-STARTING = frozenset(
-    {
-        KafkaError.NOT_COORDINATOR,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError.UNSTABLE_OFFSET_COMMIT,
-        KafkaError._TIMED_OUT,  # noqa: SLF001 - librdkafka's local codes are spelt like that
-    }
-)
-
 PASSING = frozenset(
     {
         KafkaError._TRANSPORT,  # noqa: SLF001
@@ -68,11 +58,22 @@ PASSING = frozenset(
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.UNKNOWN_TOPIC_OR_PART,
         KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.NETWORK_EXCEPTION,
         KafkaError.UNKNOWN_LEADER_EPOCH,
         KafkaError.REPLICA_NOT_AVAILABLE,
     }
 )
-"""What a reader meets while brokers come and go; it goes on by itself."""
+"""What a client meets while brokers come and go, and for a moment after they came back."""
+
+STARTING = PASSING | frozenset(
+    {
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.UNSTABLE_OFFSET_COMMIT,
+    }
+)
 
 Answer = TypeVar("Answer")
 
@@ -209,7 +210,7 @@ class Topics:
     # -- where things stand --------------------------------------------------------------------
 
     def partitions(self, topics: Iterable[str]) -> list[At]:
-        known = self.admin.list_topics(timeout=10).topics
+        known = _patiently(lambda: self.admin.list_topics(timeout=10)).topics
         return [
             (topic, p)
             for topic in topics
@@ -224,11 +225,15 @@ class Topics:
             TopicPartition(self.prefix + topic, p): OffsetSpec.latest()
             for topic, p in self.partitions(topics)
         }
-        found = self.admin.list_offsets(asked, isolation_level=level, request_timeout=10)
-        return {
-            (tp.topic.removeprefix(self.prefix), tp.partition): future.result().offset
-            for tp, future in found.items()
-        }
+
+        def ask() -> dict[At, int]:
+            found = self.admin.list_offsets(asked, isolation_level=level, request_timeout=10)
+            return {
+                (tp.topic.removeprefix(self.prefix), tp.partition): future.result().offset
+                for tp, future in found.items()
+            }
+
+        return _patiently(ask)
 
     def committed(self, group: str, topics: Iterable[str] = USER_KEYED) -> dict[At, int]:
         """C: the group's stable offsets; partitions it never committed are absent."""
@@ -310,9 +315,8 @@ class Reader:
         committed: bool = True,
         patient: bool = False,
     ) -> None:
-        """``patient``: brokers may go away meanwhile, so what passes by itself is no error."""
+        """``patient``: brokers are going to go away, so nothing is logged when they do."""
         self.topics, self.names, self.committed = topics, tuple(names), committed
-        self._patient = patient
         self.seen: dict[str, list[Seen]] = {name: [] for name in self.names}
         self._consumer = Consumer(
             {
@@ -343,8 +347,8 @@ class Reader:
             error = message.error()
             if error is not None:
                 if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - likewise
-                    if self._patient and error.code() in PASSING:
-                        continue
+                    if error.code() in PASSING:
+                        continue  # `to_the_end` has a limit
                     msg = f"{topic}[{p}]@{offset}: {error}"
                     raise AssertionError(msg)
                 self._position[topic, p] = max(offset, self._position[topic, p])
