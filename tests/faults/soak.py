@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 TELL_S = 10.0
 TICK_S = 0.1
 DRAIN_S = 240.0  # promise 5, 60 s, and the work of a backlog on a machine that does other things
+START_S = 180.0
 POISON_EVERY = 100  # records
 
 
@@ -63,7 +64,9 @@ class Input:
     """Endless traffic of a seed until `stop`, with duplicates, late, disordered and bad records."""
 
     def __init__(self, seed: int, seconds: float, per_s: float) -> None:
-        orders = int(seconds * per_s)  # about a third more records than orders: never the end
+        orders = int(
+            (START_S + seconds) * per_s
+        )  # about a third more records than orders: never the end
         self._traffic = Traffic(seed, max(50, orders // 10), orders, ("dup", "late", "reorder"))
         self._dice = random.Random(f"leidan/soak/poison {seed}")  # noqa: S311 - seeded on purpose
         self.bad: dict[tuple[str, bytes | None, bytes | None, int], str] = {}
@@ -141,9 +144,18 @@ class Round:
         """Break things for so long, then stop, drain and check."""
         given, fleet, seconds = self.given, self.fleet, self.seconds
         source = self.source
-        fleet.over("start", time.monotonic())
         live = self.live = LiveReader(self.topics)
         sending = self.topics.sending(source, per_s=given.per_s)  # type: ignore[arg-type]
+        begun_s = time.monotonic()
+
+        def under_way() -> bool:
+            if time.monotonic() - begun_s > START_S:
+                raise TookTooLong(f"waited {START_S:.0f} s for every partition to move")
+            return all(fleet.progress.moved_s.values())
+
+        fleet.calm = True  # nothing is broken that never ran
+        self._tend_until(under_way, "starting", live)
+        fleet.calm = False
         self.nemesis.start()
         begun_s = time.monotonic()
         self._tend_until(lambda: time.monotonic() - begun_s >= seconds, "faults", live)
