@@ -279,10 +279,11 @@ class Fleet:
                 self.heals.append((kind, max(0.0, max(moved, default=now_s) - one.since_s)))
                 continue
             if now_s - one.since_s > self.heal_s and not one.told:
+                load = f"load {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores"
                 still_s = {p: round(now_s - self.progress.moved_s[p]) for p in one.partitions}
                 self._violation(
                     f"{one.what}: not healed after {self.heal_s:.0f} s; seconds since each "
-                    f"partition moved: {still_s}; load {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores"
+                    f"partition moved: {still_s}; {load}"
                 )
                 still.append(one._replace(told=True))
                 continue
