@@ -122,6 +122,7 @@ class Slot:
         self.point = ""  # what this life is armed with
         self.shot = False  # killed by us
         self.asked_s = 0.0  # SIGTERM was sent
+        self.seen = False  # this life has written its stats, so it knows SIGTERM
         self.started_s = 0.0
         self.due_s = 0.0  # when it is started again
         self.shoot_s = 0.0
@@ -178,7 +179,7 @@ class Fleet:
         stats = slot.worker.stats()
         if stats.get("pid") == slot.worker.pid:
             slot.partitions = frozenset(stats["partitions"]) or slot.partitions
-            slot.counted = Counter(stats["transactions"])
+            slot.counted, slot.seen = Counter(stats["transactions"]), True
             if slot.counted["committed"]:
                 slot.returns = 0
             self.generation = max(self.generation, stats.get("generation") or 0)
@@ -186,6 +187,7 @@ class Fleet:
     def _start(self, slot: Slot, now_s: float) -> None:
         rng = self.rng
         slot.started_s, slot.shot, slot.asked_s, slot.point = now_s, False, 0.0, ""
+        slot.seen = False
         self.starts += 1
         life_s = START_S + rng.uniform(0.2, 2.0) * self.life_s
         if slot.burst:  # again, soon: while it starts or restores
@@ -241,7 +243,7 @@ class Fleet:
             slot.burst = slot.burst - 1 if slot.burst else self.rng.choice((0,) * 8 + (1, BURST))
             if not slot.burst and self.rng.random() < 0.08:
                 slot.due_s = now_s + self.rng.uniform(6.5, 9.0)  # past its session: p moves
-        elif status == 0 and not slot.wanted:
+        elif slot.asked_s and (status == 0 or (status == -signal.SIGTERM and not slot.seen)):
             self.departures += 1
             return
         elif status in RESTARTED:
