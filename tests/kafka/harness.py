@@ -8,6 +8,7 @@ producer holds read_committed readers back. So nothing here is counted before `w
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -84,6 +85,14 @@ Rate = Callable[[], "float | None"] | float | None
 """Records a second: a number, or asked again while it runs; None is as fast as it goes."""
 
 PACE = 32  # records between two looks at the clock
+
+
+Dice = random.Random
+
+
+def dice(seed: object) -> Dice:
+    """Seeded dice for faults: which, when and how often; nothing about money."""
+    return random.Random(f"leidan/faults/1 {seed}")  # noqa: S311 - seeded on purpose
 
 
 class TookTooLong(AssertionError):

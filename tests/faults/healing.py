@@ -1,0 +1,115 @@
+"""Measures how long partitions stand still after a kill: until each of them commits again.
+
+A committed transaction shows as a meta row on the changelog, and only a read_committed reader's
+view counts: a row behind somebody's open transaction has not healed anybody. The row carries its
+producer's clock, so a commit that was made before the kill and read after it heals nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import Consumer, TopicPartition
+
+from tests.checker import META
+from tests.kafka.harness import CHANGELOG
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tests.kafka.harness import Topics
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@dataclass
+class Outage:
+    """One worker, from its first kill until all its partitions have committed again."""
+
+    instance: str
+    first_ms: int
+    last_ms: int  # the newest kill: what comes after it must heal by itself
+    waiting: set[int]
+    kills: int = 1
+
+
+class Healing:
+    """Follows the changelog in a thread of its own; `died` opens an outage, commits close it."""
+
+    def __init__(self, topics: Topics) -> None:
+        self.healed_s: list[float] = []  # from the last kill of each outage
+        self.away_s: list[float] = []  # from the first one: bursts and repeated kills included
+        self._open: dict[str, Outage] = {}
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._error: BaseException | None = None
+        self._consumer: Any = Consumer(
+            {
+                "bootstrap.servers": topics.bootstrap,
+                "group.id": f"{topics.prefix}healing",  # required by the client; never joined
+                "isolation.level": "read_committed",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "fetch.wait.max.ms": 100,
+                "log_level": 3,
+            }
+        )
+        self._consumer.assign(
+            [TopicPartition(topics.prefix + t, p, 0) for t, p in topics.partitions([CHANGELOG])]
+        )
+        self._thread = threading.Thread(target=self._run, name="healing", daemon=True)
+        self._thread.start()
+
+    def died(self, instance: str, partitions: Iterable[int], at_ms: int) -> None:
+        """Open an outage, or prolong the one that is open: killed again before it had healed."""
+        with self._lock:
+            outage = self._open.get(instance)
+            if outage is None:
+                self._open[instance] = Outage(instance, at_ms, at_ms, set(partitions))
+            else:
+                outage.last_ms, outage.kills = at_ms, outage.kills + 1
+                outage.waiting.update(partitions)
+
+    def open(self) -> list[Outage]:
+        """Outages that nothing has healed yet."""
+        if self._error is not None:
+            raise self._error
+        with self._lock:
+            return [
+                Outage(o.instance, o.first_ms, o.last_ms, set(o.waiting), o.kills)
+                for o in self._open.values()
+            ]
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join(20)
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                for message in self._consumer.consume(2_000, 0.2):
+                    if message.error() is None and message.key() == META:
+                        self._committed(message.partition(), message.timestamp()[1])
+        except BaseException as error:  # noqa: BLE001 - handed to the test in open() and close()
+            self._error = error
+        finally:
+            self._consumer.close()
+
+    def _committed(self, p: int, made_ms: int) -> None:
+        with self._lock:
+            for outage in list(self._open.values()):
+                if made_ms <= outage.last_ms:
+                    continue
+                outage.waiting.discard(p)
+                if not outage.waiting:
+                    del self._open[outage.instance]
+                    now = now_ms()
+                    self.healed_s.append((now - outage.last_ms) / 1_000)
+                    self.away_s.append((now - outage.first_ms) / 1_000)
