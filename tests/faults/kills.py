@@ -15,16 +15,15 @@ import shutil
 import statistics
 import sys
 import tempfile
-import threading
 import time
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streams.traffic import Traffic
 from tests import checker
 from tests.faults.healing import Healing
+from tests.faults.runs import DEFINITIONS, Steady, aborted_transactions
 from tests.faults.storm import Storm, deck
 from tests.kafka.cluster import Cluster
 from tests.kafka.harness import (
@@ -41,12 +40,8 @@ from tests.kafka.harness import (
 from tests.kafka.workers import SAMPLE, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
-    from streams.traffic import Sent
-
-DEFINITIONS = [json.loads(SAMPLE.read_text())]
-CHAOS = ("dup", "late", "reorder")
 HEAL_LIMIT_S = 60.0
 USERS = 2_000
 SAY_S = 10.0
@@ -135,16 +130,14 @@ def _storm(  # noqa: PLR0913 - the body of run_round
     begun_s = time.monotonic()
     healing, follower = Healing(topics), Follower(topics)
     storm = Storm(workers, healing, dice(found.seed), plan.kills, cards=cards, note=note)
-    enough = threading.Event()
-    traffic = Traffic(found.number + 1_000, USERS, 10**7, CHAOS)
-    sending = topics.sending(until(enough, traffic), per_s=plan.rate)
+    traffic = Steady(topics, found.number + 1_000, plan.rate, USERS)
     try:
         storm.start()
         said_s = time.monotonic()
         while not storm.over:
             storm.turn()
             _copy(storm, healing, found)
-            assert not sending.over, "void: the traffic ended before the storm"
+            assert not traffic.over, "void: the traffic ended before the storm"
             if time.monotonic() - said_s >= SAY_S:
                 said_s = time.monotonic()
                 note(f"round {found.number}: {found.kills} of {plan.kills} kills landed")
@@ -156,11 +149,11 @@ def _storm(  # noqa: PLR0913 - the body of run_round
         )
         _copy(storm, healing, found)
     finally:
-        enough.set()
+        traffic.cancel()
         found.storm_s = round(time.monotonic() - begun_s, 1)
         followed = follower.stop()
         healing.close()
-    found.records = sending.join(60)
+    found.records = traffic.stop()
     late = [f"{seconds:.1f}" for seconds in healing.healed_s if seconds > HEAL_LIMIT_S]
     if late:
         found.violations.append(f"healed only after {', '.join(late)} s")
@@ -176,14 +169,6 @@ def _copy(storm: Storm, healing: Healing, found: Round) -> None:
     found.healed_s = [round(s, 2) for s in healing.healed_s]
     found.away_s = [round(s, 2) for s in healing.away_s]
     found.violations[:] = tally.violations
-
-
-def until(enough: threading.Event, log: Traffic) -> Iterator[Sent]:
-    """The traffic, until the kills are over."""
-    for record in log:
-        if enough.is_set():
-            return
-        yield record
 
 
 def _check(
@@ -218,15 +203,6 @@ def _check(
     if report.compared["rewards due"] < found.records // 100:
         found.violations.append("void: next to nothing was earned")
     found.check_s = round(time.monotonic() - begun_s, 1)
-
-
-def aborted_transactions(topics: Topics) -> int:
-    """Transactions that reached the changelog and were aborted: only read_uncommitted sees them."""
-
-    def metas(*, committed: bool) -> int:
-        return sum(row.key == checker.META for row in topics.read(CHANGELOG, committed=committed))
-
-    return metas(committed=False) - metas(committed=True)
 
 
 # -- many rounds, from the command line ------------------------------------------------------------

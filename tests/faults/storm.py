@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 UP_S = 45.0
-AWAY_S = 14.0  # past a session of 6 s, and long enough for two to die in REVOKE
+AWAY_S = 25.0  # at most; its session of 6 s must end and the others die in REVOKE
 MOST_MISSED = 40
 
 

@@ -70,6 +70,7 @@ PASSING = frozenset(
 STARTING = PASSING | frozenset(
     {
         KafkaError.NOT_COORDINATOR,
+        KafkaError.NOT_LEADER_FOR_PARTITION,  # a topic that was made a moment ago
         KafkaError.COORDINATOR_NOT_AVAILABLE,
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         KafkaError.UNSTABLE_OFFSET_COMMIT,
