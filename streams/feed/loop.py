@@ -497,6 +497,8 @@ class Feed:
                     self._clock,
                     lambda: owned.revoked,
                     beat,
+                    fold_version=self._versions.fold_version,
+                    row_schema=self._versions.row_schema,
                 ).run()
             finally:
                 history.close()

@@ -56,10 +56,17 @@ class Restore:
         clock: Clock,
         cancelled: Callable[[], bool],
         beat: Callable[[int], None],
+        *,
+        fold_version: int,
+        row_schema: int,
     ) -> None:
-        """``topics``: the user-keyed ones. ``beat(n)``: called with rows still to come."""
+        """``topics``: the user-keyed ones. ``beat(n)``: called with rows still to come.
+
+        ``fold_version``, ``row_schema``: what this code knows; rows of newer ones are refused.
+        """
         self.p, self.rows, self.history, self.topics = p, rows, history, topics
         self.changelog, self.clock, self.cancelled, self.beat = changelog, clock, cancelled, beat
+        self.fold_version, self.row_schema = fold_version, row_schema
 
     def run(self) -> Restored:
         """Steps 2 to 5; step 1 (a producer after init_transactions) is the caller's, 6 too.
@@ -107,6 +114,7 @@ class Restore:
                 count += 1
                 if record.key == meta.META and record.value is not None:
                     found = meta.decode_meta(record.value)
+                    self._refuse_newer(found)
                     version = found.next
                     rows.write(
                         pending,
@@ -167,6 +175,18 @@ class Restore:
                 f"committed offsets back to {version}. {NO_REBUILD}"
             )
         return {**low, **version}
+
+    def _refuse_newer(self, found: meta.Meta) -> None:
+        """A disk that was lost has no identity to refuse us by; the changelog still does.
+
+        Without this, users whom the newer version never met would be folded by the older one.
+        """
+        if found.row_schema > self.row_schema or found.fold_version > self.fold_version:
+            raise Refused(
+                f"{self.changelog}[{self.p}]: written by a newer version (row schema "
+                f"{found.row_schema}, fold {found.fold_version}); this one knows row schema "
+                f"{self.row_schema}, fold {self.fold_version}. Start the newer version again"
+            )
 
     def _refuse_deleted_input(self, committed: Offsets, low: Offsets) -> None:
         for topic, offset in committed.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from streams.errors import CommitUnknown, DeadLetterBudgetSpent, Fenced, Refused
@@ -122,6 +123,23 @@ def test_a_lost_changelog_is_refused_and_never_started_empty():
     world.store.disks = {}
     world.crash()
     with pytest.raises(Refused, match="do not start empty"):
+        world.settle()
+
+
+@pytest.mark.parametrize(
+    "newer", [{"row_schema": 2}, {"fold_version": 2}], ids=["row27-row-schema", "row27-fold"]
+)
+def test_a_changelog_written_by_a_newer_version_is_refused_though_the_disk_is_lost(newer):
+    world = World()
+    fed(world, 1)
+    world.settle()
+    log = world.broker.logs["changelog", 0]
+    at = next(n for n, row in enumerate(log) if row is not None and row.key == meta.META)
+    value = msgspec.structs.replace(meta.decode_meta(log[at].value), **newer)
+    log[at] = log[at]._replace(value=meta.encode_meta(value))
+    world.store.disks = {}
+    world.crash()
+    with pytest.raises(Refused, match="Start the newer version again"):
         world.settle()
 
 
