@@ -175,7 +175,7 @@ def require_refused(ran: Ran, *said: str) -> None:
         assert words in ran.err, ran.err
 
 
-def test_unequal_partition_counts_are_refused_with_the_counts(tmp_path):
+def test_row26_unequal_partition_counts_are_refused_with_the_counts(tmp_path):
     with EmbeddedBroker().start(counts(**{CLAIMS: PARTITIONS + 1})) as uneven:
         ran = worker(uneven, tmp_path)
     require_refused(ran, f"claims {PARTITIONS + 1}", f"orders {PARTITIONS}", "must have the same")
@@ -208,7 +208,7 @@ def state(broker, tmp_path) -> Path:
     return tmp_path
 
 
-def test_the_state_of_another_partition_is_refused_and_left_alone(broker, state):
+def test_row22_the_state_of_another_partition_is_refused_and_left_alone(broker, state):
     zero, one = (state / "second" / "users" / name for name in "01")
     zero.rename(zero.with_name("spare"))
     one.rename(zero)
@@ -219,12 +219,12 @@ def test_the_state_of_another_partition_is_refused_and_left_alone(broker, state)
     assert kept >= {name for name in before if name.endswith(".sst")}
 
 
-def test_the_state_of_another_cluster_is_refused(state):
+def test_row22_the_state_of_another_cluster_is_refused(state):
     with EmbeddedBroker().start(counts()) as other:
         require_refused(worker(other, state), "cluster")
 
 
-def test_the_state_of_a_newer_version_is_refused(broker, state):
+def test_row27_the_state_of_a_newer_version_is_refused(broker, state):
     label = state / "second" / "users" / "0.identity.json"
     identity = json.loads(label.read_text())
     identity["row_schema"] += 1

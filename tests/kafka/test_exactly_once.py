@@ -86,7 +86,7 @@ def looked_at(
     return checker.gather(topics, workers[0].group, state_dirs=databases, followed=followed)
 
 
-def test_killed_and_moved_workers_neither_lose_nor_repeat_a_reward(
+def test_row02_killed_and_moved_workers_neither_lose_nor_repeat_a_reward(
     broker: Cluster, tmp_path: Path, workers: list[Process]
 ) -> None:
     topics = Topics(broker.bootstrap, "exactly-once.")
@@ -188,7 +188,7 @@ RESTORE_POINTS = ("K7:2", *(f"R{n}:1" for n in range(1, 7)))
 """K7 leaves RocksDB one transaction behind; then it dies at every line of the restore in turn."""
 
 
-def test_killed_at_the_other_points_and_again_and_again_while_restoring(
+def test_row01_killed_at_the_other_points_and_again_and_again_while_restoring(
     broker: Cluster, tmp_path: Path, workers: list[Process]
 ) -> None:
     topics = Topics(broker.bootstrap, "kill-restore.")

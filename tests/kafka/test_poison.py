@@ -128,7 +128,7 @@ def worker(broker: Cluster, tmp_path: Path) -> Iterator[Worker]:
     one.close()
 
 
-def test_every_poison_record_is_set_aside_unchanged_and_no_good_one_is_lost(
+def test_row16_every_poison_record_is_set_aside_unchanged_and_no_good_one_is_lost(
     broker: Cluster, worker: Worker, mixed: tuple[list, dict[int, str]]
 ) -> None:
     log, reasons = mixed

@@ -77,7 +77,7 @@ def committed(worker: Worker) -> int:
     return worker.stats().get("transactions", {}).get("committed", 0)
 
 
-def test_a_zombie_that_wakes_up_in_its_transaction_is_fenced_with_75(
+def test_row08_a_zombie_that_wakes_up_in_its_transaction_is_fenced_with_75(
     broker: Cluster, tmp_path: Path, processes: list[Process]
 ) -> None:
     topics = Topics(broker.bootstrap, "zombie.")

@@ -104,7 +104,7 @@ def test_a_worker_folds_everything_leaves_when_idle_and_goes_on_where_it_was(bro
     assert worker.stats()["records_total"] == len(more)
 
 
-def test_sigterm_under_load_ends_with_0_within_its_20_s(broker, tmp_path):
+def test_row29_sigterm_under_load_ends_with_0_within_its_20_s(broker, tmp_path):
     send(broker.bootstrap, Traffic(5, 500, 8_000))
     worker = Worker(broker, tmp_path, batch_records=50)
     worker.until(lambda stats: stats["records_total"] > 0)
@@ -115,7 +115,7 @@ def test_sigterm_under_load_ends_with_0_within_its_20_s(broker, tmp_path):
     assert worker.stats()["records_total"] < 8_000, "void: nothing was left to interrupt"
 
 
-def test_a_second_sigterm_ends_it_at_once(broker, tmp_path):
+def test_row29_a_second_sigterm_ends_it_at_once(broker, tmp_path):
     worker = Worker(broker, tmp_path)
     worker.until(lambda stats: stats["partitions"] == [0, 1])
     os.kill(worker.process.pid, signal.SIGTERM)
@@ -158,7 +158,7 @@ def test_metrics_and_health_are_served_and_count_what_was_committed(broker, tmp_
     assert worker.wait() == 0
 
 
-def test_a_record_that_breaks_our_code_parks_its_partition_after_three_starts(broker, tmp_path):
+def test_row03_a_record_that_breaks_our_code_parks_its_partition_after_three_starts(broker, tmp_path):
     """The fold is made to raise at one user: 70 three times, then the others go on."""
     send(broker.bootstrap, Traffic(5, 40, 200))
     directory = tmp_path / "patched"
