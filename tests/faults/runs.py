@@ -35,7 +35,7 @@ PARTITIONS = 4
 class Steady:
     """Seeded, dirty traffic at one rate until it is told to stop."""
 
-    def __init__(self, topics: Topics, seed: int, rate: float = 300.0, users: int = 400) -> None:
+    def __init__(self, topics: Topics, seed: int, rate: float = 120.0, users: int = 400) -> None:
         self._enough = threading.Event()
         self._sending = topics.sending(self._log(seed, users), per_s=rate)
 
@@ -128,6 +128,7 @@ class Run:
         wait_settled(self.topics, (*USER_KEYED, *OUTPUTS, CHANGELOG))
         for worker in workers:
             if worker.running:
+                ready(worker)  # before that, SIGTERM is no more than a death
                 assert worker.stop() == 0, worker.tail()
         evidence = checker.gather(
             self.topics, workers[0].group, state_dirs=[worker.databases for worker in workers]

@@ -7,6 +7,7 @@ pool is not among the tests: this version has no pools.
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 
 from streams.traffic import Traffic
 from tests import builders as b
@@ -21,8 +22,8 @@ def test_row30_a_long_lag_with_one_hot_user_drains_in_bounded_memory(run: Run) -
     topics = run.create()
     usual = list(Traffic(30, 2_000, LAG_ORDERS, ("dup", "late", "reorder")))
     hot = [
-        record(b.order(f"h-{n}", 1) | {"user_id": "u-hot"}, b.millis(b.at(1)) + n)
-        for n in range(HOT)
+        record(b.order(f"h-{n:05}", when=at) | {"user_id": "u-hot"}, b.millis(at))
+        for n, at in enumerate(b.at(1) + timedelta(minutes=n) for n in range(HOT))
     ]
     every = len(usual) // HOT
     log = [one for n in range(HOT) for one in (*usual[n * every : (n + 1) * every], hot[n])]

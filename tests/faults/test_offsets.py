@@ -237,7 +237,7 @@ def compact(run: Run) -> None:
     )
     for done in run.topics.admin.incremental_alter_configs([resource]).values():
         done.result(30)
-    write(run, [(b"u-nobody", b"x")])  # rolls the segment once its time is over
+    write(run, [(b"u-nobody", None)])  # rolls the segment once its time is over
 
 
 def write(run: Run, rows: list[tuple[bytes, bytes | None]]) -> None:

@@ -148,7 +148,7 @@ class Victim:
         storm.tally.restarts[str(status)] += 1
         if death is not None and death.kind != "REVOKE":
             storm.give_back(death)
-        if status != Exit.FENCED:
+        if status not in (Exit.FENCED, Exit.UNREACHABLE):
             said = f"{self.worker.name} ended with {status}\n{self.worker.tail(15)}"
             storm.tally.violations.append(said)
             storm.note(said)

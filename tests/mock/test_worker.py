@@ -158,7 +158,9 @@ def test_metrics_and_health_are_served_and_count_what_was_committed(broker, tmp_
     assert worker.wait() == 0
 
 
-def test_row03_a_record_that_breaks_our_code_parks_its_partition_after_three_starts(broker, tmp_path):
+def test_row03_a_record_that_breaks_our_code_parks_its_partition_after_three_starts(
+    broker, tmp_path
+):
     """The fold is made to raise at one user: 70 three times, then the others go on."""
     send(broker.bootstrap, Traffic(5, 40, 200))
     directory = tmp_path / "patched"
