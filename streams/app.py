@@ -227,7 +227,17 @@ def _host(worker: Worker) -> int:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
 
+    def noticed(_number: int, _frame: Any) -> None:
+        """Start the 20 s at once: asyncio's own handler waits for a loop that may be stuck."""
+        worker.watchdog.stopping()
+
     class Host(faust.Worker):
+        def install_signal_handlers(self) -> None:
+            super().install_signal_handlers()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, noticed)  # beside asyncio's, which the C level wakes
+                signal.siginterrupt(number, False)  # noqa: FBT003 - as asyncio has it
+
         def _schedule_shutdown(self, signal: signal.Signals) -> None:
             if self._signal_stop_time:
                 log.warning("second signal: leaving at once; dying is always safe")

@@ -175,7 +175,8 @@ def peak_kb(worker: Worker) -> int:
 def test_row17_giant_values_keys_and_headers_are_set_aside_in_bounded_memory(run: Run) -> None:
     good = record(b.order("g-1", 1))
     large = json.dumps(json.loads(good[2]) | {"note": "x" * TEN_MB}).encode()
-    headers = tuple((f"h{n}", b"\x00") for n in range(100_000))
+    # librdkafka shows no headers at all of a record with more than 100,000; a dead letter adds 12.
+    headers = tuple((f"h{n}", b"\x00") for n in range(99_980))
     giants: list[tuple[str, SentWithHeaders]] = [
         (Reason.TOO_LARGE, ("orders", good[1], large, AT_MS, ())),
         (Reason.KEY_MISMATCH, ("orders", b"k" * TEN_MB, good[2], AT_MS, ())),
