@@ -200,7 +200,7 @@ def test_row17_a_user_without_end_is_refused_further_facts_and_the_others_go_on(
     """Orders of one user until the row is full: further ones are dead letters, and only those."""
     # Long orders, each later than the one before: a fact that is not walks them all again, and
     # some thousand such facts of one user keep a unit of work busy for longer than a minute.
-    lines = [(2, 300)] * 60
+    lines = [(2, 300)] * 400
     endless = [
         record(b.order(f"e-{n:05}", when=at, lines=lines) | {"user_id": "u-endless"}, b.millis(at))
         for n, at in enumerate(b.at(1) + timedelta(minutes=n) for n in range(ENDLESS))
@@ -219,7 +219,7 @@ def test_row17_a_user_without_end_is_refused_further_facts_and_the_others_go_on(
     run.check(worker, bad=dict.fromkeys(dead, Reason.ROW_FULL), least_due=100)
 
 
-ENDLESS = 900
+ENDLESS = 300
 
 
 def worker_dead(run: Run, reason: str) -> set[tuple[str, int, int]]:
