@@ -57,6 +57,10 @@ SHORT_S = 0.01
 GIVE_UP_S = 12.0
 """Longest wait for work on the executor that was told to stop: its calls end within 5 s each."""
 
+COMMIT_LIMIT_S = 35.0
+"""Longest commit: flush, offsets and commit end within 10 s each, or so librdkafka promises. With a
+broker of three away its send_offsets was seen to last a minute, until the watchdog ended it."""
+
 CAMPAIGNS_STALE_S = 30.0
 """Half of D9's lead time of 60 s: with definitions older than that, pause; do not guess."""
 
@@ -283,19 +287,26 @@ class Feed:
             return False  # what it was folded on never happened, or is going to be read again
         self.counts.phases.add("wait", self._clock.monotonic_s() - now_s)
         work.budgets = self._spend(work)
+        work.committing_s = self._clock.monotonic_s()
         self._under_way = work, self._committer.submit(work.commit)
         return self._settle_commit(wait=False)
 
     def _settle_commit(self, *, wait: bool) -> bool | None:
         """Take over the outcome of the commit under way; True committed, False dropped, else None.
 
-        Its calls are limited to 10 s each (reliability.md 5.2), so waiting ends.
+        Its calls are limited to 10 s each (reliability.md 5.2), and where one is not, we leave.
         """
         if self._under_way is None or not (wait or self._under_way[1].done()):
             return None
         work, task = self._under_way
         try:
-            task.result()
+            since_s = self._clock.monotonic_s() - work.committing_s
+            task.result(max(0.0, COMMIT_LIMIT_S - since_s))
+        except TimeoutError:
+            raise Fenced(
+                f"a commit under way for {COMMIT_LIMIT_S:.0f} s has outlasted every limit of its "
+                "calls: the broker is lost; a restart goes on from the committed offsets"
+            ) from None
         except TransactionAbortable as error:
             self._under_way = None
             self.counts.transactions["aborted"] += 1

@@ -69,7 +69,7 @@ class UnitOfWork:
         self.producer, self.group, self.owned = producer, group, owned
         self.batches, self.overlays, self.versions = batches, overlays, versions
         self.changelog, self.clock = changelog, clock
-        self.begun_s = clock.monotonic_s()
+        self.begun_s = self.committing_s = clock.monotonic_s()
         self.phases = Phases()  # hand_over, encode, produce, flush, offsets, commit, write
         self.produced = 0
         self.budgets: dict[tuple[str, int], Budget] = {}  # as they are once this is committed

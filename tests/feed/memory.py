@@ -332,6 +332,7 @@ class Waiting:
     def __init__(self, fn: Callable[[], Any]) -> None:
         self._fn = fn
         self._done: Done | None = None
+        self.hangs = False  # it never ends
 
     def run(self) -> None:
         self._done = self._done or Done(self._fn)
@@ -343,6 +344,9 @@ class Waiting:
         return False
 
     def result(self, timeout: float | None = None) -> Any:
+        if self.hangs:
+            assert timeout is not None, "waits for ever"
+            raise TimeoutError
         self.run()
         assert self._done is not None
         return self._done.result(timeout)

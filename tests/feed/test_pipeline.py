@@ -53,6 +53,17 @@ def test_the_next_unit_prefetches_through_the_one_under_way():
     assert (overlay["u1"], overlay["u2"]) == ("a", "")
 
 
+def test_a_commit_that_outlasts_its_limits_ends_the_worker_and_not_the_watchdog():
+    """Three brokers, one bounced: librdkafka's send_offsets stayed beyond the limit it was given."""
+    world, committer = world_under_way()
+    work = world.poll()
+    fold(work)
+    committer.task.hangs = True
+    with pytest.raises(Fenced, match="outlasted every limit"):
+        world.feed.commit(work)
+    assert world.outputs() == []
+
+
 def test_definitions_that_age_and_come_back_during_a_commit_make_nothing_be_read_twice():
     """Found by simulation seed 1348: the pause ended where the commit under way had begun."""
     world, committer = world_under_way()
