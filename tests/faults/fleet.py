@@ -23,7 +23,7 @@ from tests.faults.network import RESTARTED
 from tests.kafka.harness import USER_KEYED
 
 if TYPE_CHECKING:
-    import random  # noqa: TID251 - seeded: what breaks when, nothing about money
+    import random
     from collections.abc import Sequence
 
     from tests.kafka.harness import Topics

@@ -19,7 +19,7 @@ from tests.faults.proxy import Api, Do
 from tests.kafka.cluster import ClusterError
 
 if TYPE_CHECKING:
-    import random  # noqa: TID251 - seeded: what breaks when, nothing about money
+    import random
     from collections.abc import Callable
 
     from tests.faults.fleet import Fleet

@@ -16,7 +16,7 @@ import argparse
 import contextlib
 import os
 import pickle
-import random  # noqa: TID251 - seeded: what breaks when, nothing about money
+import random
 import signal
 import sys
 import tempfile

@@ -54,7 +54,7 @@ def test_the_next_unit_prefetches_through_the_one_under_way():
 
 
 def test_a_commit_that_outlasts_its_limits_ends_the_worker_and_not_the_watchdog():
-    """Three brokers, one bounced: librdkafka's send_offsets stayed beyond the limit it was given."""
+    """Three brokers, one bounced: librdkafka's send_offsets stayed beyond its time limit."""
     world, committer = world_under_way()
     work = world.poll()
     fold(work)

@@ -16,7 +16,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import random  # noqa: TID251 - the type of what is seeded elsewhere
+    import random
     from collections.abc import Callable
 
 CALL_S = 0.0005

@@ -5,7 +5,7 @@ id with another content, and bytes that can never become an event.
 """
 
 # Seeded dice, repeatable by design.
-# ruff: noqa: S311, TID251
+# ruff: noqa: S311
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ to R6, REVOKE), `network` for every request, the rest where their name says.
 """
 
 # Seeded dice, repeatable by design.
-# ruff: noqa: S311, TID251
+# ruff: noqa: S311
 
 from __future__ import annotations
 

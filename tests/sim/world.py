@@ -1,7 +1,7 @@
 """One run: a broker, workers, shops that send and a nemesis; first safety, then liveness."""
 
 # Seeded dice, repeatable by design.
-# ruff: noqa: S311, TID251
+# ruff: noqa: S311
 
 from __future__ import annotations
 
