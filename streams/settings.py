@@ -84,6 +84,9 @@ FIXED_CLIENT_KEYS = {
     "sasl.mechanisms": "set sasl.mechanism",
 }
 
+SHORTEST_TRANSACTION_MS = 5_000  # the socket timeout (feed/client.py); librdkafka refuses less
+LONGEST_TRANSACTION_MS = 900_000  # what brokers grant by default
+
 PROTOCOLS = ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl")
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
@@ -136,6 +139,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if not 1 <= self.batch_records <= MOST_BATCH_RECORDS:
             raise UsageError(
                 f"batch_records = {self.batch_records}: must lie in 1..{MOST_BATCH_RECORDS}"
+            )
+        if not SHORTEST_TRANSACTION_MS <= self.transaction_timeout_ms <= LONGEST_TRANSACTION_MS:
+            raise UsageError(
+                f"transaction_timeout_ms = {self.transaction_timeout_ms}: must lie in "
+                f"{SHORTEST_TRANSACTION_MS}..{LONGEST_TRANSACTION_MS}"
             )
         for name in ("app_id", "instance"):
             value = getattr(self, name)

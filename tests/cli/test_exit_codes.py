@@ -96,6 +96,7 @@ def test_an_unreachable_broker_ends_with_4(verb, without_broker):
         ("worker --set batch_recrods=5", "did you mean batch_records?"),
         ("worker --set batch_records", "write KEY=VALUE"),
         ("worker --set batch_records=0", "must lie in 1..100000"),
+        ("worker --set transaction_timeout_ms=4999", "must lie in 5000..900000"),
         ("worker --set kafka.client.partitioner=random", "same user on the same partition"),
         ("worker --config /nowhere.toml", "/nowhere.toml"),
         ("orders", "No such command 'orders'"),
