@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random  # noqa: TID251 - seeded
 
-from streams.feed.align import WAIT_S, Aligner, rounds
+from streams.feed.align import MOST_OF_A_USER, WAIT_S, Aligner, rounds
 from streams.feed.ports import Record
 
 TOPICS = ("orders", "claims", "cancellations")
@@ -62,6 +62,26 @@ def test_the_limit_holds_and_nothing_is_lost_by_it():
     aligner.add([record("orders", n, n) for n in range(7)])
     taken = [names(aligner.take(3, 0.0, always).get(0, [])) for _ in range(4)]
     assert taken == [["o0", "o1", "o2"], ["o3", "o4", "o5"], ["o6"], []]
+
+
+def test_one_user_takes_no_more_than_a_share_of_a_unit_of_work():
+    """Found with 12,000 orders of one instant: a poll full of late folds outlasted the watchdog."""
+    aligner = Aligner(TOPICS)
+    aligner.add([record("orders", n, n, "hot") for n in range(MOST_OF_A_USER + 5)])
+    aligner.add([record("claims", n, 2 * n + 1, f"u{n}") for n in range(MOST_OF_A_USER)])
+    first = aligner.take(10_000, 0.0, always)[0]
+    assert sum(r.key == b"hot" for r in first) == MOST_OF_A_USER
+    rest = aligner.take(10_000, 0.0, always)[0]
+    assert aligner.empty()
+    taken = [*first, *rest]
+    assert [r.recorded_at_ms for r in taken] == sorted(r.recorded_at_ms for r in taken)
+    assert len(taken) == 2 * MOST_OF_A_USER + 5, "nothing is lost by it"
+
+
+def test_records_without_a_key_are_no_users():
+    aligner = Aligner(TOPICS)
+    aligner.add([record("orders", n, n)._replace(key=None) for n in range(3 * MOST_OF_A_USER)])
+    assert len(aligner.take(10_000, 0.0, always)[0]) == 3 * MOST_OF_A_USER
 
 
 def test_dropped_partitions_leave_nothing_behind():
