@@ -35,6 +35,15 @@ MAX_MESSAGE_BYTES = 16 << 20
 SOCKET_TIMEOUT_MS = 5_000
 """A call between K3 and K7 that takes longer makes the producer suspect (reliability.md 5.3)."""
 
+IDLE_MS = SOCKET_TIMEOUT_MS + 3_000
+"""How long a producer keeps a connection that says nothing; librdkafka takes up to 2 s off.
+
+A coordinator that left the metadata stays in librdkafka's cache, and who waits for it looks again
+only when some other connection comes or goes (librdkafka#5511): send_offsets hung for ever with one
+broker of three away. So some connection must go before its 10 s are over, but none before a call
+that waits on it counts as slow (reliability.md 5.3).
+"""
+
 
 def common(settings: Settings) -> dict[str, Any]:
     """Return what every client begins with: the pass-through keys, then the address."""

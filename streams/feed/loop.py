@@ -58,8 +58,8 @@ GIVE_UP_S = 12.0
 """Longest wait for work on the executor that was told to stop: its calls end within 5 s each."""
 
 COMMIT_LIMIT_S = 35.0
-"""Longest commit: flush, offsets and commit end within 10 s each, or so librdkafka promises. With a
-broker of three away its send_offsets was seen to last a minute, until the watchdog ended it."""
+"""Longest commit: flush, offsets and commit end within 10 s each, or so librdkafka promises. Its
+send_offsets was seen to last for minutes (librdkafka#5456); feed/client.py, IDLE_MS, ends most."""
 
 CAMPAIGNS_STALE_S = 30.0
 """Half of D9's lead time of 60 s: with definitions older than that, pause; do not guess."""

@@ -60,6 +60,7 @@ class KafkaProducer:
                 "transaction.timeout.ms": settings.transaction_timeout_ms,
                 "message.timeout.ms": min(10_000, settings.transaction_timeout_ms),
                 "socket.timeout.ms": client.SOCKET_TIMEOUT_MS,
+                "connections.max.idle.ms": client.IDLE_MS,
                 "retry.backoff.ms": 10,  # 100 makes back-to-back transactions about 50x slower
                 "retry.backoff.max.ms": 200,
                 "message.max.bytes": client.MAX_MESSAGE_BYTES,

@@ -5,12 +5,14 @@ If one of these fails after an upgrade, the protocol has lost a leg, whatever el
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
 import uuid
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka import TopicPartition as KafkaTopicPartition
@@ -18,7 +20,7 @@ from confluent_kafka import TopicPartition as KafkaTopicPartition
 from streams import topics
 from streams.errors import Fenced
 from streams.feed import preflight
-from streams.feed.client import consumer
+from streams.feed.client import IDLE_MS, consumer
 from streams.feed.history import KafkaHistory
 from streams.feed.kafka_log import KafkaLog, generation_of
 from streams.feed.ports import Outgoing, TopicPartition, TransactionAbortable
@@ -111,6 +113,27 @@ def test_the_marked_records_offset_is_the_last_one_delivered(settings):
         producer.produce_marked(rows(1)[0])
         assert producer.flush() == {TopicPartition(T, P): expected}
         producer.commit()
+    producer.close()
+
+
+def test_a_producer_that_was_idle_lost_its_connections_and_is_not_suspect(settings, caplog):
+    """What feed/client.py leans on to get out of librdkafka#5511, and that it costs nothing."""
+    logged = msgspec.structs.replace(settings.kafka, client={"debug": "broker"})
+    caplog.set_level(logging.DEBUG, "leidan.kafka")
+    producer = KafkaProducer(msgspec.structs.replace(settings, kafka=logged))
+
+    def transaction() -> None:
+        producer.begin()
+        producer.produce(rows(3))
+        producer.flush()  # hands out what was logged, too
+        producer.commit()
+        assert not producer.suspect
+
+    transaction()
+    assert "idle time exceeded" not in caplog.text
+    time.sleep(IDLE_MS / 1_000 + 2)
+    transaction()
+    assert "idle time exceeded" in caplog.text, "void: no connection was closed"
     producer.close()
 
 
