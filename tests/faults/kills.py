@@ -1,7 +1,7 @@
 """`python -m tests.faults.kills --kills 1000 --seed 1`: so many landed kills, in checked rounds.
 
 Each round has topics and databases of its own, some hundred kills under steady, dirty traffic, a
-drain to lag zero, and then the whole of `tests/checker.py`. The topics stay short, so checking
+drain to lag zero, and then the whole of `tests/checker`. The topics stay short, so checking
 stays cheap, and a round that found something is kept on disk while the next one runs.
 
 Row 1 and row 2 of the fault matrix (reliability.md 8).

@@ -1,7 +1,7 @@
 """A read_committed reader that checks what it is given *while* the faults happen.
 
 It reads inputs and outputs together. Each entry it is given is checked at once, beside all earlier
-ones of its user, with the functions of `tests/checker.py` that hold for any prefix of a ledger: I1
+ones of its user, with the functions of `tests/checker` that hold for any prefix of a ledger: I1
 no event twice and seq without a gap, I3 balanced books, I4 a cause that exists. What it saw is
 handed on as `Evidence.followed`: a fresh read at the end must find it there, unchanged.
 """

@@ -3,7 +3,7 @@
 Workers are killed every few seconds, brokers, network and membership break one after the other, and
 traffic with every kind of chaos goes on. The time is cut into rounds of some minutes: each has
 topics of its own on the same brokers, and ends with faults off, lag zero, LSO == HW and the whole
-check of `tests/checker.py`. So memory is bounded, and a run that is interrupted has proved what its
+check of `tests/checker`. So memory is bounded, and a run that is interrupted has proved what its
 rounds have. `--hours` counts time under faults; draining and checking come on top, about a fifth.
 
 Exit status: 0 clean, 1 a violation, 2 no Java or Maven, 3 void (too few faults landed), 130

@@ -3,7 +3,7 @@
 Orders are produced while two workers live and die. Every kill is the worker's own SIGKILL at a
 named line of the commit protocol (K2 to K8: mid-batch), so a kill that did not land voids the run.
 Then one worker goes away past its session, its partitions move, and it comes back. At the end, with
-no readable input left and no transaction open, `tests/checker.py` compares what a read_committed
+no readable input left and no transaction open, `tests/checker` compares what a read_committed
 reader gets with what the input earns.
 """
 

@@ -1,4 +1,4 @@
-"""What a run leaves behind, as `tests/checker.py` wants it: read as a reader of the log would."""
+"""What a run leaves behind, as `tests/checker` wants it: read as a reader of the log would."""
 
 from __future__ import annotations
 

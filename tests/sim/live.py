@@ -1,6 +1,6 @@
 """Invariants that can be judged while the faults happen, at the moment the coordinator decides.
 
-Cheap parts of I1, I4 and I8; the whole is `tests/checker.py`, at the end. A violation is written
+Cheap parts of I1, I4 and I8; the whole is `tests/checker`, at the end. A violation is written
 down and ends the run: what comes after it proves nothing.
 """
 

@@ -1,4 +1,4 @@
-"""What `tests/checker.py` says of I5, I6, I11 and I12: spoilt evidence must be called by its name.
+"""What `tests/checker` says of I5, I6, I11 and I12: spoilt evidence must be called by its name.
 
 I1 to I4 and I7 to I10 are spoilt in tests/kafka/test_exactly_once.py.
 """

@@ -1,0 +1,141 @@
+"""The invariants of reliability.md 6, checked on what a reader can see: one package for every tier.
+
+Nothing here asks the engine. The logs are read read_committed, RocksDB is opened read-only, what a
+user should have is worked out by `tests/models/users.py`, which shares no code with the fold. Only
+`fold.py` calls the fold, on purpose: is what stands there what it makes of the log?
+
+    evidence = gather(topics, group, state_dirs)     # after wait_drained and wait_settled
+    report = check(evidence, definitions)
+    report.require_clean()
+
+| Module | What it checks |
+|---|---|
+| `events` | I1 no event twice, seq 1, 2, 3; nothing readable disappears |
+| `money` | I2 net of the ledger == set model, I3 money, I5 stock (which has no subject yet) |
+| `causes` | I4 every output's cause |
+| `rows` | I7 every database is a prefix of the changelog |
+| `positions` | I8 offsets, I9 no open transaction, I12's part: nothing readable is left |
+| `dead_letters` | I10 |
+| `refold` | with the fold: I2 and I7 record for record, I11 the same log gives the same outputs |
+| `versions` | with the fold: I6 versions count events |
+
+`evidence` is what they look at, `findings` what they say, `transactions` the changelog cut up.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tests.checker.causes import cause_at, cause_is, causes_exist
+from tests.checker.dead_letters import dead_letters_are_the_bad_ones
+from tests.checker.events import each_event_once, nothing_unseen, seq_without_gap
+from tests.checker.evidence import (
+    META,
+    At,
+    Bad,
+    Database,
+    Entry,
+    Evidence,
+    Place,
+    Seen,
+    gather,
+    open_databases,
+)
+from tests.checker.findings import BROKEN, LOST, SPURIOUS, TWICE, Finding, Report
+from tests.checker.money import (
+    books_balance,
+    expected,
+    money_is_conserved,
+    net_equals_the_set_model,
+    standing,
+    stock_is_never_oversold,
+)
+from tests.checker.positions import no_open_transaction, nothing_left_to_read, offsets_agree
+from tests.checker.refold import rows_and_outputs_are_the_fold, same_log_same_outputs
+from tests.checker.rows import rows_are_the_changelog
+from tests.checker.versions import versions_count_events
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.checker.fold import Definitions
+
+__all__ = [
+    "BROKEN",
+    "LOST",
+    "META",
+    "SPURIOUS",
+    "TWICE",
+    "At",
+    "Bad",
+    "Database",
+    "Entry",
+    "Evidence",
+    "Finding",
+    "Place",
+    "Report",
+    "Seen",
+    "books_balance",
+    "cause_at",
+    "cause_is",
+    "check",
+    "check_with_fold",
+    "each_event_once",
+    "expected",
+    "gather",
+    "open_databases",
+    "seq_without_gap",
+    "standing",
+]
+
+
+def check(
+    evidence: Evidence,
+    definitions: Sequence[dict[str, Any]],
+    *,
+    bad: Bad | None = None,
+) -> Report:
+    """Check what any engine must hold: I1 to I4, I9, I10; with a changelog I7 and I8 too.
+
+    definitions: parsed campaign definitions, in force as written.
+    bad: (topic, partition, offset) -> reason of inputs that must be dead letters; no other may.
+    """
+    bad = dict(bad or {})
+    report = Report()
+    ledger = [Entry.of(seen) for seen in evidence.outputs["rewards"]]
+    said = [Entry.of(seen) for seen in evidence.outputs.get("task-events", ())]
+    no_open_transaction(report, evidence)
+    nothing_unseen(report, evidence)
+    each_event_once(report, [*ledger, *said])
+    seq_without_gap(report, ledger)
+    due = expected(evidence, definitions, bad)
+    net_equals_the_set_model(report, ledger, due)
+    money_is_conserved(report, ledger, due)
+    causes_exist(report, evidence, [*ledger, *said])
+    dead_letters_are_the_bad_ones(report, evidence, bad)
+    if "user-tasks-changelog" in evidence.outputs:
+        offsets_agree(report, evidence)
+        rows_are_the_changelog(report, evidence)
+        nothing_left_to_read(report, evidence)
+    stock_is_never_oversold(report, evidence)
+    return report
+
+
+def check_with_fold(
+    evidence: Evidence,
+    definitions: Sequence[dict[str, Any]],
+    files: Definitions,
+    *,
+    bad: Bad | None = None,
+) -> Report:
+    """`check`, and that rows and outputs are what the fold makes of the log, byte for byte.
+
+    files: the definitions again, where the fold reads them from, or as it has read them. The set
+    model says that the rules are right; this says that the engine around the fold lost, repeated
+    and mixed nothing up.
+    """
+    report = check(evidence, definitions, bad=bad)
+    rows_and_outputs_are_the_fold(report, evidence, files)
+    versions_count_events(report, evidence)
+    same_log_same_outputs(report, evidence, files, bad or {})
+    return report

@@ -1,0 +1,58 @@
+"""I4: what an output names as its cause exists, counts, and is that very event."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from tests.checker.findings import BROKEN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tests.checker.evidence import Entry, Evidence, Place, Seen
+    from tests.checker.findings import Report
+
+
+def causes_exist(report: Report, evidence: Evidence, entries: Iterable[Entry]) -> None:
+    """I4: the record an output names as its cause exists, lies below C and is that very event."""
+    inputs = evidence.input_that_counts()
+    for entry in entries:
+        at = cause_at(report, entry)
+        if at is not None:
+            cause_is(report, entry, at, inputs.get(at))
+
+
+def cause_at(report: Report, entry: Entry) -> Place | None:
+    """I4: the position an output names as its cause, None (and a finding) if it names none."""
+    report.compared["causes"] += 1
+    headers = dict(entry.seen.headers)
+    try:
+        topic = headers["cause-topic"].decode()
+        return topic, int(headers["cause-partition"]), int(headers["cause-offset"])
+    except (KeyError, ValueError) as error:
+        report.add("I4", BROKEN, f"{entry}: cause headers are missing or unreadable ({error})")
+        return None
+
+
+def cause_is(report: Report, entry: Entry, at: Place, cause: Seen | None) -> None:
+    """I4: what stands at that position is the event this output says it comes from."""
+    if cause is None:
+        report.add("I4", BROKEN, f"{entry}: its cause {at} is not in the input below C")
+    elif cause.key != entry.seen.key or cause_id(cause) != entry.body["cause_id"]:
+        text = f"{entry}: says {entry.body['cause_id']}, but {at} is {cause_id(cause)}"
+        report.add("I4", BROKEN, text)
+
+
+def cause_id(seen: Seen) -> str:
+    """The id that semantics.md 4 gives to this input event as a cause."""
+    event = json.loads(seen.value or b"null")
+    match seen.topic:
+        case "orders":
+            return f"order:{event['order_id']}:{event['version']}"
+        case "claims":
+            return f"claim:{event['claim_id']}"
+        case "cancellations":
+            return f"cancel:{event['cancellation_id']}"
+        case _:
+            return f"result:{event['result_id']}"

@@ -1,0 +1,114 @@
+"""I2, I7, I11 against the fold itself: rows and outputs are what it makes of the log, to the byte.
+
+That the rules are right the set model says; that the engine around the fold lost, repeated and
+mixed nothing up, this says.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+from tests.checker.evidence import stands_at
+from tests.checker.findings import BROKEN, LOST, SPURIOUS
+from tests.checker.fold import Fold
+from tests.checker.transactions import merged, transactions
+
+if TYPE_CHECKING:
+    from tests.checker.evidence import Bad, Evidence, Seen
+    from tests.checker.findings import Report
+    from tests.checker.fold import Definitions
+    from tests.checker.transactions import Transaction
+
+
+def rows_and_outputs_are_the_fold(report: Report, evidence: Evidence, files: Definitions) -> None:
+    """I7, and I2's "ledger == log model": fold the input again in the order the meta rows record.
+
+    Every row on the changelog must be the fold's, so RocksDB is too (it equals the changelog);
+    every output must be the fold's, per user in its order. And the input folded in quite another
+    order, each topic to its end, must give the same canonical state.
+    """
+    log_model = Fold(files)
+    for transaction in transactions(report, evidence):
+        touched = log_model.fold(merged(transaction.taken, evidence.user_keyed))
+        rows_are_the_folds(report, transaction, touched, log_model)
+    outputs_are_the_folds(report, evidence, log_model)
+    other_order = Fold(files)
+    for topic in reversed(evidence.user_keyed):
+        other_order.fold(evidence.below_c(topic))
+    for key in sorted(log_model.states.keys() | other_order.states.keys()):
+        report.compared["canonical states"] += 1
+        if log_model.canonical(key) != other_order.canonical(key):
+            report.add("I7", BROKEN, f"state of {key!r} depends on the order of arrival")
+
+
+def rows_are_the_folds(
+    report: Report, transaction: Transaction, touched: set[bytes], log_model: Fold
+) -> None:
+    """I7: one row for each user whom the fold touched, and no other, byte for byte."""
+    meta, _taken, written = transaction
+    for key in sorted(touched | written.keys()):
+        report.compared["rows refolded"] += 1
+        if key not in written:
+            report.add(
+                "I7", LOST, f"{stands_at(meta)}: {key!r} was touched, but no row is before it"
+            )
+        elif key not in touched:
+            report.add("I7", SPURIOUS, f"{stands_at(written[key])}: {key!r} was not touched")
+        elif written[key].value != log_model.row(key):
+            report.add("I7", BROKEN, f"{stands_at(written[key])}: row of {key!r} is not the fold's")
+
+
+def outputs_are_the_folds(report: Report, evidence: Evidence, log_model: Fold) -> None:
+    """I2: per user and topic the same records in the same order, values byte for byte."""
+    for topic in ("rewards", "task-events"):
+        found: dict[bytes, list[bytes]] = defaultdict(list)
+        for seen in evidence.outputs[topic]:
+            assert seen.key is not None, f"{stands_at(seen)}: an output without key"
+            assert seen.value is not None, f"{stands_at(seen)}: an output without value"
+            found[seen.key].append(seen.value)
+        wanted = log_model.outputs[topic]
+        for key in sorted(found.keys() | wanted.keys()):
+            report.compared[f"{topic} refolded"] += len(wanted[key])
+            missing = Counter(wanted[key])
+            missing.subtract(found[key])
+            for value, times in missing.items():
+                kind, said = (LOST, "missing") if times > 0 else (SPURIOUS, "too much")
+                kind = kind if topic == "rewards" else BROKEN
+                for _ in range(abs(times)):
+                    report.add("I2", kind, f"{topic}: {said} by the log model: {value[:300]!r}")
+            if not +missing and not -missing and wanted[key] != found[key]:
+                report.add(
+                    "I2", BROKEN, f"{topic}: records of {key!r} in another order than folded"
+                )
+
+
+def same_log_same_outputs(
+    report: Report,
+    evidence: Evidence,
+    files: Definitions,
+    bad: Bad,
+) -> None:
+    """I11: where the log alone gives the order, the outputs are a function of the log alone.
+
+    That is so for a user all of whose records lie in one topic: folded in offset order, in one
+    go, they give the same bytes in the same order, whatever batches, workers and kills there were.
+    """
+    by_user: dict[bytes, list[Seen]] = defaultdict(list)
+    for topic in evidence.user_keyed:
+        for seen in evidence.below_c(topic):
+            if seen.key is not None and seen.place not in bad:
+                by_user[seen.key].append(seen)
+    found: dict[tuple[str, bytes | None], list[bytes | None]] = defaultdict(list)
+    for topic in ("rewards", "task-events"):
+        for seen in evidence.outputs[topic]:
+            found[topic, seen.key].append(seen.value)
+    for key, records in sorted(by_user.items()):
+        if len({seen.topic for seen in records}) > 1:
+            continue
+        report.compared["logs of one topic"] += 1
+        alone = Fold(files)
+        alone.fold(records)
+        for topic, wanted in alone.outputs.items():
+            if found[topic, key] != wanted[key]:
+                report.add("I11", BROKEN, f"{topic} of {key!r}: not what its log alone gives")
