@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +19,7 @@ from streams.store.rows import read_rows
 from streams.topics import CHANGELOG, ORDERS
 from streams.wire.rows import decode_row
 from tests.cli.conftest import SAMPLES, leidan, require_one_clear_message
+from tests.gates import LONG
 from tests.oracle import oracle
 
 if TYPE_CHECKING:
@@ -186,11 +186,6 @@ def test_the_guests_of_the_real_year_are_dead_letters(year):
     _, found, _ = year
     assert found["dead_letters_by_topic"]["orders"] == {"no_user": 2_885}
     assert set(found["dead_letters"]) == {"no_user"}
-
-
-LONG = pytest.mark.skipif(
-    not os.environ.get("LEIDAN_LONG"), reason="a minute or more each: `make test-long` runs them"
-)
 
 
 @pytest.mark.slow

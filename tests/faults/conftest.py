@@ -1,8 +1,7 @@
-"""The fault matrix on real brokers runs when it is asked for: minutes of killing and waiting."""
+"""What the fault matrix shares: its gate, and one run of workers on topics of its own."""
 
 from __future__ import annotations
 
-import os
 import re
 import zlib
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults.runs import Run
+from tests.gates import FAULTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,19 +18,15 @@ if TYPE_CHECKING:
     from tests.kafka.cluster import Cluster
 
 HERE = Path(__file__).resolve().parent
-ASKED = bool(os.environ.get("LEIDAN_FAULTS"))
-WHY = "the fault matrix takes an hour: `make test-faults` (LEIDAN_FAULTS=1) runs it"
+LIMIT_S = 900  # a fault is minutes of killing and waiting
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip by name what injects faults, unless LEIDAN_FAULTS is set; mark it all alike."""
+    """Gate and mark alike what injects faults; what starts no broker is a test like any other."""
     for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.kafka)
-            item.add_marker(pytest.mark.slow)
-            item.add_marker(pytest.mark.timeout(900))
-            if not ASKED:
-                item.add_marker(pytest.mark.skip(reason=WHY))
+        if HERE in item.path.parents and "kafka_jars" in getattr(item, "fixturenames", ()):
+            for mark in (pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(LIMIT_S), FAULTS):
+                item.add_marker(mark)
 
 
 @pytest.fixture

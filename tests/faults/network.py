@@ -13,12 +13,11 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from streams.errors import Exit
 from tests import checker
 from tests.faults.live import LiveReader
 from tests.faults.proxy import Proxies
+from tests.gates import FAULTS
 from tests.kafka.cluster import Cluster
 from tests.kafka.harness import (
     CHANGELOG,
@@ -38,9 +37,7 @@ if TYPE_CHECKING:
     from streams.traffic import Sent, Traffic
     from tests.kafka.harness import Sending
 
-LONG = pytest.mark.skipif(
-    not os.environ.get("LEIDAN_FAULTS"), reason="the fault matrix takes long: `make test-faults`"
-)
+LONG = FAULTS  # conftest.py gates everything here that starts a broker
 DEFINITIONS = [json.loads(SAMPLE.read_text())]
 RESTARTED = frozenset({Exit.STUCK, Exit.DISK, Exit.FENCED, Exit.UNREACHABLE})
 """What a supervisor starts again without a word."""

@@ -15,7 +15,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from streams.traffic import Traffic
-from tests.faults.network import CAMPAIGNS, LONG, Run, behind_proxies
+from tests.faults.network import CAMPAIGNS, Run, behind_proxies
 from tests.faults.proxy import Api, Do
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from tests.faults.proxy import Held, Proxies
     from tests.kafka.cluster import Cluster
-
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 Start = Callable[..., Run]
 
@@ -65,7 +63,7 @@ def start(
 def test_row07_a_commit_whose_answer_is_lost_has_happened_once(
     start: Start, proxies: Proxies
 ) -> None:
-    """Short, so part of `make test`: the connection is cut where the broker answered."""
+    """The connection is cut where the broker answered."""
     run = start(701, 1_500, 600)
     with proxies.fault(Do.CUT_ANSWER, apis=(Api.END_TXN,), times=3) as lost:
         run.until(lambda: lost.landed == 3, "three commits without an answer", 30)
@@ -73,7 +71,6 @@ def test_row07_a_commit_whose_answer_is_lost_has_happened_once(
     assert run.aborted() == 0, "they were committed, and nothing else was aborted"
 
 
-@LONG
 @pytest.mark.parametrize("lost", [Do.DROP_ANSWER, Do.DROP], ids=["answer", "request"])
 def test_row07_a_commit_of_unknown_outcome_is_decided_by_the_committed_offset(
     start: Start, proxies: Proxies, lost: Do
@@ -102,7 +99,6 @@ LATE = {
 }
 
 
-@LONG
 @pytest.mark.parametrize("what", LATE)
 def test_row06_a_request_let_go_inside_the_next_transaction_changes_nothing(
     start: Start, proxies: Proxies, what: str
@@ -141,7 +137,6 @@ def refused(late: Held) -> bool:
     return any(code in late.answer[4:] for code in OLD_EPOCH)
 
 
-@LONG
 def test_row06_a_restore_waits_for_markers_that_are_late(start: Start, proxies: Proxies) -> None:
     run = start(602, 6_000, 150)
     apis = (Api.WRITE_TXN_MARKERS,)
@@ -171,7 +166,6 @@ def peak_memory_kb(run: Run) -> int:
     return next(int(line.split()[1]) for line in status.splitlines() if "VmHWM" in line)
 
 
-@LONG
 @pytest.mark.parametrize("how", BROKEN)
 def test_row05_work_resumes_after_a_broken_network(
     start: Start, proxies: Proxies, how: str
@@ -186,7 +180,6 @@ def test_row05_work_resumes_after_a_broken_network(
     run.finish()
 
 
-@LONG
 def test_row05_half_open_connections_that_nobody_resets_are_given_up(
     start: Start, proxies: Proxies
 ) -> None:
@@ -199,7 +192,6 @@ def test_row05_half_open_connections_that_nobody_resets_are_given_up(
     run.finish()
 
 
-@LONG
 def test_row05_a_broker_two_seconds_away_is_slow_and_nothing_else(
     start: Start, proxies: Proxies
 ) -> None:
@@ -215,7 +207,6 @@ def test_row05_a_broker_two_seconds_away_is_slow_and_nothing_else(
     run.finish()
 
 
-@LONG
 @pytest.mark.parametrize("how", BROKEN)
 def test_row05_the_feed_pauses_while_the_campaign_reader_alone_hears_nothing(
     start: Start, proxies: Proxies, how: str
@@ -235,7 +226,6 @@ def test_row05_the_feed_pauses_while_the_campaign_reader_alone_hears_nothing(
     run.finish()
 
 
-@LONG
 def test_row05_the_feed_goes_on_while_the_campaign_reader_is_slow(
     start: Start, proxies: Proxies
 ) -> None:

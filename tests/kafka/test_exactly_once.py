@@ -10,7 +10,6 @@ reader gets with what the input earns.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import threading
 import time
@@ -21,6 +20,7 @@ import pytest
 
 from streams.traffic import Traffic
 from tests import checker
+from tests.gates import LONG_ASKED
 from tests.kafka.harness import (
     CHANGELOG,
     OUTPUTS,
@@ -321,8 +321,7 @@ PLANTED = (
 # -- the control -----------------------------------------------------------------------------------
 
 FOLDED = ("orders", "claims", "cancellations")
-FULL_CONTROL = bool(os.environ.get("LEIDAN_LONG"))
-CONTROL_ORDERS, CONTROL_KILLS = (20_000, 4) if FULL_CONTROL else (6_000, 3)
+CONTROL_ORDERS, CONTROL_KILLS = (20_000, 4) if LONG_ASKED else (6_000, 3)
 """Faust takes 16 s to recover from each kill; the full one takes 2 to 3 minutes (README.md)."""
 
 

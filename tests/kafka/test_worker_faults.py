@@ -16,6 +16,7 @@ import pytest
 from streams.errors import Exit
 from streams.traffic import Traffic
 from tests import checker
+from tests.gates import LONG
 from tests.kafka.harness import (
     CHANGELOG,
     OUTPUTS,
@@ -33,13 +34,7 @@ if TYPE_CHECKING:
 
     from tests.kafka.cluster import Cluster
 
-pytestmark = [
-    pytest.mark.kafka,
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not os.environ.get("LEIDAN_LONG"), reason="half a minute each: `make test-long` runs them"
-    ),
-]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, LONG]
 
 DEFINITIONS = [json.loads(SAMPLE.read_text())]
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.cli.conftest import finish, leidan, require_one_clear_message, start
+from tests.gates import LONG
 from tests.kafka.harness import Topics, wait_until
 from tests.kafka.workers import SAMPLE, Process
 from tests.security.secured import SCRAM_PASSWORD, SECRETS, Secured
@@ -68,9 +68,7 @@ def test_a_reward_comes_out_over_sasl_ssl_and_no_secret_is_printed(secured, tmp_
         assert not [text for text in said if secret in text]
 
 
-@pytest.mark.skipif(
-    not os.environ.get("LEIDAN_LONG"), reason="a second worker: `make test-long` runs it"
-)
+@LONG
 def test_the_demo_runs_over_the_same_listener(secured):
     config = secured.config("demo")
     ran = leidan(

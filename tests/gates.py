@@ -1,0 +1,21 @@
+"""What takes long runs when it is asked for: one gate for each size, and one reason to skip by.
+
+Needing a real broker is another question, and the fixture `kafka_jars` answers it.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+LONG_ASKED = bool(os.environ.get("LEIDAN_LONG"))
+FAULTS_ASKED = bool(os.environ.get("LEIDAN_FAULTS"))
+
+LONG = pytest.mark.skipif(
+    not LONG_ASKED, reason="takes minutes: `make test-long` (LEIDAN_LONG=1) runs it"
+)
+FAULTS = pytest.mark.skipif(
+    not FAULTS_ASKED,
+    reason="the fault matrix takes an hour: `make test-faults` (LEIDAN_FAULTS=1) runs it",
+)
