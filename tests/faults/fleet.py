@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from streams.errors import Exit
-from tests.faults.network import RESTARTED
 from tests.kafka.harness import USER_KEYED
+from tests.kafka.workers import K_POINTS, R_POINTS, RESTARTED
 
 if TYPE_CHECKING:
     import random
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from tests.kafka.harness import Topics
     from tests.kafka.workers import Worker
 
-K_POINTS = tuple(f"K{n}" for n in range(10))
-R_POINTS = tuple(f"R{n}" for n in range(1, 7))
 HEAL_S = 60.0
 """Promise 5: after a fault is over, work resumes within that, without a hand."""
 
@@ -176,8 +174,7 @@ class Fleet:
         self._close_healed(now_s)
 
     def _look_at(self, slot: Slot) -> None:
-        stats = slot.worker.stats()
-        if stats.get("pid") == slot.worker.pid:
+        if stats := slot.worker.own_stats():
             slot.partitions = frozenset(stats["partitions"]) or slot.partitions
             slot.counted, slot.seen = Counter(stats["transactions"]), True
             if slot.counted["committed"]:
@@ -312,6 +309,4 @@ class Fleet:
     def close(self) -> None:
         self.progress.stop()
         for slot in self.slots:
-            if slot.worker.running:
-                os.kill(slot.worker.pid, signal.SIGCONT)
             slot.worker.close()

@@ -21,26 +21,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests import checker
 from tests.faults.healing import Healing
-from tests.faults.runs import DEFINITIONS, Steady, aborted_transactions
+from tests.faults.steady import Steady, dirty
 from tests.faults.storm import Storm, deck
+from tests.kafka.aftermath import aborted_transactions, gathered, judged
 from tests.kafka.cluster import Cluster
-from tests.kafka.harness import (
-    CHANGELOG,
-    OUTPUTS,
-    USER_KEYED,
-    Follower,
-    Topics,
-    dice,
-    wait_drained,
-    wait_settled,
-    wait_until,
-)
-from tests.kafka.workers import SAMPLE, Worker
+from tests.kafka.harness import Follower, Topics, dice, wait_drained, wait_settled, wait_until
+from tests.kafka.workers import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from tests.checker import Seen
 
 HEAL_LIMIT_S = 60.0
 USERS = 2_000
@@ -79,7 +71,7 @@ class Plan:
     kills: int | None = 100  # None: every card of the deck
     workers: int = 3
     partitions: int = 6
-    rate: float = 250.0
+    per_s: float = 250.0
     session_ms: int = 6_000
     batch_records: int = 200
 
@@ -130,7 +122,7 @@ def _storm(  # noqa: PLR0913 - the body of run_round
     begun_s = time.monotonic()
     healing, follower = Healing(topics), Follower(topics)
     storm = Storm(workers, healing, dice(found.seed), plan.kills, cards=cards, note=note)
-    traffic = Steady(topics, found.number + 1_000, plan.rate, USERS)
+    traffic = Steady(topics, dirty(found.number + 1_000, USERS), plan.per_s)
     try:
         storm.start()
         said_s = time.monotonic()
@@ -175,13 +167,12 @@ def _check(
     topics: Topics,
     workers: Sequence[Worker],
     found: Round,
-    followed: dict[str, list[checker.Seen]],
+    followed: dict[str, list[Seen]],
 ) -> None:
     """Drain, settle, stop everybody, and compare everything."""
     begun_s = time.monotonic()
-    group = workers[0].group
-    wait_drained(topics, group, timeout_s=120)
-    wait_settled(topics, (*USER_KEYED, *OUTPUTS, CHANGELOG))
+    wait_drained(topics, workers[0].group, timeout_s=120)
+    wait_settled(topics)
     for worker in workers:
         worker.require_running()
         found.rebalances = max(found.rebalances, worker.stats().get("generation", 0))
@@ -194,10 +185,7 @@ def _check(
         found.unknown += text.count("commit unknown: ")
         found.fenced += text.count("(exit 75)")
     found.aborted = aborted_transactions(topics)
-    evidence = checker.gather(
-        topics, group, state_dirs=[w.databases for w in workers], followed=followed
-    )
-    report = checker.check_with_fold(evidence, DEFINITIONS, [SAMPLE])
+    report = judged(gathered(topics, *workers, followed=followed))
     found.checked = report.summary()
     found.violations += [f"{f.invariant} {f.kind}: {f.text}" for f in report.findings[:50]]
     if report.compared["rewards due"] < found.records // 100:

@@ -6,42 +6,27 @@ The test itself sends and reads directly; only workers pass through the proxies.
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import signal
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from streams.errors import Exit
-from tests import checker
 from tests.faults.live import LiveReader
 from tests.faults.proxy import Proxies
+from tests.faults.steady import Steady
 from tests.gates import FAULTS
+from tests.kafka.aftermath import aborted_transactions, gathered, require_clean
 from tests.kafka.cluster import Cluster
-from tests.kafka.harness import (
-    CHANGELOG,
-    OUTPUTS,
-    USER_KEYED,
-    Topics,
-    wait_drained,
-    wait_settled,
-    wait_until,
-)
-from tests.kafka.workers import SAMPLE, Unexpected, Worker
+from tests.kafka.harness import Topics, wait_drained, wait_settled, wait_until
+from tests.kafka.workers import RESTARTED, Unexpected, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from streams.traffic import Sent, Traffic
-    from tests.kafka.harness import Sending
+    from streams.traffic import Traffic
+    from tests.checker import Report
 
 LONG = FAULTS  # conftest.py gates everything here that starts a broker
-DEFINITIONS = [json.loads(SAMPLE.read_text())]
-RESTARTED = frozenset({Exit.STUCK, Exit.DISK, Exit.FENCED, Exit.UNREACHABLE})
-"""What a supervisor starts again without a word."""
-
 CAMPAIGNS = b"campaigns"
 """In the requests of the campaign reader, and of no other client that stays."""
 
@@ -77,8 +62,7 @@ class Run:
         ]
         self.restarts: Counter[int] = Counter()  # by exit status
         self.live: LiveReader | None = None
-        self._sending: Sending | None = None
-        self._enough = False
+        self._traffic: Steady | None = None
 
     @property
     def worker(self) -> Worker:
@@ -89,23 +73,13 @@ class Run:
         for worker in self.workers:
             worker.start()
         self.live = LiveReader(self.topics)
-        self._sending = self.topics.sending(self._as_long_as_needed(traffic), per_s=per_s)
+        self._traffic = Steady(self.topics, traffic, per_s)
         for worker in self.workers:
             self.until(lambda w=worker: self.committed(w) >= 3, "the first commits", 60)
 
-    def _as_long_as_needed(self, traffic: Traffic) -> Iterator[Sent]:
-        for record in traffic:
-            if self._enough:
-                return
-            yield record
-
     def count(self, what: str, worker: Worker | None = None) -> int:
         """A count of transactions of a worker's present life: committed, aborted, unknown."""
-        worker = worker or self.worker
-        stats = worker.stats()
-        if not worker.running or stats.get("pid") != worker.pid:
-            return 0
-        return stats.get("transactions", {}).get(what, 0)
+        return (worker or self.worker).transactions(what)
 
     def committed(self, worker: Worker | None = None) -> int:
         return self.count("committed", worker)
@@ -151,46 +125,34 @@ class Run:
 
         return self.until(moved, "every worker to commit again", timeout_s)
 
-    def finish(self, timeout_s: float = 120, *, whole: bool = False) -> checker.Report:
+    def finish(self, timeout_s: float = 120, *, whole: bool = False) -> Report:
         """End the traffic (``whole``: wait for it), drain, settle, stop and check everything."""
-        self._enough = not whole
-        assert self._sending is not None
-        assert self.live is not None
-        self.until(lambda: self._sending.over, "the traffic to be sent", timeout_s)
-        self._sending.join(60)
+        traffic, live = self._traffic, self.live
+        assert traffic is not None
+        assert live is not None
+        if not whole:
+            traffic.cancel()
+        self.until(lambda: traffic.over, "the traffic to be sent", timeout_s)
+        traffic.stop()
         self.until(lambda: self.topics.lag(self.worker.group) == 0, "lag zero", timeout_s)
         wait_drained(self.topics, self.worker.group)
-        wait_settled(self.topics, (*USER_KEYED, *OUTPUTS, CHANGELOG))
-        followed = self.live.stop()
+        wait_settled(self.topics)
+        followed = live.stop()
         for worker in self.workers:
             worker.require_running()
             assert worker.stop() == 0, worker.tail()
-        evidence = checker.gather(
-            self.topics,
-            self.worker.group,
-            state_dirs=[worker.databases for worker in self.workers],
-            followed=followed,
-        )
-        report = checker.check_with_fold(evidence, DEFINITIONS, [SAMPLE])
-        print(f"{report.summary()}; restarts by exit status: {dict(self.restarts)}")
-        report.require_clean()
-        self.live.report.require_clean()
-        assert self.live.read > 100, "void: the live reader was given next to nothing"
-        assert report.compared["rewards due"] > 100, "void: next to nothing was earned"
+        print(f"restarts by exit status: {dict(self.restarts)}")
+        evidence = gathered(self.topics, *self.workers, followed=followed)
+        report = require_clean(evidence, least_due=101)
+        live.report.require_clean()
+        assert live.read > 100, "void: the live reader was given next to nothing"
         return report
 
     def aborted(self) -> int:
         """Transactions whose rows stand on the changelog and were aborted."""
-
-        def metas(*, committed: bool) -> int:
-            rows = self.topics.read(CHANGELOG, committed=committed)
-            return sum(row.key == checker.META for row in rows)
-
-        return metas(committed=False) - metas(committed=True)
+        return aborted_transactions(self.topics)
 
     def close(self) -> None:
         """Make sure that all is gone."""
         for worker in self.workers:
-            if worker.running:
-                os.kill(worker.pid, signal.SIGCONT)
             worker.close()

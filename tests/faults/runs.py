@@ -2,61 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from streams.traffic import Traffic
-from tests import checker
+from tests.faults.steady import Steady, dirty
+from tests.kafka.aftermath import gathered, require_clean
 from tests.kafka.harness import (
-    CHANGELOG,
-    OUTPUTS,
-    USER_KEYED,
+    PARTITIONS,
     Topics,
     wait_drained,
     wait_settled,
     wait_until,
 )
-from tests.kafka.workers import SAMPLE, Process, Worker
+from tests.kafka.workers import Process, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from streams.traffic import Sent
+    from tests.checker import Bad, Report
     from tests.kafka.cluster import Cluster
-
-DEFINITIONS = [json.loads(SAMPLE.read_text())]
-PARTITIONS = 4
-
-
-class Steady:
-    """Seeded, dirty traffic at one rate until it is told to stop."""
-
-    def __init__(self, topics: Topics, seed: int, rate: float = 120.0, users: int = 400) -> None:
-        self._enough = threading.Event()
-        self._sending = topics.sending(self._log(seed, users), per_s=rate)
-
-    def _log(self, seed: int, users: int) -> Iterator[Sent]:
-        for record in Traffic(seed, users, 10**7, ("dup", "late", "reorder")):
-            if self._enough.is_set():
-                return
-            yield record
-
-    @property
-    def over(self) -> bool:
-        """Say whether it has ended by itself, which it never should."""
-        return self._sending.over
-
-    def stop(self) -> int:
-        """End it; return how many records were sent. Raises what the sending raised."""
-        self._enough.set()
-        return self._sending.join(60)
-
-    def cancel(self) -> None:
-        self._enough.set()
 
 
 class Run:
@@ -72,9 +34,9 @@ class Run:
         self.topics.create(self.broker, partitions)
         return self.topics
 
-    def traffic(self, seed: int, **given: Any) -> Steady:
-        """Begin to send; the run ends it if the test does not."""
-        self._traffic.append(Steady(self.topics, seed, **given))
+    def traffic(self, seed: int, per_s: float = 120.0) -> Steady:
+        """Begin to send dirty records of this seed; the run ends it if the test does not."""
+        self._traffic.append(Steady(self.topics, dirty(seed), per_s))
         return self._traffic[-1]
 
     def worker(
@@ -119,32 +81,23 @@ class Run:
     def check(
         self,
         *workers: Worker,
-        bad: Mapping[tuple[str, int, int], str] | None = None,
+        bad: Bad | None = None,
         least_due: int = 300,
         timeout_s: float = 60,
-    ) -> checker.Report:
+    ) -> Report:
         """Drain, settle, stop, compare everything. Raises at the first violation."""
         self.drain(workers[0], timeout_s)
-        wait_settled(self.topics, (*USER_KEYED, *OUTPUTS, CHANGELOG))
+        wait_settled(self.topics)
         for worker in workers:
             if worker.running:
                 ready(worker)  # before that, SIGTERM is no more than a death
                 assert worker.stop() == 0, worker.tail()
-        evidence = checker.gather(
-            self.topics, workers[0].group, state_dirs=[worker.databases for worker in workers]
-        )
-        report = checker.check_with_fold(evidence, DEFINITIONS, [SAMPLE], bad=bad)
-        print(report.summary())
-        report.require_clean()
-        assert report.compared["rewards due"] >= least_due, "void: next to nothing was earned"
-        return report
+        return require_clean(gathered(self.topics, *workers), least_due=least_due, bad=bad)
 
     def close(self) -> None:
         for traffic in self._traffic:
             traffic.cancel()
         for process in self.processes:
-            if process.running:
-                os.kill(process.pid, signal.SIGCONT)  # some are asleep
             process.close()
 
 
@@ -180,27 +133,10 @@ def sleeping_at(worker: Worker, point: str, nth: int = 5) -> None:
     wait_until(lambda: asleep(worker), lambda: f"it to sleep at {point}: {worker.tail(5)}", 40)
 
 
-def committed(worker: Worker) -> int:
-    """Transactions of this life that were committed, by its own count."""
-    stats = worker.stats()
-    if not worker.running or stats.get("pid") != worker.pid:
-        return 0
-    return int(stats["transactions"]["committed"])
-
-
 def working(worker: Worker, transactions: int = 3) -> None:
     wait_until(
-        lambda: committed(worker) >= transactions or not worker.running,
+        lambda: worker.transactions() >= transactions or not worker.running,
         lambda: f"{worker.name} to commit {transactions} transactions: {worker.tail(5)}",
         40,
     )
     worker.require_running()
-
-
-def aborted_transactions(topics: Topics) -> int:
-    """Transactions that reached the changelog and were aborted: only read_uncommitted sees them."""
-
-    def metas(*, committed: bool) -> int:
-        return sum(row.key == checker.META for row in topics.read(CHANGELOG, committed=committed))
-
-    return metas(committed=False) - metas(committed=True)

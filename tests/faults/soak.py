@@ -27,28 +27,26 @@ from typing import TYPE_CHECKING
 from confluent_kafka import KafkaException
 
 from streams.traffic import POISON_KINDS, Traffic, poison
-from tests import checker
 from tests.faults.fleet import HEAL_S, Fleet
 from tests.faults.live import LiveReader
 from tests.faults.nemesis import Nemesis
-from tests.faults.network import DEFINITIONS, behind_proxies
+from tests.faults.network import behind_proxies
 from tests.faults.record import Record
+from tests.kafka.aftermath import aborted_transactions, gathered, judged
 from tests.kafka.cluster import KafkaMissing
 from tests.kafka.harness import (
-    CHANGELOG,
-    OUTPUTS,
     PARTITIONS,
-    USER_KEYED,
     TookTooLong,
     Topics,
     wait_settled,
     wait_until,
 )
-from tests.kafka.workers import SAMPLE, Worker
+from tests.kafka.workers import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from tests.checker import Evidence, Place
     from tests.faults.proxy import Proxies
     from tests.kafka.cluster import Cluster
     from tests.kafka.harness import Sending, SentWithHeaders
@@ -86,10 +84,10 @@ class Input:
                 self.bad[bad] = POISON_KINDS[kind]
                 yield bad  # type: ignore[misc]
 
-    def bad_at(self, evidence: checker.Evidence) -> dict[tuple[str, int, int], str]:
+    def bad_at(self, evidence: Evidence) -> dict[Place, str]:
         """Where the bad ones came to stand, and why they are bad."""
         return {
-            (topic, seen.partition, seen.offset): reason
+            seen.place: reason
             for topic, records in evidence.inputs.items()
             for seen in records
             if (reason := self.bad.get((topic, seen.key, seen.value, seen.timestamp_ms)))
@@ -204,25 +202,16 @@ class Round:
 
         self._tend_until(drained, "draining", live)
         sending.join(60)
-        wait_settled(self.topics, (*USER_KEYED, *OUTPUTS, CHANGELOG))
+        wait_settled(self.topics)
         self._tend_until(
             lambda: all(one.running and one.lives() for one in self.workers), "settled", live
         )
         self.record.drains_s.append(round(time.monotonic() - begun_s, 1))
 
     def _judge(self, source: Input, live: LiveReader, followed) -> None:
-        evidence = checker.gather(
-            self.topics,
-            self.workers[0].group,
-            state_dirs=[worker.databases for worker in self.workers],
-            followed=followed,
-        )
-        report = checker.check_with_fold(
-            evidence, DEFINITIONS, [SAMPLE], bad=source.bad_at(evidence)
-        )
-        written = self.topics.read(CHANGELOG, committed=False)
-        aborted = sum(row.key == checker.META for row in written)
-        aborted -= sum(row.key == checker.META for row in evidence.outputs[CHANGELOG])
+        evidence = gathered(self.topics, *self.workers, followed=followed)
+        report = judged(evidence, bad=source.bad_at(evidence))
+        aborted = aborted_transactions(self.topics)
         if report.findings:  # the brokers go with the soak; this is what is looked into then
             with (self.directory / "evidence.pickle").open("wb") as file:
                 pickle.dump((evidence, source.bad), file)

@@ -21,17 +21,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tests.faults.victim import (
-    K_POINTS,
-    MOVED,
-    PASSES,
-    PATIENCE_S,
-    R_POINTS,
-    RESTORE,
-    Death,
-    Victim,
-)
+from tests.faults.victim import MOVED, PASSES, PATIENCE_S, RESTORE, Death, Victim
 from tests.kafka.harness import wait_until
+from tests.kafka.workers import K_POINTS, R_POINTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

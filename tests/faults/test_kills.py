@@ -13,7 +13,8 @@ import pytest
 
 from tests.faults.kills import Plan, Round, run_round
 from tests.faults.storm import deck
-from tests.faults.victim import K_POINTS, MOVED, RESTORE, Death
+from tests.faults.victim import MOVED, RESTORE, Death
+from tests.kafka.workers import K_POINTS
 
 if TYPE_CHECKING:
     from pathlib import Path

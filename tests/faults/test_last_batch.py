@@ -12,8 +12,8 @@ import pytest
 
 from streams.traffic import Traffic
 from tests.faults.runs import Run, ready
-from tests.faults.victim import K_POINTS
 from tests.kafka.harness import wait_until
+from tests.kafka.workers import K_POINTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -41,7 +41,7 @@ def test_row30_a_long_lag_with_one_hot_user_drains_in_bounded_memory(run: Run) -
 
 def test_row30_ten_times_the_rate_for_a_while_is_caught_up_with(run: Run) -> None:
     run.create()
-    worker, usual = run.worker(), run.traffic(31, rate=150.0)
+    worker, usual = run.worker(), run.traffic(31, per_s=150.0)
     worker.start()
     working(worker)
     flood = run.topics.sending(Traffic(32, 1_000, 9_000), per_s=1_500.0)

@@ -28,8 +28,9 @@ from confluent_kafka.admin import (
 from streams.topics import registry, topic_configs
 from streams.traffic import Traffic
 from tests import checker
-from tests.faults.runs import DEFINITIONS, PARTITIONS, Run, ready
-from tests.kafka.harness import CHANGELOG, UNTOUCHED, wait_until
+from tests.faults.runs import Run, ready
+from tests.kafka.aftermath import DEFINITIONS
+from tests.kafka.harness import CHANGELOG, PARTITIONS, UNTOUCHED, wait_until
 
 if TYPE_CHECKING:
     from tests.kafka.harness import At

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from streams.errors import Exit
-from tests.faults.runs import Run, Steady, aborted_transactions, owns, sleeping_at, working
-from tests.kafka.harness import TookTooLong, wait_until
+from tests.faults.runs import Run, owns, sleeping_at, working
+from tests.kafka.aftermath import aborted_transactions
+from tests.kafka.harness import CHANGELOG, TookTooLong, wait_until
 
 if TYPE_CHECKING:
+    from tests.faults.steady import Steady
     from tests.kafka.harness import Topics
     from tests.kafka.workers import Worker
 
@@ -150,6 +152,5 @@ def test_row11_a_transaction_longer_than_its_timeout_is_aborted_and_done_again(
 
 def opened(topics: Topics) -> int:
     """Partitions of the changelog that an open transaction holds back."""
-    names = ("user-tasks-changelog",)
-    lso, hw = topics.ends(names, committed=True), topics.ends(names)
+    lso, hw = topics.ends([CHANGELOG], committed=True), topics.ends([CHANGELOG])
     return sum(lso[at] != hw[at] for at in hw)

@@ -11,9 +11,8 @@ import pytest
 
 from streams.errors import Exit
 from tests.faults.runs import Run, sleeping_at, working
-from tests.faults.victim import K_POINTS
 from tests.kafka.harness import wait_until
-from tests.kafka.workers import REPOSITORY, STOP_LIMIT_S
+from tests.kafka.workers import K_POINTS, REPOSITORY, STOP_LIMIT_S
 
 if TYPE_CHECKING:
     from pathlib import Path

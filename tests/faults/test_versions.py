@@ -13,8 +13,9 @@ import pytest
 
 from streams.traffic import Traffic
 from tests import checker
-from tests.faults.runs import DEFINITIONS, working
-from tests.kafka.harness import CHANGELOG, OUTPUTS, USER_KEYED, wait_settled
+from tests.faults.runs import working
+from tests.kafka.aftermath import DEFINITIONS, gathered
+from tests.kafka.harness import CHANGELOG, wait_settled
 from tests.kafka.workers import REPOSITORY
 
 if TYPE_CHECKING:
@@ -46,9 +47,8 @@ def newer(tmp_path: Path) -> dict[str, str]:
 def check(run: Run, worker: Worker) -> None:
     """Everything but the bytes of rows: those are of two schemas now."""
     run.drained_and_stopped(worker)
-    wait_settled(run.topics, (*USER_KEYED, *OUTPUTS, CHANGELOG))
-    evidence = checker.gather(run.topics, worker.group, state_dirs=[worker.databases])
-    report = checker.check(evidence, DEFINITIONS)
+    wait_settled(run.topics)
+    report = checker.check(gathered(run.topics, worker), DEFINITIONS)
     report.require_clean()
     assert report.compared["rewards due"] > 300, "void: next to nothing was earned"
 

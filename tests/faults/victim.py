@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 KILLED = -int(signal.SIGKILL)
 PATIENCE_S = 25.0  # a death that was dealt and does not come is taken back, and counted as missed
 
-K_POINTS = tuple(f"K{n}" for n in range(10))
-R_POINTS = tuple(f"R{n}" for n in range(1, 7))
 PASSES = {"first": (1, 1), "middle": (3, 8), "later": (12, 30)}
 """Which pass of a line: the first after the restart, one in the middle, one much later."""
 
@@ -99,13 +97,9 @@ class Victim:
 
     def up(self) -> bool:
         """Say whether this life owns partitions; remember which."""
-        if self.away or not self.worker.running:
-            return False
-        stats = self.worker.stats()
-        if stats.get("pid") != self.worker.pid or not stats.get("partitions"):
-            return False
-        self.partitions = stats["partitions"]
-        return True
+        owned = [] if self.away else self.worker.own_stats().get("partitions", [])
+        self.partitions = owned or self.partitions
+        return bool(owned)
 
     def kill(self, how: str) -> None:
         """SIGKILL from outside; whether it landed is seen in the exit status."""

@@ -36,7 +36,6 @@ WRITTEN_AT_MS = ms("2026-06-01T00:00:00+00:00")
 LAST_MS = ms("9999-12-31T23:59:59.999+00:00")  # producers set a record's time, and may set this
 MOST_FACTS = 25  # of one user, who then begins anew: a long history only makes the fuzzer slow
 MOST_USERS = 200
-TOP_LEVEL = (dict, list)
 
 
 def definitions() -> list[dict[str, Any]]:

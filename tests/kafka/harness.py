@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 USER_KEYED = ("orders", "claims", "cancellations", "reward-results")
 OUTPUTS = ("rewards", "task-events", "dead-letters")
 CHANGELOG = "user-tasks-changelog"
+EVERY = (*USER_KEYED, *OUTPUTS, CHANGELOG)
 PARTITIONS = 4  # two for each of two workers: a rebalance moves some and leaves some
 
 # Larger than the 10 MB poison value with its key, headers and batch frame.
@@ -455,7 +456,7 @@ def wait_drained(
     )
 
 
-def wait_settled(topics: Topics, names: Iterable[str], timeout_s: float = 60) -> float:
+def wait_settled(topics: Topics, names: Iterable[str] = EVERY, timeout_s: float = 60) -> float:
     """Wait until LSO == HW on every partition: no transaction is open any more (I9)."""
     names = tuple(names)
     held: dict[At, tuple[int, int]] = {}

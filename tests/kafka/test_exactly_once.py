@@ -21,10 +21,9 @@ import pytest
 from streams.traffic import Traffic
 from tests import checker
 from tests.gates import LONG_ASKED
+from tests.kafka.aftermath import DEFINITIONS, aborted_transactions, gathered, require_clean
 from tests.kafka.harness import (
     CHANGELOG,
-    OUTPUTS,
-    USER_KEYED,
     Follower,
     TookTooLong,
     Topics,
@@ -42,8 +41,6 @@ if TYPE_CHECKING:
     from tests.kafka.cluster import Cluster
 
 pytestmark = pytest.mark.kafka
-
-DEFINITIONS = [json.loads(SAMPLE.read_text())]
 
 SEED, ORDERS, USERS = 20_000, 20_000, 2_000
 CHAOS = ("dup", "late", "reorder")
@@ -78,12 +75,11 @@ def looked_at(
 ) -> checker.Evidence:
     """Stop the workers and gather what they left."""
     wait_drained(topics, workers[0].group)
-    wait_settled(topics, (*USER_KEYED, *OUTPUTS, CHANGELOG))
+    wait_settled(topics)
     for worker in workers:
         worker.require_running()
         assert worker.stop() == 0, worker.tail()
-    databases = [worker.databases for worker in workers]
-    return checker.gather(topics, workers[0].group, state_dirs=databases, followed=followed)
+    return gathered(topics, *workers, followed=followed)
 
 
 def test_row02_killed_and_moved_workers_neither_lose_nor_repeat_a_reward(
@@ -140,16 +136,13 @@ def test_row02_killed_and_moved_workers_neither_lose_nor_repeat_a_reward(
     wait_drained(topics, zero.group)
     note("drained")
     evidence = looked_at(topics, zero, one, followed=follower.stop())
-    report = checker.check_with_fold(evidence, DEFINITIONS, [SAMPLE])
     landed = zero.landed + one.landed
     note(f"kills landed: {dict(sorted(landed.items()))}")
     rebalances = one.stats()["generation"]  # the group's generation, over all lives
     note(f"rebalances: {rebalances}; transactions aborted: {aborted_transactions(topics)}")
-    note(report.summary())
-    report.require_clean()
+    require_clean(evidence, least_due=3_001)
     assert landed.total() == 9, f"void: {landed.total()} kills landed"
     assert rebalances >= 3, f"void: {rebalances} rebalances, two joins and a departure are three"
-    assert report.compared["rewards due"] > 3_000, "void: next to nothing was earned"
 
 
 def send_until_killed(topics: Topics, log: list[Sent], zero: Worker, one: Worker) -> None:
@@ -171,18 +164,6 @@ def send_until_killed(topics: Topics, log: list[Sent], zero: Worker, one: Worker
     sending.join(60)
 
 
-def aborted_transactions(topics: Topics) -> int:
-    """Count transactions that reached the changelog and were aborted, by partition.
-
-    Their rows are there for a read_uncommitted reader only.
-    """
-
-    def metas(*, committed: bool) -> int:
-        return sum(row.key == checker.META for row in topics.read(CHANGELOG, committed=committed))
-
-    return metas(committed=False) - metas(committed=True)
-
-
 OTHER_POINTS = ("K0:3", "K1:3", "K9:3")
 RESTORE_POINTS = ("K7:2", *(f"R{n}:1" for n in range(1, 7)))
 """K7 leaves RocksDB one transaction behind; then it dies at every line of the restore in turn."""
@@ -202,10 +183,7 @@ def test_row01_killed_at_the_other_points_and_again_and_again_while_restoring(
         time.sleep(0.05)
     evidence = looked_at(topics, worker)
     print(f"kills landed: {dict(worker.landed)}")
-    report = checker.check_with_fold(evidence, DEFINITIONS, [SAMPLE])
-    print(report.summary())
-    report.require_clean()
-    assert report.compared["rewards due"] > 400, "void: next to nothing was earned"
+    require_clean(evidence, least_due=401)
     for violation, spoil, invariant, kind in PLANTED:
         spoilt = spoil(evidence)
         found = checker.check(spoilt, DEFINITIONS).findings

@@ -5,7 +5,6 @@ Both are made with SIGSTOP and SIGCONT: nobody closes a connection, nobody says 
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -15,18 +14,10 @@ import pytest
 
 from streams.errors import Exit
 from streams.traffic import Traffic
-from tests import checker
 from tests.gates import LONG
-from tests.kafka.harness import (
-    CHANGELOG,
-    OUTPUTS,
-    USER_KEYED,
-    Topics,
-    wait_drained,
-    wait_settled,
-    wait_until,
-)
-from tests.kafka.workers import SAMPLE, Process, Worker
+from tests.kafka.aftermath import gathered, require_clean
+from tests.kafka.harness import USER_KEYED, Topics, wait_drained, wait_settled, wait_until
+from tests.kafka.workers import Process, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,16 +27,12 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, LONG]
 
-DEFINITIONS = [json.loads(SAMPLE.read_text())]
-
 
 @pytest.fixture
 def processes() -> Iterator[list[Process]]:
     started: list[Process] = []
     yield started
     for process in started:
-        if process.running:
-            os.kill(process.pid, signal.SIGCONT)
         process.close()
 
 
@@ -54,22 +41,14 @@ def worker_of(topics: Topics, instance: str, directory: Path, **settings: object
     return Worker(topics.bootstrap, topics.prefix, instance, directory, settings=given)
 
 
-def require_clean(topics: Topics, *workers: Worker) -> None:
+def require_all_clean(topics: Topics, *workers: Worker) -> None:
+    """Drain, settle, stop, compare everything."""
     wait_drained(topics, workers[0].group)
-    wait_settled(topics, (*USER_KEYED, *OUTPUTS, CHANGELOG))
+    wait_settled(topics)
     for worker in workers:
         if worker.running:
             assert worker.stop() == 0, worker.tail()
-    databases = [worker.databases for worker in workers]
-    evidence = checker.gather(topics, workers[0].group, state_dirs=databases)
-    report = checker.check_with_fold(evidence, DEFINITIONS, [SAMPLE])
-    print(report.summary())
-    report.require_clean()
-    assert report.compared["rewards due"] > 300, "void: next to nothing was earned"
-
-
-def committed(worker: Worker) -> int:
-    return worker.stats().get("transactions", {}).get("committed", 0)
+    require_clean(gathered(topics, *workers), least_due=301)
 
 
 def test_row08_a_zombie_that_wakes_up_in_its_transaction_is_fenced_with_75(
@@ -102,7 +81,7 @@ def test_row08_a_zombie_that_wakes_up_in_its_transaction_is_fenced_with_75(
     assert ended == Exit.FENCED, zero.tail()
     zero.start()  # what a supervisor does with 75
     sending.join(60)
-    require_clean(topics, zero, one)
+    require_all_clean(topics, zero, one)
 
 
 def test_commits_into_a_broker_that_does_not_answer_are_neither_lost_nor_repeated(
@@ -116,7 +95,7 @@ def test_commits_into_a_broker_that_does_not_answer_are_neither_lost_nor_repeate
     worker.start()
     # dense enough that a transaction is under way at any moment the broker stops
     sending = topics.sending(Traffic(32, 1_500, 15_000), per_s=1_500)
-    wait_until(lambda: committed(worker) > 3, lambda: "the first commits", 40)
+    wait_until(lambda: worker.transactions() > 3, lambda: "the first commits", 40)
     os.kill(broker.pid(), signal.SIGSTOP)
     try:
         time.sleep(14)  # longer than the 10 s every transactional call has
@@ -141,4 +120,4 @@ def test_commits_into_a_broker_that_does_not_answer_are_neither_lost_nor_repeate
     print(transactions, f"{restarts} restarts")
     met = transactions["aborted"] + transactions["unknown"] + restarts
     assert met >= 1, "void: no commit met the silence"
-    require_clean(topics, worker)
+    require_all_clean(topics, worker)

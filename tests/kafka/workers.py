@@ -16,6 +16,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from streams.errors import Exit
 from tests.kafka import cluster
 from tests.kafka.harness import TookTooLong
 
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SAMPLE = REPOSITORY / "schemas" / "samples" / "grocery-3.json"
+
+K_POINTS = tuple(f"K{n}" for n in range(10))
+R_POINTS = tuple(f"R{n}" for n in range(1, 7))
+"""Where a worker can be told to die: the lines of the commit protocol, and of the restore."""
+
+RESTARTED = frozenset({Exit.STUCK, Exit.DISK, Exit.FENCED, Exit.UNREACHABLE})
+"""What a supervisor starts again without a word."""
 
 STOP_LIMIT_S = 25.0  # reliability.md 3: gone 20 s after SIGTERM, whatever is stuck
 TAIL_LINES = 40
@@ -162,7 +170,7 @@ class Worker(Process):
     def lives(self) -> bool:
         """Say whether its stats are this life's, not what the last one left."""
         self.require_running()
-        return self.stats().get("pid") == self.pid
+        return bool(self.own_stats())
 
     def stats(self) -> dict[str, Any]:
         """Return what it last wrote to its stats file; empty before the first time."""
@@ -170,6 +178,15 @@ class Worker(Process):
             return json.loads(self.stats_file.read_bytes())
         except (FileNotFoundError, json.JSONDecodeError):
             return {}
+
+    def own_stats(self) -> dict[str, Any]:
+        """Its stats if this life wrote them; empty before, and once it has ended."""
+        stats = self.stats()
+        return stats if self.running and stats.get("pid") == self.pid else {}
+
+    def transactions(self, what: str = "committed") -> int:
+        """How many transactions this life says it has committed, aborted or left unknown."""
+        return int(self.own_stats().get("transactions", {}).get(what, 0))
 
 
 class KillSchedule:

@@ -23,7 +23,6 @@ PASSWORD = "correct-horse-battery-staple"  # noqa: S105 - of this test's broker
 SCRAM_PASSWORD = "scram-only-Tr0ub4dor"  # noqa: S105
 KEY_PASSWORD = "key-to-the-client-key"  # noqa: S105
 SECRETS = (PASSWORD, SCRAM_PASSWORD, KEY_PASSWORD)
-SUBJECT = ("-subj", "/O=leidan test")
 CURVE = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
 
 

@@ -1,0 +1,58 @@
+"""After the faults: what workers left is gathered, and the whole of `tests/checker` looks at it.
+
+Call it when all input is folded and nothing is open: after `wait_drained` and `wait_settled`, with
+the workers stopped.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from tests import checker
+from tests.kafka.harness import CHANGELOG
+from tests.kafka.workers import SAMPLE
+
+if TYPE_CHECKING:
+    from tests.kafka.harness import Topics
+    from tests.kafka.workers import Worker
+
+DEFINITIONS = [json.loads(SAMPLE.read_text())]
+"""What every worker of `workers.py` folds by, unless its test says otherwise."""
+
+
+def gathered(
+    topics: Topics, *workers: Worker, followed: dict[str, list[checker.Seen]] | None = None
+) -> checker.Evidence:
+    """Read the log of these workers, one group, and their databases."""
+    databases = [worker.databases for worker in workers]
+    return checker.gather(topics, workers[0].group, state_dirs=databases, followed=followed)
+
+
+def judged(evidence: checker.Evidence, *, bad: checker.Bad | None = None) -> checker.Report:
+    """Check all of it, with the fold."""
+    return checker.check_with_fold(evidence, DEFINITIONS, [SAMPLE], bad=bad)
+
+
+def require_clean(
+    evidence: checker.Evidence, *, least_due: int, bad: checker.Bad | None = None
+) -> checker.Report:
+    """Judge it and say so in one line. Any finding fails; fewer rewards due than that are void."""
+    report = judged(evidence, bad=bad)
+    print(report.summary())
+    report.require_clean()
+    due = report.compared["rewards due"]
+    assert due >= least_due, f"void: {due} rewards due is next to nothing"
+    return report
+
+
+def aborted_transactions(topics: Topics) -> int:
+    """Count transactions that reached the changelog and were aborted, by partition.
+
+    Their meta rows are there for a read_uncommitted reader only.
+    """
+
+    def metas(*, committed: bool) -> int:
+        return sum(row.key == checker.META for row in topics.read(CHANGELOG, committed=committed))
+
+    return metas(committed=False) - metas(committed=True)
