@@ -3,23 +3,20 @@
 A kill counts when the exit status says SIGKILL. Half of them are the worker's own, at a line of the
 protocol it was armed with; the others come from outside, at no particular line, sometimes while the
 last one is still being restored. Healing is judged by the group's committed offsets, never by what
-a worker says of itself: a partition has healed when its offsets have grown between two looks that
-both began after the fault.
+a worker says of itself (`healing.py`): a partition has healed when its offsets have grown between
+two looks that both began after the fault.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
-
 from streams.errors import Exit
-from tests.kafka.harness import USER_KEYED
+from tests.faults.healing import HEAL_S, Progress
 from tests.kafka.workers import K_POINTS, R_POINTS, RESTARTED
 
 if TYPE_CHECKING:
@@ -29,11 +26,8 @@ if TYPE_CHECKING:
     from tests.kafka.harness import Topics
     from tests.kafka.workers import Worker
 
-HEAL_S = 60.0
-"""Promise 5: after a fault is over, work resumes within that, without a hand."""
-
 MOST_RESTARTS = 3
-"""Promise 5 again: of their own accord, after one fault."""
+"""Promise 5 (reliability.md): ends of its own accord after one fault."""
 
 START_S = 4.0  # from a start to the first commit, about
 MOST_PASSES = 12  # of a K-point before the worker dies there: some seconds of this traffic
@@ -49,65 +43,6 @@ class Pending(NamedTuple):
     since_s: float
     partitions: frozenset[int]
     told: bool = False
-
-
-class Progress:
-    """Looks at C again and again, in a thread of its own; direct, not through the proxies."""
-
-    EVERY_S = 0.5
-
-    def __init__(self, topics: Topics, group: str, partitions: int) -> None:
-        self.partitions = frozenset(range(partitions))
-        self.moved_s = dict.fromkeys(self.partitions, 0.0)  # begin of the look before the growth
-        self.total = 0
-        self._asked = [
-            TopicPartition(topics.prefix + t, p) for t, p in topics.partitions(USER_KEYED)
-        ]
-        # A consumer that never joins. The admin client's call for this fails an assertion of
-        # librdkafka 2.12 when the coordinator is away, and its destructor can hang.
-        self._reader = Consumer(
-            {
-                "bootstrap.servers": topics.bootstrap,
-                "group.id": group,
-                "isolation.level": "read_uncommitted",  # pending offsets are no reason to wait
-                "enable.auto.commit": False,
-                "log_level": 0,
-                "error_cb": lambda _error: None,
-            }
-        )
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        last: dict[int, int] = {}
-        last_s = time.monotonic()
-        while not self._stop.wait(self.EVERY_S):
-            begun_s = time.monotonic()
-            found = self._look()
-            if not found:
-                continue
-            for p, offset in found.items():
-                if p in last and offset > last[p]:
-                    self.moved_s[p] = last_s
-            last, last_s = {**last, **found}, begun_s
-            self.total = sum(last.values())
-
-    def _look(self) -> dict[int, int]:
-        """The sum of C over the topics, by partition; empty while nobody answers."""
-        found: Counter[int] = Counter()
-        try:
-            for at in self._reader.committed(self._asked, timeout=5):
-                if at.error is None and at.offset >= 0:
-                    found[at.partition] += at.offset
-        except KafkaException:
-            return {}
-        return dict(found)
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join(20)
-        self._reader.close()
 
 
 class Slot:

@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 LEAST_S_PER_KILL = 20.0
 
 
+def rewrite(path: Path, facts: dict[str, Any]) -> None:
+    """Replace a record, never by half of it: an interrupted run is known as far as it came."""
+    new = path.with_name(f".{path.name}.new")
+    new.write_text(json.dumps(facts, indent=2) + "\n")
+    new.replace(path)
+
+
 class Record:
     """Sums over rounds that are over, and of the one under way."""
 
@@ -138,12 +145,9 @@ class Record:
         }
 
     def write(self) -> None:
-        """Rewrite the file, never half of it."""
-        if self.given.json is None:
-            return
-        new = self.given.json.with_name(f".{self.given.json.name}.new")
-        new.write_text(json.dumps(self.facts(), indent=2) + "\n")
-        new.replace(self.given.json)
+        """Rewrite the file, if one was asked for."""
+        if self.given.json is not None:
+            rewrite(self.given.json, self.facts())
 
     def table(self) -> list[str]:
         """The end of a run, for people."""

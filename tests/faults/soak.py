@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING
 from confluent_kafka import KafkaException
 
 from streams.traffic import POISON_KINDS, Traffic, poison
-from tests.faults.fleet import HEAL_S, Fleet
+from tests.faults.fleet import Fleet
+from tests.faults.healing import HEAL_S
 from tests.faults.live import LiveReader
 from tests.faults.nemesis import Nemesis
 from tests.faults.network import behind_proxies

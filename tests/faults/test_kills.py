@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults.kills import Plan, Round, run_round
+from tests.faults.kill_round import Plan, Round, run_round
 from tests.faults.storm import deck
 from tests.faults.victim import MOVED, RESTORE, Death
 from tests.kafka.workers import K_POINTS
