@@ -43,13 +43,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--bootstrap-servers", required=True)
     parser.add_argument("--topic", required=True)
     parser.add_argument("--book", required=True, help="an SQLite file")
-    options = parser.parse_args(argv)
-    book = sqlite3.connect(options.book)
+    given = parser.parse_args(argv)
+    book = sqlite3.connect(given.book)
     book.executescript(SCHEMA)
     consumer = Consumer(
         {
-            "bootstrap.servers": options.bootstrap_servers,
-            "group.id": f"{options.topic}-downstream",
+            "bootstrap.servers": given.bootstrap_servers,
+            "group.id": f"{given.topic}-downstream",
             "isolation.level": "read_committed",
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "heartbeat.interval.ms": 200,
         }
     )
-    consumer.subscribe([options.topic])
+    consumer.subscribe([given.topic])
     since = 0
     while True:
         for message in consumer.consume(10, 0.2):

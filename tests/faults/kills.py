@@ -38,9 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--round-kills", type=int, default=100, help="kills between checks (100)")
     parser.add_argument("--minutes", type=float, help="begin no round after so many minutes")
     parser.add_argument("--json", type=Path, help="keep everything there, written all the while")
-    options = parser.parse_args(argv)
+    given = parser.parse_args(argv)
     home = Path(tempfile.mkdtemp(prefix="leidan-kills-"))
-    run = Rounds(options, home)
+    run = Rounds(given, home)
     try:
         with Cluster().start() as broker:
             run.rounds_on(broker)
@@ -55,14 +55,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(run.table())
     if run.violations():
         return 1
-    return 0 if run.kills() >= options.kills else 2
+    return 0 if run.kills() >= given.kills else 2
 
 
 class Rounds:
     """All rounds: said as they go, and on disk all the while."""
 
-    def __init__(self, options: argparse.Namespace, home: Path) -> None:
-        self.options, self.home = options, home
+    def __init__(self, given: argparse.Namespace, home: Path) -> None:
+        self.given, self.home = given, home
         self.rounds: list[Round] = []
         self._began_s = self._written_s = time.monotonic()
 
@@ -79,21 +79,19 @@ class Rounds:
         return [f"round {one.number}: {text}" for one in self.rounds for text in one.violations]
 
     def rounds_on(self, broker: Cluster) -> None:
-        options = self.options
-        while self.kills() < options.kills:
+        given = self.given
+        while self.kills() < given.kills:
             minutes = (time.monotonic() - self._began_s) / 60
-            if options.minutes is not None and minutes > options.minutes:
+            if given.minutes is not None and minutes > given.minutes:
                 self.note(f"{minutes:.0f} minutes are over: no further round")
                 return
             if sum(not one.complete for one in self.rounds) > 2:
                 self.note("three rounds broke off: leaving")
                 return
             number = len(self.rounds)
-            found = Round(number, f"{options.seed}/{number}")
-            left = options.kills - self.kills()
-            plan = Plan(
-                min(options.round_kills, left), options.workers, options.partitions, options.rate
-            )
+            found = Round(number, f"{given.seed}/{number}")
+            left = given.kills - self.kills()
+            plan = Plan(min(given.round_kills, left), given.workers, given.partitions, given.rate)
             self.rounds.append(found)
             directory, prefix = self.home / str(number), f"storm-{number}."
             run_round(broker, prefix, directory, found, plan, note=self.note)
@@ -116,8 +114,8 @@ class Rounds:
             return {n: sum(getattr(one, field_).get(n, 0) for one in rounds) for n in names}
 
         return {
-            "seed": self.options.seed,
-            "kills_wanted": self.options.kills,
+            "seed": self.given.seed,
+            "kills_wanted": self.given.kills,
             "kills_landed": self.kills(),
             "landed": total("landed"),
             "cells": total("cells"),
@@ -134,15 +132,15 @@ class Rounds:
             "violations": self.violations(),
             "rounds_checked": sum(one.complete for one in rounds),
             "seconds": round(time.monotonic() - self._began_s, 1),
-            "options": {k: str(v) for k, v in vars(self.options).items()},
+            "options": {k: str(v) for k, v in vars(self.given).items()},
             "rounds": [vars(one) for one in rounds],
         }
 
     def write(self) -> None:
         """Replace the file, so that an interrupted run is recorded as far as it came."""
         self._written_s = time.monotonic()
-        if self.options.json is not None:
-            rewrite(self.options.json, self.result())
+        if self.given.json is not None:
+            rewrite(self.given.json, self.result())
 
     def table(self) -> str:
         result = self.result()

@@ -45,7 +45,7 @@ def test_without_the_token_nothing_is_served(guarded, path, authorization):
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-def test_with_the_token_it_is(guarded, scheme):
+def test_with_the_token_it_is_served(guarded, scheme):
     assert ask(guarded, "/metrics", f"{scheme} {TOKEN}")[0].status == 200
     assert ask(guarded, "/healthz", f"{scheme} {TOKEN}")[0].status == 200
 

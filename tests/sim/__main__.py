@@ -23,20 +23,20 @@ def main() -> int:
     parser.add_argument("--verbose", action="store_true", help="its whole schedule")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--planted", action="store_true", help="how many seeds catch each bug")
-    args = parser.parse_args()
-    if args.planted:
+    given = parser.parse_args()
+    if given.planted:
         from tests.sim.planted import table  # noqa: PLC0415 - only here
 
         return table()
-    if args.seed is not None:
-        ended = run_seed(args.seed)
-        print(explain(ended, len(ended.journal) if args.verbose else 40))
+    if given.seed is not None:
+        ended = run_seed(given.seed)
+        print(explain(ended, len(ended.journal) if given.verbose else 40))
         return int(bool(ended.violations))
     started_s, told = time.monotonic(), [0]
 
     def tell(total: Total) -> None:
         print(
-            f"\r{total.seeds} of {args.seeds} seeds, {len(total.failed)} failed, "
+            f"\r{total.seeds} of {given.seeds} seeds, {len(total.failed)} failed, "
             f"{time.monotonic() - started_s:.0f} s",
             end="",
             file=sys.stderr,
@@ -45,7 +45,7 @@ def main() -> int:
             print(f"\n{explain(ended)}", file=sys.stderr)
         told[0] = len(total.failed)
 
-    total = run_many(args.first, args.seeds, args.jobs, tell)
+    total = run_many(given.first, given.seeds, given.jobs, tell)
     print(file=sys.stderr)
     found = {**total.as_json(), "seconds": round(time.monotonic() - started_s, 1)}
     for name, value in found.items():
@@ -55,8 +55,8 @@ def main() -> int:
                 print(f"  {key}: {count}")
         else:
             print(f"{name}: {value}")
-    if args.json:
-        args.json.write_text(json.dumps(found, indent=2) + "\n")
+    if given.json:
+        given.json.write_text(json.dumps(found, indent=2) + "\n")
     return int(bool(total.failed))
 
 

@@ -115,7 +115,7 @@ ROW_SEEDS = 15
 
 
 @pytest.mark.parametrize("row", sorted(ROWS))
-def test_under_this_rows_faults_alone(row):
+def test_under_this_rows_faults_alone_nothing_is_lost_or_repeated(row):
     kinds, points, least = ROWS[row]
     landed: Counter[str] = Counter()
     for seed in range(10_000, 10_000 + ROW_SEEDS):
@@ -138,7 +138,7 @@ KILLED = [
 @pytest.mark.parametrize(
     ("point", "when"), KILLED, ids=[f"row01-{point}-{when}" for point, when in KILLED]
 )
-def test_killed_at_this_line_of_the_protocol(point, when):
+def test_killed_at_any_line_of_the_protocol_it_loses_and_repeats_nothing(point, when):
     """K0 to K9 in a batch, R1 to R6 in a restore, REVOKE in a rebalance."""
     landed = 0
     for seed in range(30_000, 30_006):
@@ -188,7 +188,7 @@ def outputs_by_user(world: World) -> tuple[Any, ...]:
     ],
     ids=lambda value: value if value.startswith("row") else "",
 )
-def test_under_inputs_of_this_row(row, kind):
+def test_inputs_of_this_row_are_folded_right_while_workers_die(row, kind):
     landed = of_inputs()[kind]
     assert landed >= 5, f"{row}: void: {landed}"
 
@@ -234,6 +234,6 @@ ONCE_FAILED = {
 
 
 @pytest.mark.parametrize("seed", ONCE_FAILED)
-def test_a_seed_that_once_failed(seed):
+def test_a_seed_that_once_failed_is_clean(seed):
     ended = run_seed(seed)
     assert not ended.violations, explain(ended)
