@@ -10,7 +10,7 @@ from tests.checker.findings import BROKEN
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tests.checker.evidence import Entry, Evidence, Place, Seen
+    from tests.checker.evidence import Entry, Evidence, Position, Seen
     from tests.checker.findings import Report
 
 
@@ -23,7 +23,7 @@ def causes_exist(report: Report, evidence: Evidence, entries: Iterable[Entry]) -
             cause_is(report, entry, at, inputs.get(at))
 
 
-def cause_at(report: Report, entry: Entry) -> Place | None:
+def cause_at(report: Report, entry: Entry) -> Position | None:
     """I4: the position an output names as its cause, None (and a finding) if it names none."""
     report.compared["causes"] += 1
     headers = dict(entry.seen.headers)
@@ -35,7 +35,7 @@ def cause_at(report: Report, entry: Entry) -> Place | None:
         return None
 
 
-def cause_is(report: Report, entry: Entry, at: Place, cause: Seen | None) -> None:
+def cause_is(report: Report, entry: Entry, at: Position, cause: Seen | None) -> None:
     """I4: what stands at that position is the event this output says it comes from."""
     if cause is None:
         report.add("I4", BROKEN, f"{entry}: its cause {at} is not in the input below C")

@@ -8,7 +8,7 @@ from tests.checker.evidence import stands_at
 from tests.checker.findings import BROKEN, LOST, SPURIOUS, TWICE
 
 if TYPE_CHECKING:
-    from tests.checker.evidence import Bad, Evidence, Place, Seen
+    from tests.checker.evidence import Bad, Evidence, Position, Seen
     from tests.checker.findings import Report
 
 ADDED_HEADERS = ("dl-", "__streams.errors.")
@@ -18,7 +18,7 @@ ADDED_HEADERS = ("dl-", "__streams.errors.")
 def dead_letters_are_the_bad_ones(report: Report, evidence: Evidence, bad: Bad) -> None:
     """I10: bad inputs == dead letters, once each, bytes equal, right coordinates and reason."""
     inputs = evidence.input_that_counts()
-    found: dict[Place, Seen] = {}
+    found: dict[Position, Seen] = {}
     for letter in evidence.outputs["dead-letters"]:
         report.compared["dead letters"] += 1
         headers = dict(letter.headers)

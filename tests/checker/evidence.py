@@ -19,10 +19,10 @@ META, NEXT, CHANGELOG_AT = b"\0meta", b"\0next", b"\0changelog"
 At = tuple[str, int]
 """(topic without prefix, partition)."""
 
-Place = tuple[str, int, int]
+Position = tuple[str, int, int]
 """(topic without prefix, partition, offset)."""
 
-Bad = Mapping[Place, str]
+Bad = Mapping[Position, str]
 """Inputs that must be dead letters, and the reason each must be given."""
 
 
@@ -38,7 +38,7 @@ class Seen(NamedTuple):
     timestamp_ms: int
 
     @property
-    def place(self) -> Place:
+    def position(self) -> Position:
         return self.topic, self.partition, self.offset
 
 
@@ -66,13 +66,13 @@ class Evidence:
             if seen.offset < self.committed.get((topic, seen.partition), 0)
         ]
 
-    def input_that_counts(self) -> dict[Place, Seen]:
-        """Every input below C, by its place."""
-        return {seen.place: seen for topic in self.user_keyed for seen in self.below_c(topic)}
+    def input_that_counts(self) -> dict[Position, Seen]:
+        """Every input below C, by its position."""
+        return {seen.position: seen for topic in self.user_keyed for seen in self.below_c(topic)}
 
-    def all_input(self) -> dict[Place, Seen]:
-        """Every readable input, by its place."""
-        return {seen.place: seen for topic in self.user_keyed for seen in self.inputs[topic]}
+    def all_input(self) -> dict[Position, Seen]:
+        """Every readable input, by its position."""
+        return {seen.position: seen for topic in self.user_keyed for seen in self.inputs[topic]}
 
 
 class Database(NamedTuple):

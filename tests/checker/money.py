@@ -35,7 +35,7 @@ def expected(
     by_user: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for topic in evidence.user_keyed:
         for seen in evidence.below_c(topic):
-            if seen.place not in bad:
+            if seen.position not in bad:
                 event = json.loads(seen.value or b"null")
                 event["recorded_at_ms"] = seen.timestamp_ms
                 by_user[event["user_id"]].append(event)

@@ -97,7 +97,7 @@ def same_log_same_outputs(
     by_user: dict[bytes, list[Seen]] = defaultdict(list)
     for topic in evidence.user_keyed:
         for seen in evidence.below_c(topic):
-            if seen.key is not None and seen.place not in bad:
+            if seen.key is not None and seen.position not in bad:
                 by_user[seen.key].append(seen)
     found: dict[tuple[str, bytes | None], list[bytes | None]] = defaultdict(list)
     for topic in ("rewards", "task-events"):

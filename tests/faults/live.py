@@ -18,7 +18,7 @@ from tests.kafka.harness import USER_KEYED, Reader
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from tests.checker import Entry, Seen
+    from tests.checker import Entry, Position, Seen
     from tests.kafka.harness import Topics
 
 LEDGER, SAID = "rewards", "task-events"
@@ -30,14 +30,14 @@ class LiveCheck:
     def __init__(self) -> None:
         self.report = checker.Report()
         self.read = 0  # outputs
-        self._inputs: dict[tuple[str, int, int], Seen] = {}
+        self._inputs: dict[Position, Seen] = {}
         self._by_user: dict[tuple[str, str], list[Entry]] = defaultdict(list)
-        self._uncaused: list[tuple[Entry, tuple[str, int, int]]] = []
+        self._uncaused: list[tuple[Entry, Position]] = []
         self._told: set[checker.Finding] = set()
 
     def take_input(self, records: Iterable[Seen]) -> None:
         for seen in records:
-            self._inputs[seen.topic, seen.partition, seen.offset] = seen
+            self._inputs[seen.position] = seen
 
     def take_output(self, records: Iterable[Seen]) -> None:
         """Check them beside what their users were given before."""

@@ -47,7 +47,7 @@ from tests.kafka.workers import Worker
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tests.checker import Evidence, Place
+    from tests.checker import Evidence, Position
     from tests.faults.proxy import Proxies
     from tests.kafka.cluster import Cluster
     from tests.kafka.harness import Sending, SentWithHeaders
@@ -85,10 +85,10 @@ class Input:
                 self.bad[bad] = POISON_KINDS[kind]
                 yield bad  # type: ignore[misc]
 
-    def bad_at(self, evidence: Evidence) -> dict[Place, str]:
+    def bad_at(self, evidence: Evidence) -> dict[Position, str]:
         """Where the bad ones came to stand, and why they are bad."""
         return {
-            seen.place: reason
+            seen.position: reason
             for topic, records in evidence.inputs.items()
             for seen in records
             if (reason := self.bad.get((topic, seen.key, seen.value, seen.timestamp_ms)))

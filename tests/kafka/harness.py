@@ -25,7 +25,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from streams.topics import registry, topic_configs
-from tests.checker import At, Seen
+from tests.checker import At, Position, Seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -141,7 +141,7 @@ class Topics:
     def __init__(self, bootstrap: str, prefix: str) -> None:
         self.bootstrap, self.prefix = bootstrap, prefix
         self.admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 3})
-        self.sent_at: dict[tuple[str, int, int], int] = {}  # (topic, partition, offset) -> nth sent
+        self.sent_at: dict[Position, int] = {}  # nth sent
 
     def create(
         self, cluster: Cluster, partitions: int = PARTITIONS, extra: Iterable[str] = ()
