@@ -30,6 +30,7 @@ from tests.checker.causes import cause_at, cause_is, causes_exist
 from tests.checker.dead_letters import dead_letters_are_the_bad_ones
 from tests.checker.events import each_event_once, nothing_unseen, seq_without_gap
 from tests.checker.evidence import (
+    CHANGELOG,
     META,
     At,
     Bad,
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BROKEN",
+    "CHANGELOG",
     "LOST",
     "META",
     "SPURIOUS",
@@ -113,7 +115,7 @@ def check(
     money_is_conserved(report, ledger, due)
     causes_exist(report, evidence, [*ledger, *said])
     dead_letters_are_the_bad_ones(report, evidence, bad)
-    if "user-tasks-changelog" in evidence.outputs:
+    if CHANGELOG in evidence.outputs:
         offsets_agree(report, evidence)
         rows_are_the_changelog(report, evidence)
         nothing_left_to_read(report, evidence)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from tests.kafka.harness import Topics
 
+CHANGELOG = "user-tasks-changelog"
+
 META, NEXT, CHANGELOG_AT = b"\0meta", b"\0next", b"\0changelog"
 """Keys that are not a user's: the changelog's meta row, and L and its offset inside RocksDB."""
 
@@ -91,7 +93,7 @@ def gather(  # noqa: PLR0913 - what the control lacks is left out by name
     *,
     ledger: str = "rewards",
     task_events: str | None = "task-events",
-    changelog: str | None = "user-tasks-changelog",
+    changelog: str | None = CHANGELOG,
     state_dirs: Iterable[Path] = (),
     followed: Mapping[str, list[Seen]] | None = None,
 ) -> Evidence:
@@ -102,7 +104,7 @@ def gather(  # noqa: PLR0913 - what the control lacks is left out by name
     if task_events is not None:
         names["task-events"] = task_events
     if changelog is not None:
-        names["user-tasks-changelog"] = changelog
+        names[CHANGELOG] = changelog
     every = (*USER_KEYED, *names.values())
     # LSO first: a transaction that ends between the two calls must not look open.
     lso, hw = topics.ends(every, committed=True), topics.ends(every)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from tests.checker.evidence import META, stands_at
+from tests.checker.evidence import CHANGELOG, META, stands_at
 from tests.checker.findings import BROKEN
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def no_open_transaction(report: Report, evidence: Evidence) -> None:
 def newest_versions(evidence: Evidence) -> dict[int, dict[str, int]]:
     """V by partition: the offsets of the newest meta row on the changelog."""
     versions = {}
-    for seen in evidence.outputs["user-tasks-changelog"]:
+    for seen in evidence.outputs[CHANGELOG]:
         if seen.key == META:
             versions[seen.partition] = json.loads(seen.value or b"null")["next"]
     return versions

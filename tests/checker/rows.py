@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from tests.checker.evidence import stands_at
+from tests.checker.evidence import CHANGELOG, stands_at
 from tests.checker.findings import BROKEN
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def rows_are_the_changelog(report: Report, evidence: Evidence) -> None:
     """I7: each database, current or left behind by a rebalance, is a prefix of the changelog."""
     history: dict[int, list[Seen]] = defaultdict(list)
-    for seen in evidence.outputs["user-tasks-changelog"]:
+    for seen in evidence.outputs[CHANGELOG]:
         history[seen.partition].append(seen)
     for database in evidence.databases:
         rebuilt: dict[bytes, bytes] = {}

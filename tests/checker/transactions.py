@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.checker.evidence import META, Seen, stands_at
+from tests.checker.evidence import CHANGELOG, META, Seen, stands_at
 from tests.checker.findings import BROKEN
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def transactions(report: Report, evidence: Evidence) -> Iterable[Transaction]:
     inputs = evidence.all_input()
     written: dict[int, dict[bytes, Seen]] = defaultdict(dict)
     reached: dict[int, dict[str, int]] = defaultdict(dict)
-    for row in evidence.outputs["user-tasks-changelog"]:
+    for row in evidence.outputs[CHANGELOG]:
         p = row.partition
         assert row.key is not None, f"{stands_at(row)}: a changelog row without key"
         if row.key != META:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from tests import builders as b
 from tests.faults.steady import Steady, dirty
 from tests.kafka.aftermath import gathered, require_clean
 from tests.kafka.harness import (
@@ -17,8 +19,13 @@ from tests.kafka.harness import (
 from tests.kafka.workers import Process, Worker
 
 if TYPE_CHECKING:
+    from streams.traffic import Sent
     from tests.checker import Bad, Report
     from tests.kafka.cluster import Cluster
+
+
+AT_MS = b.millis(b.at(1))
+MOST_KB = 700 << 10  # of memory: the budget of 512 MiB for caches and queues, and Python itself
 
 
 class Run:
@@ -140,3 +147,9 @@ def working(worker: Worker, transactions: int = 3) -> None:
         40,
     )
     worker.require_running()
+
+
+def record(event: dict[str, Any], at_ms: int = AT_MS) -> Sent:
+    """An event of the builders as its producer sends it."""
+    value = json.dumps({k: v for k, v in event.items() if k != "recorded_at_ms"}).encode()
+    return b.topic_of(event), event["user_id"].encode(), value, at_ms

@@ -11,7 +11,6 @@ import json
 import os
 import re
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,25 +18,20 @@ import pytest
 from streams.errors import Exit, Reason
 from streams.traffic import DAY, SECOND, Traffic
 from tests import builders as b
-from tests.faults.runs import Run, owns, working
+from tests.faults.runs import AT_MS, MOST_KB, Run, owns, record, working
 from tests.kafka.harness import dice, wait_until
 from tests.kafka.workers import REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from streams.traffic import Sent
+    from tests.checker import Position
     from tests.kafka.harness import SentWithHeaders
     from tests.kafka.workers import Worker
 
 CHAOS = ("dup", "late", "reorder")
-AT_MS = b.millis(b.at(1))
-
-
-def record(event: dict[str, Any], at_ms: int = AT_MS) -> Sent:
-    """An event of the builders as its producer sends it."""
-    value = json.dumps({k: v for k, v in event.items() if k != "recorded_at_ms"}).encode()
-    return b.topic_of(event), event["user_id"].encode(), value, at_ms
 
 
 def scattered(
@@ -161,15 +155,6 @@ def test_row18_newer_minors_count_and_newer_majors_and_types_are_never_guessed(r
 # -- row 17 ----------------------------------------------------------------------------------------
 
 TEN_MB = 10_000_000
-MOST_RSS_KB = 700 << 10  # the budget of 512 MiB for caches and queues, and Python itself
-
-
-def peak_kb(worker: Worker) -> int:
-    """The most memory this life has had in use at once, as the kernel counted it."""
-    status = Path(f"/proc/{worker.pid}/status").read_text()
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
-    assert found
-    return int(found[1])
 
 
 def test_row17_giant_values_keys_and_headers_are_set_aside_in_bounded_memory(run: Run) -> None:
@@ -188,9 +173,9 @@ def test_row17_giant_values_keys_and_headers_are_set_aside_in_bounded_memory(run
     worker.start()
     run.topics.send(log)
     run.drain(worker)
-    peak = peak_kb(worker)
+    peak = worker.peak_kb()
     print(f"peak {peak >> 10} MiB")
-    assert peak < MOST_RSS_KB
+    assert peak < MOST_KB
     bad = {at: reasons[nth] for at, nth in run.topics.sent_at.items() if nth in reasons}
     assert len(bad) == len(giants) * 2, "void: not every giant was acknowledged"
     run.check(worker, bad=bad, least_due=100)
@@ -211,7 +196,7 @@ def test_row17_a_user_without_end_is_refused_further_facts_and_the_others_go_on(
     worker.start()
     run.topics.send([*good[:400], *endless, *good[400:]])
     run.drain(worker, 180)
-    assert peak_kb(worker) < MOST_RSS_KB
+    assert worker.peak_kb() < MOST_KB
     places = [at for at, nth in sorted(run.topics.sent_at.items()) if 400 <= nth < 400 + ENDLESS]
     dead = worker_dead(run, Reason.ROW_FULL)
     assert 0 < len(dead) < ENDLESS, f"void: {len(dead)} were refused"
@@ -222,7 +207,7 @@ def test_row17_a_user_without_end_is_refused_further_facts_and_the_others_go_on(
 ENDLESS = 300
 
 
-def worker_dead(run: Run, reason: str) -> set[tuple[str, int, int]]:
+def worker_dead(run: Run, reason: str) -> set[Position]:
     """Where the records stood that were set aside for this reason."""
     found = set()
     for letter in run.topics.read("dead-letters"):

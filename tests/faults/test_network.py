@@ -8,7 +8,6 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +19,7 @@ from tests.faults.proxy import Api, Do
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.faults.proxy import Held, Proxies
     from tests.kafka.cluster import Cluster
@@ -161,11 +161,6 @@ BROKEN_S = 20.0
 MEMORY_KB = 512 * 1024  # reliability.md 4
 
 
-def peak_memory_kb(run: Run) -> int:
-    status = Path(f"/proc/{run.worker.pid}/status").read_text()
-    return next(int(line.split()[1]) for line in status.splitlines() if "VmHWM" in line)
-
-
 @pytest.mark.parametrize("how", BROKEN)
 def test_row05_work_resumes_after_a_broken_network(
     start: Start, proxies: Proxies, how: str
@@ -176,7 +171,7 @@ def test_row05_work_resumes_after_a_broken_network(
     assert fault.landed >= 2, f"void: {fault.landed} connections were {how}"
     print(f"{how}: healed after {run.healed():.1f} s")
     assert run.restarts.total() <= 3, "a fault costs at most 3 restarts"
-    assert peak_memory_kb(run) < MEMORY_KB
+    assert run.worker.peak_kb() < MEMORY_KB
     run.finish()
 
 
@@ -203,7 +198,7 @@ def test_row05_a_broker_two_seconds_away_is_slow_and_nothing_else(
     assert fault.landed >= 10
     run.healed()
     assert run.restarts.total() == 0, "nothing was broken"
-    assert peak_memory_kb(run) < MEMORY_KB
+    assert run.worker.peak_kb() < MEMORY_KB
     run.finish()
 
 
@@ -222,7 +217,7 @@ def test_row05_the_feed_pauses_while_the_campaign_reader_alone_hears_nothing(
     assert fault.landed >= 1
     print(f"campaigns {how}: healed after {run.healed():.1f} s")
     assert run.restarts.total() == 0, "a pause is no reason to leave"
-    assert peak_memory_kb(run) < MEMORY_KB
+    assert run.worker.peak_kb() < MEMORY_KB
     run.finish()
 
 

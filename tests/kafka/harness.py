@@ -25,7 +25,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from streams.topics import registry, topic_configs
-from tests.checker import At, Position, Seen
+from tests.checker import CHANGELOG, At, Position, Seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 USER_KEYED = ("orders", "claims", "cancellations", "reward-results")
 OUTPUTS = ("rewards", "task-events", "dead-letters")
-CHANGELOG = "user-tasks-changelog"
 EVERY = (*USER_KEYED, *OUTPUTS, CHANGELOG)
 PARTITIONS = 4  # two for each of two workers: a rebalance moves some and leaves some
 

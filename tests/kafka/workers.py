@@ -98,6 +98,11 @@ class Process:
         if self.running:
             self.kill()
 
+    def peak_kb(self) -> int:
+        """The most memory this life has had in use at once, as the kernel counted it."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return next(int(line.split()[1]) for line in status.splitlines() if "VmHWM" in line)
+
     def tail(self, lines: int = TAIL_LINES) -> str:
         """The end of its log, for messages."""
         if not self.log.is_file():
