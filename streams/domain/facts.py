@@ -51,7 +51,9 @@ def marks_of(fact: Fact) -> list[bytes]:
     A collision costs one refold and nothing else, so a checksum is hash enough.
     """
     if isinstance(fact, OrderReported):
-        ids = [fact.order_id, fact.parent_order_id] if fact.parent_order_id else [fact.order_id]
+        if not fact.parent_order_id:
+            return [mark(fact.order_id)]
+        ids = [fact.order_id, fact.parent_order_id]
     elif isinstance(fact, ClaimRequested):
         ids = [fact.claim_id, fact.trigger_order_id] if fact.trigger_order_id else [fact.claim_id]
     elif isinstance(fact, OrderCancelled):
@@ -59,6 +61,14 @@ def marks_of(fact: Fact) -> list[bytes]:
     else:
         ids = [fact.cancellation_id, fact.withdraws]
     return [mark(id_) for id_ in ids]
+
+
+def may_know(seen: bytes, marks: list[bytes]) -> bool:
+    """Tell whether one of the ids may be known; False is certain."""
+    for mark_ in marks:  # noqa: SIM110  # nearly always one: `any` would cost more than the search
+        if mark_ in seen:
+            return True
+    return False
 
 
 def mark(id_: str) -> bytes:

@@ -77,7 +77,7 @@ def step(state: UserState, event: Event, campaigns: Campaigns) -> Folded:
                 state.facts.added(fact),
                 state.seen + b"".join(marks),
                 found.tasks,
-                state.ledger.added(*found.issued) if found.issued else state.ledger,
+                state.ledger.added_all(found.issued) if found.issued else state.ledger,
                 state.owed_minor,
             )
             return Folded(after, tuple(found.outputs), Outcome.APPLIED)
@@ -89,7 +89,7 @@ def _short(
 ) -> short_path.Step | None:
     """Take the short path of a fact later than all others; None: this one needs the walk."""
     seen = state.seen
-    if marks[0] in seen or any(mark in seen for mark in marks[1:]):  # perhaps something known
+    if facts_.may_know(seen, marks):
         if not isinstance(fact, OrderReported) or fact.parent_order_id:
             return None
         prior = short_path.prior_versions(facts_.unpack(state.facts), fact)

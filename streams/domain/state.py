@@ -11,9 +11,12 @@ order costs the same with 5 orders in the window as with 200: appended, not deco
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 T = TypeVar("T", bound=msgspec.Struct)
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
@@ -25,7 +28,10 @@ class Packed(msgspec.Struct, Generic[T], frozen=True, array_like=True):
     count: int = 0
     data: bytes = b""
 
-    def added(self, *values: T) -> Packed[T]:
+    def added(self, value: T) -> Packed[T]:
+        return Packed(self.count + 1, self.data + _encode(value))
+
+    def added_all(self, values: Sequence[T]) -> Packed[T]:
         return Packed(self.count + len(values), self.data + b"".join(map(_encode, values)))
 
     def as_array(self) -> bytes:
@@ -35,7 +41,7 @@ class Packed(msgspec.Struct, Generic[T], frozen=True, array_like=True):
 
 def packed(values: list[T]) -> Packed[T]:
     empty: Packed[T] = Packed()
-    return empty.added(*values)
+    return empty.added_all(values)
 
 
 class Key(msgspec.Struct, frozen=True, array_like=True, order=True):
