@@ -16,7 +16,7 @@ from streams.domain.campaign import OWABLE
 from streams.domain.state import DEBT, ISSUED, REVOKED, SPENT, VOID, Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from streams.domain.campaign import Campaign, Right
     from streams.domain.state import Task
@@ -46,14 +46,13 @@ class Change(NamedTuple):
     due: Due | None = None
 
 
-def dues_at(task: Task, campaign: Campaign, k: int, order_id: str) -> Iterator[Due]:
-    """Yield what the k-th counted order makes due: its step's rights, then the final ones."""
+def dues_at(task: Task, campaign: Campaign, k: int, order_id: str) -> list[Due]:
+    """Return what the k-th counted order makes due: its step's rights, then the final ones."""
     step_in_cycle = (k - 1) % campaign.target_orders + 1
-    for right in campaign.step_rewards.get(step_in_cycle, ()):
-        yield Due(task, campaign, str(k), "step", right, order_id)
+    rights = [("step", right) for right in campaign.step_rewards.get(step_in_cycle, ())]
     if step_in_cycle == campaign.target_orders:
-        for right in campaign.final_rewards:
-            yield Due(task, campaign, str(k), "final", right, order_id)
+        rights += [("final", right) for right in campaign.final_rewards]
+    return [Due(task, campaign, str(k), kind, right, order_id) for kind, right in rights]
 
 
 def reward_id_of(due: Due) -> str:

@@ -52,14 +52,13 @@ def next_order(
     if begun is None:
         return None
     say = Announcer(state.user_id, fact.cause_id, fact.occurred_at_ms)
-    stood = {task.task_id for task in state.tasks}
     after: list[Task] = []
     said: list[Output] = []
     issued: list[ledger.Change] = []
     held = False
     for task in begun:
         campaign = campaigns.pinned(task.campaign_id, task.campaign_version)
-        reached = _reached(prior, campaign)
+        reached = _reached(prior, campaign) if prior else None
         moves = not prior or (reached is None and fact.status >= campaign.on)
         time = fact if moves else reached or prior[0]
         admitted = tasks.admits(task, time.occurred_at_ms, fact.order_id)
@@ -67,15 +66,16 @@ def next_order(
         if not (moves and admitted):  # to this task nothing is different
             after.append(task)
             continue
-        counted, code = tasks.count_next(task, campaign, *_offer(fact, task, campaign))
+        code = _offer_code(fact, task, campaign)
+        counted, code = tasks.count_next(task, campaign, fact.occurred_at_ms, code)
         if code == orders.COUNTS:
-            dues = list(ledger.dues_at(counted, campaign, counted.counted, called))
+            dues = ledger.dues_at(counted, campaign, counted.counted, called)
             if dues and (counted.counted <= task.peak or state.owed_minor):
                 return None  # issued before, or a debt to set off: the whole ledger is needed
             issued += map(ledger.issue_first, dues)
         else:
             said.append(say.order(called, code, task, campaign))
-        before = task if task.task_id in stood else None
+        before = task if task.rev else None  # of one that just began nothing was said yet
         counted, moved = changes.task_changes(before, counted, task.peak, campaign, say)
         said += moved
         after.append(counted)
@@ -115,7 +115,7 @@ def _begun(
             last.round >= campaign.rounds_max or tasks.runs(last, fact.occurred_at_ms)
         ):
             continue
-        if _reached(prior, campaign) or _code_of(fact, campaign) != orders.COUNTS:
+        if (prior and _reached(prior, campaign)) or _code_of(fact, campaign) != orders.COUNTS:
             continue
         task = tasks.begin_auto(state.user_id, campaign, last, fact.occurred_at_ms, fact.order_id)
         if task is None or fact.recorded_at_ms > task.end_ms + campaign.grace_ms:
@@ -126,12 +126,12 @@ def _begun(
     return begun
 
 
-def _offer(fact: OrderReported, task: Task, campaign: Campaign) -> tuple[int, str]:
-    """Return the order's time and what it is to the task: the two things `count_next` asks."""
+def _offer_code(fact: OrderReported, task: Task, campaign: Campaign) -> str:
+    """Return what the order is to the task: what it is to its campaign, unless it comes late."""
     code = _code_of(fact, campaign)
     if code != orders.STATUS and fact.recorded_at_ms > task.end_ms + campaign.grace_ms:
-        code = orders.LATE
-    return fact.occurred_at_ms, code
+        return orders.LATE
+    return code
 
 
 def _names(other: Fact, order_id: str) -> bool:

@@ -224,13 +224,14 @@ def count_next(task: Task, campaign: Campaign, at_ms: int, code: str) -> tuple[T
         return task, code
     day = campaign.calendar.day(at_ms)
     today = task.last_day_count if task.last_day == day else 0
-    if 0 < campaign.daily_cap <= today or task.counted == campaign.limit:
+    limit = campaign.limit
+    if 0 < campaign.daily_cap <= today or task.counted == limit:
         return task, SPARE
     counted = task.counted + 1
     task = msgspec.structs.replace(
         task,
         counted=counted,
-        completed_at_ms=at_ms if counted == campaign.limit else 0,
+        completed_at_ms=at_ms if counted == limit else 0,
         last_day=day,
         last_day_count=today + 1,
     )

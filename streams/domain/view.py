@@ -27,6 +27,7 @@ def task_view(task: Task, campaign: Campaign) -> dict[str, Any]:
         "deadline": campaign.calendar.text(task.end_ms),
     }
     if not campaign.dark:
-        shown["target"] = campaign.limit
-        shown["remaining"] = campaign.limit - task.counted
+        target = campaign.limit
+        shown["target"] = target
+        shown["remaining"] = target - task.counted
     return shown
