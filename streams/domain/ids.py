@@ -11,7 +11,8 @@ from hashlib import sha256
 
 def derived(kind: str, *parts: str) -> str:
     """H(kind; parts): 32 hex digits of SHA-256 over the lines `leidan/<kind>/1`, parts."""
-    return sha256("\n".join((f"leidan/{kind}/1", *parts)).encode()).hexdigest()[:32]
+    lines = f"leidan/{kind}/1\n" + "\n".join(parts)
+    return sha256(lines.encode()).hexdigest()[:32]
 
 
 def task_id(user_id: str, campaign_id: str, round_: int) -> str:

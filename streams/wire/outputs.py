@@ -31,6 +31,11 @@ def _of_type(topic: str, type_: str) -> tuple[tuple[str, bytes], ...]:
     )
 
 
+@lru_cache(maxsize=4096)
+def _caused_in(topic: str, partition: int) -> tuple[tuple[str, bytes], ...]:
+    return (("cause-topic", topic.encode()), ("cause-partition", b"%d" % partition))
+
+
 def encode(output: Output, cause: Record) -> Outgoing:
     """Return the record for an output caused by `cause`; the topic is without prefix."""
     key = output.user_id.encode()
@@ -39,8 +44,7 @@ def encode(output: Output, cause: Record) -> Outgoing:
         ("ce_id", output.event_id.encode()),
         ("ce_subject", key),
         ("ce_time", output.body["occurred_at"].encode()),
-        ("cause-topic", cause.topic.encode()),
-        ("cause-partition", b"%d" % cause.partition),
+        *_caused_in(cause.topic, cause.partition),
         ("cause-offset", b"%d" % cause.offset),
     ]
     if cause.headers:
