@@ -21,6 +21,8 @@ def task_changes(
     stood: Task | None, task: Task, peak: int, campaign: Campaign, say: Announcer
 ) -> tuple[Task, list[Output]]:
     """Say what is different about a task (None: it did not stand), and count that we said it."""
+    if task is stood and peak == task.peak:
+        return task, []  # what was said of it still holds
     types = [] if stood else ["task.claimed"]
     before = stood.counted if stood else 0
     if task.counted != before:

@@ -6,7 +6,9 @@ would not do, and the walk decides. A property holds both paths equal, in state 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from streams.domain import changes, ledger, orders, tasks
 from streams.domain.announce import Announcer
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from streams.domain.state import Entry, Task, UserState
 
 
-class Step(NamedTuple):
+class Step(msgspec.Struct, frozen=True):
     """What a fact changes: the tasks after it, what is said, which rewards enter the ledger."""
 
     tasks: tuple[Task, ...]
