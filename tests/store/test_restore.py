@@ -52,6 +52,8 @@ def restored(broker: Broker, rows) -> restore.Restored:
         HandClock(),
         lambda: False,
         lambda _remaining: None,
+        fold_version=1,
+        row_schema=1,
     ).run()
 
 
@@ -112,6 +114,7 @@ def test_row24_a_restore_stopped_anywhere_goes_on_from_where_it_stood(rows, monk
     first = Restore(
         0, rows, MemoryHistory(broker), TOPICS, CHANGELOG, HandClock(),
         lambda: next(beats, None) is None, lambda _remaining: None,
+        fold_version=1, row_schema=1,
     )  # fmt: skip
     with pytest.raises(restore.Cancelled):
         first.run()
