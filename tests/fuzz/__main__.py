@@ -33,7 +33,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--decoder", action="append", choices=names(), help="only this one; again")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write every figure there")
     given = parser.parse_args(argv)
-    logging.disable(logging.CRITICAL)  # a refused definition is logged as an error: not here
     found: list[Figures] = []
     with tempfile.TemporaryDirectory() as directory:
         for name, target in targets(Path(directory)).items():
@@ -81,4 +80,5 @@ def _tell(text: str) -> None:
 
 
 if __name__ == "__main__":
+    logging.disable(logging.CRITICAL)  # a refused definition is logged as an error: not here
     sys.exit(main())

@@ -19,6 +19,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from tests.kafka import cluster as cluster_module
+from tests.gates import FAULTS
 from tests.kafka.cluster import INSTALL, Cluster, ClusterError, KafkaMissing
 
 if TYPE_CHECKING:
@@ -260,7 +261,7 @@ def test_run_keeps_its_data_and_leaves_no_broker_behind(kafka_jars: Path, tmp_pa
 
 
 @pytest.mark.kafka
-@pytest.mark.slow
+@FAULTS
 def test_three_brokers_lose_one_and_nothing_committed(kafka_jars: Path) -> None:
     """The leader goes down hard: the other two commit, and it catches up when it is back."""
     assert kafka_jars.is_dir()
