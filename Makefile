@@ -57,7 +57,7 @@ test-long: $(READY) ## what `make test` leaves out for its minutes: the year rec
 test-faults: $(READY) kafka-jars ## every row of the fault matrix on real Kafka, about 90 minutes on 2 cores
 	$(PY) -m tests.sim --seeds 5000 --jobs 2
 	$(PY) -m tests.crash --crashes 200 --damages 10
-	LEIDAN_FAULTS=1 LEIDAN_LONG=1 LEIDAN_REQUIRE=kafka $(PY) -m pytest -s -k 'row or guilty' $(ARGS)
+	LEIDAN_FAULTS=1 LEIDAN_LONG=1 LEIDAN_REQUIRE=kafka $(PY) -m pytest -s -k 'row or guilty or two_minutes or three_brokers' $(ARGS)
 	$(PY) -m tests.faults.kills --kills 300
 
 HOURS ?= 1

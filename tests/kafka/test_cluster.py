@@ -18,8 +18,8 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from tests.kafka import cluster as cluster_module
 from tests.gates import FAULTS
+from tests.kafka import cluster as cluster_module
 from tests.kafka.cluster import INSTALL, Cluster, ClusterError, KafkaMissing
 
 if TYPE_CHECKING:
