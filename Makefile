@@ -12,6 +12,9 @@ ARGS ?=
 PIP_TOOLS := pip-tools==7.6.2
 PIP_AUDIT := pip-audit==2.10.1
 
+# What starts processes, or goes on for many seeds.
+NOT_QUICK := cli mock sim crash fuzz faults security test_fault_matrix.py
+
 PY := .venv/bin/python
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip
 READY := .venv/.ready
@@ -74,8 +77,8 @@ fuzz: $(READY) ## a million spoilt inputs for every decoder
 	$(PY) -m tests.fuzz --inputs 1000000 --seed $(SEED)
 
 .PHONY: quick
-quick: lint types ## lint, types and the tests that start no process, under a minute
-	$(PY) -m pytest -m 'not kafka and not slow' --ignore=tests/cli --ignore=tests/mock $(ARGS)
+quick: lint types ## lint, types and the tests of rules, bytes and steps, about a minute
+	$(PY) -m pytest -m 'not kafka and not slow' $(NOT_QUICK:%=--ignore=tests/%) $(ARGS)
 
 .PHONY: fmt
 fmt: $(READY) ## rewrite the sources in house style
