@@ -37,7 +37,6 @@ from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition, cimp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from types import TracebackType
 
 # What librdkafka's mock keeps of a partition; for the message only, the broker decides.
 PARTITION_BYTES = 5 * 1024 * 1024
@@ -123,12 +122,7 @@ class EmbeddedBroker:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
 

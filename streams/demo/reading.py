@@ -12,7 +12,6 @@ from streams.errors import BrokerUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from types import TracebackType
     from typing import Self
 
 TIMEOUT_S = 5.0  # one answer of the broker
@@ -69,12 +68,7 @@ class Reader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._consumer.close()
 
     def topics(self) -> dict[str, int]:

@@ -77,6 +77,13 @@ def rows(n: int, size: int = 10) -> list[Outgoing]:
     return [Outgoing(T, f"u{i}".encode(), os.urandom(size), [], P) for i in range(n)]
 
 
+def begun(producer: KafkaProducer, records: list[Outgoing]) -> None:
+    """Begin a transaction and have the broker take these records; its end is still open."""
+    producer.begin()
+    producer.produce(records)
+    producer.flush()
+
+
 def visible(settings: Settings, topic: str = T, p: int = P) -> int:
     """Return how many records a read_committed reader gets."""
     history = KafkaHistory(settings, lambda: False)
@@ -123,9 +130,7 @@ def test_a_producer_that_was_idle_lost_its_connections_and_is_not_suspect(settin
     producer = KafkaProducer(msgspec.structs.replace(settings, kafka=logged))
 
     def transaction() -> None:
-        producer.begin()
-        producer.produce(rows(3))
-        producer.flush()  # hands out what was logged, too
+        begun(producer, rows(3))  # its flush hands out what was logged, too
         producer.commit()
         assert not producer.suspect
 
@@ -140,9 +145,7 @@ def test_a_producer_that_was_idle_lost_its_connections_and_is_not_suspect(settin
 def test_the_position_passes_markers_where_no_record_is_delivered(settings):
     """Waiting for "offset high - 1 delivered" would hang here; the position arrives."""
     producer = KafkaProducer(settings)
-    producer.begin()
-    producer.produce(rows(3))
-    producer.flush()
+    begun(producer, rows(3))
     producer.commit()
     history = KafkaHistory(settings, lambda: False)
     assert history.high_watermark(T, P) == (0, 4)
@@ -157,9 +160,7 @@ def test_the_position_passes_markers_where_no_record_is_delivered(settings):
 
 def test_only_a_read_uncommitted_client_is_told_the_high_watermark(settings):
     producer = KafkaProducer(settings)
-    producer.begin()
-    producer.produce(rows(3))
-    producer.flush()  # and left open
+    begun(producer, rows(3))  # and left open
     history = KafkaHistory(settings, lambda: False)
     assert history.high_watermark(T, P) == (0, 3)
     asked = KafkaTopicPartition(settings.topic(T), P)
@@ -173,9 +174,7 @@ def test_only_a_read_uncommitted_client_is_told_the_high_watermark(settings):
 def test_reading_c_waits_for_offsets_of_an_open_transaction(settings):
     log, producer = joined(settings), KafkaProducer(settings)
     for offset in (5, 7):
-        producer.begin()
-        producer.produce(rows(1))
-        producer.flush()
+        begun(producer, rows(1))
         producer.send_offsets({TopicPartition("orders", 0): offset}, log.group())
         if offset == 5:
             producer.commit()
@@ -197,9 +196,7 @@ def test_reading_c_waits_for_offsets_of_an_open_transaction(settings):
 
 def test_a_new_producer_fences_the_old_one_of_the_same_name(settings):
     old = KafkaProducer(settings)
-    old.begin()
-    old.produce(rows(2))
-    old.flush()
+    begun(old, rows(2))
     new = KafkaProducer(settings)
     with pytest.raises(Fenced):
         old.commit()
@@ -216,9 +213,7 @@ def test_offsets_with_an_older_generation_are_refused(settings):
     second = joined(settings)
     assert generation_of(second.group()) >= generation_of(captured)
     producer = KafkaProducer(settings)
-    producer.begin()
-    producer.produce(rows(1))
-    producer.flush()
+    begun(producer, rows(1))
     with pytest.raises(Fenced):
         producer.send_offsets({TopicPartition("orders", 0): 1}, captured)
     producer.close()
@@ -267,9 +262,7 @@ MURMUR2 = {b"21": -973932308, b"foobar": -790332482}
 
 def test_our_producer_puts_a_user_where_java_would(settings):
     producer = KafkaProducer(settings)
-    producer.begin()
-    producer.produce([Outgoing("rewards", key, b"x", []) for key in MURMUR2])
-    producer.flush()
+    begun(producer, [Outgoing("rewards", key, b"x", []) for key in MURMUR2])
     producer.commit()
     reader = Consumer(consumer(settings, **{"auto.offset.reset": "earliest"}))
     reader.assign([KafkaTopicPartition(settings.topic("rewards"), p, 0) for p in range(8)])

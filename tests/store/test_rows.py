@@ -167,13 +167,18 @@ def open_and_read(directory: Path, keys: list[bytes]) -> None:
         rows.close()
 
 
-def test_a_corrupt_table_is_a_disk_error_and_never_no_such_user(tmp_path):
-    rows = disk_store(tmp_path).open(0)
+def flushed(directory: Path) -> tuple[dict[bytes, bytes], Path]:
+    """Write 3,000 users and close; return them, and the table that holds them."""
+    rows = disk_store(directory).open(0)
     users = {f"u{n:05d}".encode(): os.urandom(200) for n in range(3_000)}
     rows.write(users, next_offsets=NEXT, changelog=1, batch=1)
     rows._db.flush()  # noqa: SLF001
     rows.close()
-    table = max((tmp_path / "0").glob("*.sst"), key=lambda path: path.stat().st_size)
+    return users, max((directory / "0").glob("*.sst"), key=lambda path: path.stat().st_size)
+
+
+def test_a_corrupt_table_is_a_disk_error_and_never_no_such_user(tmp_path):
+    users, table = flushed(tmp_path)
     data = bytearray(table.read_bytes())
     data[1_000:60_000] = bytes(59_000)
     table.write_bytes(data)
@@ -186,12 +191,7 @@ def test_a_corrupt_table_is_a_disk_error_and_never_no_such_user(tmp_path):
 
 
 def test_a_walk_over_a_corrupt_table_is_a_disk_error_and_never_a_shorter_walk(tmp_path):
-    rows = disk_store(tmp_path).open(0)
-    users = {f"u{n:05d}".encode(): os.urandom(200) for n in range(3_000)}
-    rows.write(users, next_offsets=NEXT, changelog=1, batch=1)
-    rows._db.flush()  # noqa: SLF001
-    rows.close()
-    table = max((tmp_path / "0").glob("*.sst"), key=lambda path: path.stat().st_size)
+    _users, table = flushed(tmp_path)
     data = bytearray(table.read_bytes())
     data[300_000] ^= 1
     table.write_bytes(data)
