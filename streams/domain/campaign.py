@@ -14,22 +14,41 @@ import msgspec
 
 from streams.domain.days import Calendar
 from streams.domain.events import Status
+from streams.domain.features import (
+    Audience,
+    Budget,
+    Lottery,
+    Quiet,
+    Release,
+    Reminder,
+    Saved,
+    Variant,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from streams.domain.state import Task
 
 OWABLE = frozenset({"red_packet", "cash", "points"})  # rights that can become, or pay, a debt
 
 
 class Right(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is given: `value_minor` is its cost in the campaign's currency."""
+    """What is given: `value_minor` is its cost in the campaign's currency.
+
+    value: "saved_amount" where the cost is what the task has banked. fallback: given in its stead
+    when it cannot be given. supply: the pool its units come from.
+    """
 
     right_id: str
     type: str
-    value_minor: int
+    value_minor: int = 0
     quantity: int = 1
     valid_days: int = 30
     face: str = ""
+    value: str = ""
+    fallback: Right | None = None
+    supply: str = ""
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -83,6 +102,24 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True):
     debt_cap_minor: int = 10_000
     grace_ms: int = 48 * 3_600_000
     clawback_ms: int = 30 * 86_400_000
+    target_amount_minor: int = 0
+    match: str = "all"  # of the two targets, where an amount is asked for; or any
+    saved: Saved | None = None
+    lottery: Lottery | None = None
+    release: Release | None = None
+    collect: str = "auto"  # or manual: a due reward waits `collect_days` for its user
+    collect_days: int = 7
+    audience: Audience | None = None
+    holdout_bp: int = 0
+    holdout_salt: str = ""  # empty: the campaign's id
+    variants: tuple[Variant, ...] = ()
+    priority: int = 0
+    exclusion_group: str = ""  # none: counts beside all
+    budget: Budget | None = None
+    debt_days: int = 90
+    results: str = "assumed"  # or required: the rights service answers each command
+    reminders: tuple[Reminder, ...] = ()
+    quiet: Quiet = Quiet()
 
     @property
     def limit(self) -> int:
@@ -106,6 +143,7 @@ class Campaigns:
         self._versions = versions or {}
         self._starts = {k: [c.effective_from_ms for c in v] for k, v in self._versions.items()}
         self._auto = tuple(k for k, v in sorted(self._versions.items()) if any(c.auto for c in v))
+        self._variants: dict[tuple[str, int, int], Campaign] = {}
 
     @classmethod
     def of(cls, campaigns: Iterable[Campaign]) -> Campaigns:
@@ -128,6 +166,23 @@ class Campaigns:
     def pinned(self, campaign_id: str, version: int) -> Campaign:
         """Return the version a task pinned. KeyError: the row is ahead of the campaigns read."""
         return self._versions[campaign_id][version - 1]
+
+    def of_task(self, task: Task) -> Campaign:
+        """Return the version a task pinned, with the days, target and rewards of its variant."""
+        campaign = self._versions[task.campaign_id][task.campaign_version - 1]
+        if not task.variant:
+            return campaign
+        variant = campaign.variants[task.variant - 1]
+        key = (task.campaign_id, task.campaign_version, task.variant)
+        if key not in self._variants:
+            self._variants[key] = msgspec.structs.replace(
+                campaign,
+                days=variant.days,
+                target_orders=variant.target_orders,
+                final_rewards=variant.final_rewards,
+                step_rewards=variant.step_rewards,
+            )
+        return self._variants[key]
 
     def in_force(self, campaign_id: str, at_ms: int) -> Campaign | None:
         """Return the version in force at an instant, if any."""

@@ -38,6 +38,13 @@ class Discount(msgspec.Struct, frozen=True, array_like=True):
     threshold_minor: int = 0
 
 
+class Context(msgspec.Struct, frozen=True, array_like=True):
+    """What the shop knew of the user when the event was written; None: not said."""
+
+    segments: tuple[str, ...] | None = None
+    orders_30d: int | None = None
+
+
 class OrderReported(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """order.placed, .paid, .fulfilled, .settled, .amended: one version of one order."""
 
@@ -55,6 +62,8 @@ class OrderReported(msgspec.Struct, frozen=True, array_like=True, tag=1):
     channel: str = ""
     store_id: str = ""
     parent_order_id: str = ""
+    entry: str = ""
+    context: Context | None = None
 
     @property
     def cause_id(self) -> str:
@@ -71,6 +80,7 @@ class ClaimRequested(msgspec.Struct, frozen=True, array_like=True, tag=2):
     campaign_id: str
     entry: str = ""
     trigger_order_id: str = ""
+    context: Context | None = None
 
     @property
     def cause_id(self) -> str:
@@ -113,6 +123,85 @@ class CancellationWithdrawn(msgspec.Struct, frozen=True, array_like=True, tag=4)
         return f"cancel:{self.cancellation_id}"
 
 
+class DrawRequested(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """draw.requested: a user uses one chance of a task; `step` is the chance's label."""
+
+    user_id: str
+    occurred_at_ms: int
+    recorded_at_ms: int
+    claim_id: str
+    task_id: str
+    step: str
+
+    @property
+    def cause_id(self) -> str:
+        return f"claim:{self.claim_id}"
+
+
+class RewardCollected(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """reward.collected: a user takes a due reward of a campaign that asks for it."""
+
+    user_id: str
+    occurred_at_ms: int
+    recorded_at_ms: int
+    claim_id: str
+    reward_id: str
+
+    @property
+    def cause_id(self) -> str:
+        return f"claim:{self.claim_id}"
+
+
+class TaskWithdrawn(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """task.withdrawn: a user leaves a task; what was issued stays theirs."""
+
+    user_id: str
+    occurred_at_ms: int
+    recorded_at_ms: int
+    claim_id: str
+    task_id: str
+
+    @property
+    def cause_id(self) -> str:
+        return f"claim:{self.claim_id}"
+
+
+class RiskVerdict(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """risk.verdict: review holds, block cancels, clear undoes both; the latest one acts."""
+
+    user_id: str
+    occurred_at_ms: int
+    recorded_at_ms: int
+    cancellation_id: str
+    verdict: str
+    order_id: str = ""  # empty: the user
+
+    @property
+    def cause_id(self) -> str:
+        return f"cancel:{self.cancellation_id}"
+
+
+class PoolAnswered(msgspec.Struct, frozen=True, array_like=True, tag=10):
+    """draw.result, pool.granted, pool.denied: what a pool said to one of our requests.
+
+    A prize comes as (prize_id, right) in the JSON that the pool published, or not at all.
+    """
+
+    user_id: str
+    occurred_at_ms: int
+    recorded_at_ms: int
+    request_id: str
+    pool_id: str
+    answer: str  # drawn, granted, denied
+    outcome: str = ""  # of a draw: won, nothing, no_stock, ...
+    prize_id: str = ""
+    right: bytes = b""  # canonical JSON of the right given; empty: none
+
+    @property
+    def cause_id(self) -> str:
+        return f"result:{self.request_id}"
+
+
 class RewardResult(msgspec.Struct, frozen=True, array_like=True, tag=5):
     """reward.result: what the rights service did with one ledger command (reward_id, seq)."""
 
@@ -130,7 +219,17 @@ class RewardResult(msgspec.Struct, frozen=True, array_like=True, tag=5):
         return f"result:{self.result_id}"
 
 
-Fact = OrderReported | ClaimRequested | OrderCancelled | CancellationWithdrawn
+Fact = (
+    OrderReported
+    | ClaimRequested
+    | OrderCancelled
+    | CancellationWithdrawn
+    | DrawRequested
+    | RewardCollected
+    | TaskWithdrawn
+    | RiskVerdict
+    | PoolAnswered
+)
 """What a row's history holds; a result goes into the ledger instead."""
 
-Event = OrderReported | ClaimRequested | OrderCancelled | CancellationWithdrawn | RewardResult
+Event = Fact | RewardResult

@@ -15,9 +15,14 @@ import msgspec
 from streams.domain.events import (
     CancellationWithdrawn,
     ClaimRequested,
+    DrawRequested,
     Fact,
     OrderCancelled,
     OrderReported,
+    PoolAnswered,
+    RewardCollected,
+    RiskVerdict,
+    TaskWithdrawn,
 )
 from streams.domain.state import Key, packed
 
@@ -36,12 +41,19 @@ def pack(facts: list[Fact]) -> Packed[Fact]:
 
 
 def key_of(fact: Fact) -> Key:
-    """Return the fact's place in the walk. At one instant: claims, orders, cancellations."""
+    """Return the fact's place in the walk. At one instant: claims, orders, what undoes, answers.
+
+    What a user asks of a running task comes after the orders: a chance won and used at once is one.
+    """
     if isinstance(fact, OrderReported):
         return Key(fact.occurred_at_ms, 1, fact.order_id, fact.version)
     if isinstance(fact, ClaimRequested):
         return Key(fact.occurred_at_ms, 0, fact.claim_id)
-    return Key(fact.occurred_at_ms, 2, fact.cancellation_id)
+    if isinstance(fact, OrderCancelled | CancellationWithdrawn | RiskVerdict):
+        return Key(fact.occurred_at_ms, 2, fact.cancellation_id)
+    if isinstance(fact, PoolAnswered):
+        return Key(fact.occurred_at_ms, 3, fact.request_id)
+    return Key(fact.occurred_at_ms, 2, fact.claim_id)
 
 
 def marks_of(fact: Fact) -> list[bytes]:
@@ -58,8 +70,14 @@ def marks_of(fact: Fact) -> list[bytes]:
         ids = [fact.claim_id, fact.trigger_order_id] if fact.trigger_order_id else [fact.claim_id]
     elif isinstance(fact, OrderCancelled):
         ids = [fact.cancellation_id, fact.order_id]
-    else:
+    elif isinstance(fact, CancellationWithdrawn):
         ids = [fact.cancellation_id, fact.withdraws]
+    elif isinstance(fact, RiskVerdict):
+        ids = [fact.cancellation_id, fact.order_id] if fact.order_id else [fact.cancellation_id]
+    elif isinstance(fact, PoolAnswered):
+        ids = [fact.request_id]
+    else:
+        ids = [fact.claim_id]
     return [mark(id_) for id_ in ids]
 
 
@@ -83,11 +101,11 @@ def identity(fact: Fact) -> tuple[str, str, int]:
     """Return what makes two records the same fact: kind, id and, for an order, its version."""
     if isinstance(fact, OrderReported):
         return "order", fact.order_id, fact.version
-    if isinstance(fact, ClaimRequested):
+    if isinstance(fact, ClaimRequested | DrawRequested | RewardCollected | TaskWithdrawn):
         return "claim", fact.claim_id, 0
-    if isinstance(fact, OrderCancelled | CancellationWithdrawn):
+    if isinstance(fact, OrderCancelled | CancellationWithdrawn | RiskVerdict):
         return "cancel", fact.cancellation_id, 0
-    raise AssertionError(fact)
+    return "answer", fact.request_id, 0
 
 
 def same_content(one: Fact, other: Fact) -> bool:

@@ -139,7 +139,7 @@ def refold(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
     for tally in new.tallies:
         task = tally.task
         highest = peak(entries, task.task_id) if moved else stood[task.task_id].peak
-        campaign = campaigns.pinned(task.campaign_id, task.campaign_version)
+        campaign = campaigns.of_task(task)
         task, said = task_changes(stood.get(task.task_id), task, highest, campaign, say)
         begun.append(task)
         outputs += said
@@ -191,12 +191,12 @@ def _order_changes(
     for (task_id, order_id), code in new.codes.items():
         if code not in silent and old.codes.get((task_id, order_id)) != code:
             task = begun[task_id]
-            campaign = campaigns.pinned(task.campaign_id, task.campaign_version)
+            campaign = campaigns.of_task(task)
             outputs.append(say.order(order_id, code, task, campaign))
     for (task_id, cancellation_id), order_id in new.past_horizon.items():
         if (task_id, cancellation_id) not in old.past_horizon:
             task = begun[task_id]
-            campaign = campaigns.pinned(task.campaign_id, task.campaign_version)
+            campaign = campaigns.of_task(task)
             outputs.append(say.order(order_id, "PAST_HORIZON", task, campaign))
     outputs += [
         say.order(order_id, code)
@@ -224,7 +224,7 @@ def _settle(
 
 
 def _dues(tally: Tally, campaigns: Campaigns) -> list[Due]:
-    campaign = campaigns.pinned(tally.task.campaign_id, tally.task.campaign_version)
+    campaign = campaigns.of_task(tally.task)
     return [
         due
         for k, order_id in enumerate(tally.counted, 1)

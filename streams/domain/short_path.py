@@ -59,7 +59,7 @@ def next_order(
     issued: list[ledger.Change] = []
     held = False
     for task in begun:
-        campaign = campaigns.pinned(task.campaign_id, task.campaign_version)
+        campaign = campaigns.of_task(task)
         reached = _reached(prior, campaign) if prior else None
         moves = not prior or (reached is None and fact.status >= campaign.on)
         time = fact if moves else reached or prior[0]

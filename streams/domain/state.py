@@ -77,6 +77,7 @@ class Task(msgspec.Struct, frozen=True, array_like=True):
     last_day_count: int = 0
     peak: int = 0  # no reward was ever issued for a step above this (a fact, as rev is)
     rev: int = 0  # task events so far
+    variant: int = 0  # of the campaign's variants, from 1; 0: none matched
 
 
 ISSUED, REVOKED, SPENT, DEBT, VOID = range(1, 6)

@@ -197,4 +197,4 @@ class Walk:
         return known[key]
 
     def _campaign(self, task: Task) -> Campaign:
-        return self.campaigns.pinned(task.campaign_id, task.campaign_version)
+        return self.campaigns.of_task(task)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
+from streams.domain import events
 from streams.domain.events import ClaimRequested
 from streams.wire.envelope import Amount, Fact, Id, Reader, require_id
 
@@ -20,10 +21,14 @@ MAX_SEGMENTS = 200  # of one user; a bound, so that a claim cannot grow without 
 
 
 class Context(msgspec.Struct, gc=False):
-    """What the shop knew of the user at the claim; typed now, read when audiences are built."""
+    """What the shop knew of the user at the claim, as it is written."""
 
     segments: Annotated[list[Id], msgspec.Meta(max_length=MAX_SEGMENTS)] | None = None
     orders_30d: Amount | None = None
+
+    def as_fact(self) -> events.Context:
+        segments = None if self.segments is None else tuple(self.segments)
+        return events.Context(segments, self.orders_30d)
 
 
 class Claim(Fact, tag="claim.requested"):
@@ -52,4 +57,5 @@ def decode(record: Record) -> ClaimRequested:
         campaign_id=claim.campaign_id,
         entry=claim.entry or "",
         trigger_order_id=claim.trigger_order_id or "",
+        context=None if claim.context is None else claim.context.as_fact(),
     )

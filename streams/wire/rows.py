@@ -2,6 +2,7 @@
 
 Layout: one byte ROW_SCHEMA, then msgpack of the state by position, without the user id (the key).
 An older schema is upcast here and nowhere else; a newer one is refused (exit 78), never guessed.
+Schema 1 held the same structs with fewer fields at their ends, which decode to their defaults.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import msgspec
 from streams.domain.state import Key, Packed, Task, UserState
 from streams.errors import DiskError, Refused
 
-ROW_SCHEMA = 1
+ROW_SCHEMA = 2
 
 
 class _Row(msgspec.Struct, frozen=True, array_like=True):
@@ -29,6 +30,7 @@ class _Row(msgspec.Struct, frozen=True, array_like=True):
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _decode = msgspec.msgpack.Decoder(_Row).decode
 _PREFIX = bytes([ROW_SCHEMA])
+_READ = tuple(bytes([schema]) for schema in range(1, ROW_SCHEMA + 1))
 
 
 def encode_row(state: UserState) -> bytes:
@@ -51,7 +53,7 @@ def decode_row(user_id: str, data: bytes) -> UserState:
     Raises Refused when a newer version of leidan wrote it, DiskError when it is damaged: a row that
     cannot be read is never a user of whom nothing is known (reliability.md 4).
     """
-    if data[:1] != _PREFIX and data:
+    if data[:1] not in _READ and data:
         msg = (
             f"row of user {user_id!r} has schema {data[0]}, this version reads {ROW_SCHEMA}: "
             "start the newer version of leidan, or rebuild the state from the log"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from streams.traffic import Traffic
+from streams.wire.rows import ROW_SCHEMA
 from tests import checker
 from tests.faults.runs import working
 from tests.kafka.aftermath import DEFINITIONS, gathered
@@ -27,10 +28,8 @@ if TYPE_CHECKING:
 NEWER = """
 import streams.domain.fold as fold
 import streams.wire.rows as rows
-known = rows.decode_row
-def decode_row(user_id, data):
-    return known(user_id, bytes([rows.ROW_SCHEMA]) + data[1:] if data[0] < 2 else data)
-rows.ROW_SCHEMA, rows._PREFIX, rows.decode_row = 2, bytes([2]), decode_row
+newer = rows.ROW_SCHEMA + 1
+rows.ROW_SCHEMA, rows._PREFIX, rows._READ = newer, bytes([newer]), (*rows._READ, bytes([newer]))
 fold.FOLD_VERSION += 1
 """
 
@@ -69,7 +68,7 @@ def test_row27_a_newer_version_takes_over_mid_stream(run: Run, newer: dict[str, 
     worker.start(**newer)
     working(worker, 10)
     traffic.stop()
-    assert schemas(run) == {1, 2}, "void: only one version wrote"
+    assert schemas(run) == {ROW_SCHEMA, ROW_SCHEMA + 1}, "void: only one version wrote"
     check(run, worker)
 
 
@@ -82,7 +81,7 @@ def test_row27_the_older_version_refuses_what_a_newer_one_wrote(
     worker = run.worker()
     worker.start(**newer)
     run.drained_and_stopped(worker)
-    assert schemas(run) == {2}, "void: the newer version wrote nothing"
+    assert schemas(run) == {ROW_SCHEMA + 1}, "void: the newer version wrote nothing"
     if disk == "lost":
         shutil.rmtree(worker.databases)
     # Not even users whom the newer version never met: their rows would be of the older one.

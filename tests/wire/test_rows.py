@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
-from streams.domain.state import new
+from streams.domain import facts
+from streams.domain.state import new, unpack_ledger
 from streams.errors import Refused
 from streams.wire.rows import ROW_SCHEMA, decode_row, encode_row
 from tests.builders import USER, campaign, cancel, claim, order, refund, result
@@ -14,7 +16,7 @@ from tests.given import given
 
 # One digest per row schema: another digest under the same number is a row that workers in the field
 # could not read. Give the layout a new ROW_SCHEMA and an upcaster, and keep the old line.
-GOLDEN = {1: "640b3b7cb79ae362"}
+GOLDEN = {1: "640b3b7cb79ae362", 2: "d6e89d59e104609d"}
 
 
 def a_full_row():
@@ -41,6 +43,14 @@ def test_a_row_read_again_is_the_same_row():
 
 def test_the_layout_is_the_one_its_schema_number_stands_for():
     assert hashlib.sha256(encode_row(a_full_row())).hexdigest()[:16] == GOLDEN[ROW_SCHEMA]
+
+
+def test_a_row_of_schema_1_is_read_as_the_state_it_was():
+    data = bytes.fromhex((Path(__file__).parent / "golden" / "row.v1.hex").read_text())
+    before, now = decode_row(USER, data), a_full_row()
+    assert hashlib.sha256(data).hexdigest()[:16] == GOLDEN[1]
+    assert (before.tasks, unpack_ledger(before.ledger)) == (now.tasks, unpack_ledger(now.ledger))
+    assert facts.unpack(before.facts) == facts.unpack(now.facts)
 
 
 def test_a_row_of_a_newer_version_is_refused_with_what_to_do():
