@@ -64,10 +64,11 @@ def test_validate_as_json_is_one_object(broken_campaign):
 
 
 @pytest.fixture(scope="module")
-def without_broker() -> dict[str, Ran]:
+def without_broker(tmp_path_factory) -> dict[str, Ran]:
     """Every verb that needs a broker, all at once: each waits some seconds before it gives up."""
+    state = tmp_path_factory.mktemp("state")
     commands = {
-        "worker": ("worker", "--bootstrap-servers", NOBODY),
+        "worker": ("worker", "--bootstrap-servers", NOBODY, "--state-dir", state),
         "demo": ("demo", "--bootstrap-servers", NOBODY),
         "simulate": ("simulate", "--bootstrap-servers", NOBODY),
         "topics plan": ("topics", "plan", "--bootstrap-servers", NOBODY),

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from tests.faults.live import LiveReader
 from tests.faults.proxy import Proxies
 from tests.faults.steady import Steady
-from tests.gates import FAULTS
 from tests.kafka.aftermath import aborted_transactions, gathered, require_clean
 from tests.kafka.cluster import Cluster
 from tests.kafka.harness import Topics, wait_drained, wait_settled, wait_until
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from streams.traffic import Traffic
     from tests.checker import Report
 
-LONG = FAULTS  # conftest.py gates everything here that starts a broker
 CAMPAIGNS = b"campaigns"
 """In the requests of the campaign reader, and of no other client that stays."""
 

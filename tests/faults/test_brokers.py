@@ -16,7 +16,7 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 from streams.traffic import Traffic
 from tests import checker
 from tests.faults.fleet import HEAL_S
-from tests.faults.network import LONG, Run, behind_proxies
+from tests.faults.network import Run, behind_proxies
 from tests.kafka.harness import PARTITIONS
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from tests.kafka.cluster import Cluster
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600), LONG]
 
 AWAY_S = 90.0
 

@@ -15,7 +15,6 @@ import pytest
 from tests.checker import BROKEN, TWICE, Report, Seen
 from tests.faults.fleet import K_POINTS, R_POINTS
 from tests.faults.live import LiveCheck
-from tests.faults.network import LONG
 from tests.faults.record import Record
 from tests.faults.soak import Input
 
@@ -127,10 +126,6 @@ def test_too_few_kills_are_void_and_a_violation_is_a_failure(tmp_path: Path) -> 
     assert directory.is_dir(), "the evidence is kept"
 
 
-@LONG
-@pytest.mark.kafka
-@pytest.mark.slow
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("brokers", [1, 3])
 def test_two_minutes_of_everything_break_nothing(
     brokers: int,
