@@ -135,6 +135,38 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True):
     def dark(self) -> bool:
         return "dark_box" in self.features
 
+    def with_variant(self, number: int) -> Campaign:
+        """Return it with the days, target and rewards of its n-th variant; 0: as it is."""
+        if not number:
+            return self
+        variant = self.variants[number - 1]
+        return msgspec.structs.replace(
+            self,
+            days=variant.days,
+            target_orders=variant.target_orders,
+            final_rewards=variant.final_rewards,
+            step_rewards=variant.step_rewards,
+        )
+
+
+class Stopped(msgspec.Struct, frozen=True):
+    """From here on nobody new takes part; tasks in flight go on."""
+
+    campaign_id: str
+    effective_from_ms: int
+
+
+class Killed(msgspec.Struct, frozen=True):
+    """Ends every task of the campaign, with a right in compensation or with none."""
+
+    campaign_id: str
+    effective_from_ms: int
+    compensation: Right | None = None
+
+    @property
+    def at_ms(self) -> int:
+        return self.effective_from_ms
+
 
 class Campaigns:
     """Every version known, immutable: `with_version` returns another registry."""
@@ -172,16 +204,9 @@ class Campaigns:
         campaign = self._versions[task.campaign_id][task.campaign_version - 1]
         if not task.variant:
             return campaign
-        variant = campaign.variants[task.variant - 1]
         key = (task.campaign_id, task.campaign_version, task.variant)
         if key not in self._variants:
-            self._variants[key] = msgspec.structs.replace(
-                campaign,
-                days=variant.days,
-                target_orders=variant.target_orders,
-                final_rewards=variant.final_rewards,
-                step_rewards=variant.step_rewards,
-            )
+            self._variants[key] = campaign.with_variant(task.variant)
         return self._variants[key]
 
     def in_force(self, campaign_id: str, at_ms: int) -> Campaign | None:
