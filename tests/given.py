@@ -6,7 +6,7 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from streams.domain.campaign import Campaigns
-from streams.domain.definition import campaign_from
+from streams.domain.definition import parsed
 from streams.domain.fold import step
 from streams.domain.state import STANDING, new, unpack_ledger
 from tests.builders import USER, decoded
@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
 
 def registry(*definitions: dict[str, Any]) -> Campaigns:
-    """Return the registry of definitions, each of which must be a good one."""
-    parsed = [campaign_from(definition) for definition in definitions]
-    assert all(found is not None for found, _ in parsed), [said for _, said in parsed]
-    return Campaigns.of(found for found, _ in parsed if found is not None)
+    """Return the registry of definitions, each of which must be a good one.
+
+    What is not built yet is accepted here, so that it can be built test first. Pools come before
+    the campaigns that name them.
+    """
+    found = [parsed(definition) for definition in definitions]
+    assert all(record is not None for record, _ in found), [said for _, said in found]
+    return Campaigns.of(record for record, _ in found if record is not None)
 
 
 def said(output: Output) -> str:

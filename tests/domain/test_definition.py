@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from streams.domain.campaign import Campaigns
-from streams.domain.definition import campaign_from
+from streams.domain.definition import campaign_from, parsed
+from streams.domain.definition.built import NOT_BUILT
 from tests.builders import campaign
 from tests.given import registry
 
@@ -60,14 +61,43 @@ def test_a_good_definition_has_no_problems_and_its_defaults():
             "rounds does not fit window mode every_n",
         ),
         ({"clawback": {"coupon": "debt"}}, "coupon cannot be owed"),
-        ({"lottery": LOTTERY}, "lottery: not built in this version"),
-        ({"budget": {"amount_minor": 1}}, "budget: not built in this version"),
-        ({"target": {"amount_minor": 5}}, "target.amount_minor: not built in this version"),
+        ({"lottery": LOTTERY}, "lottery feature and lottery object go together"),
+        ({"budget": {"amount_minor": 1}}, "budget 1 cannot pay one task (1100)"),
     ],
 )
 def test_an_unclear_definition_is_refused_and_says_why(change, problem):
     said = problems(campaign(**change))
     assert any(problem in one for one in said), said
+
+
+RIGHT = {"right_id": "r", "type": "cash", "value_minor": 1}
+FEATURES = {
+    "saved": {"saved": {"rule": "fixed", "value_minor": 5}},
+    "lottery": {"features": ["light_box", "full_link", "lottery"], "lottery": LOTTERY},
+    "release": {"release": {"instant_limit_minor": 100, "on": "fulfilled", "hold_days": 7}},
+    "collect": {"collect": "manual"},
+    "audience": {"audience": {"segments_none": ["staff"]}},
+    "holdout_bp": {"holdout_bp": 500},
+    "variants": {"variants": [{"segment": "new", "days": 7}]},
+    "exclusion_group": {"exclusion_group": "veg"},
+    "budget": {"budget": {"max_tasks": 10}},
+    "results": {"results": "required"},
+    "reminders": {"reminders": [{"kind": "task_expiring", "before_hours": 24}]},
+    "target.amount_minor": {"target": {"amount_minor": 5}},
+    "right.value": {
+        "saved": {"rule": "fixed", "value_minor": 5},
+        "final_rewards": [{"right_id": "r", "type": "cash", "value": "saved_amount"}],
+    },
+    "right.fallback": {"final_rewards": [{**RIGHT, "right_id": "f", "fallback": RIGHT}]},
+    "right.supply": {"final_rewards": [{**RIGHT, "supply": "shelf"}]},
+}
+
+
+@pytest.mark.parametrize("feature", NOT_BUILT)
+def test_what_is_not_built_is_refused_by_name_though_its_definition_is_clear(feature):
+    definition = campaign(**FEATURES[feature])
+    assert parsed(definition)[1] == []
+    assert f"{feature}: not built in this version" in problems(definition)
 
 
 def test_all_problems_are_named_at_once():
