@@ -41,3 +41,17 @@ def ledger_event_id(reward: str, type_: str, seq: int) -> str:
 
 def adjustment_id(reward: str, reason: str, cause_id: str) -> str:
     return "evt_" + derived("event", reward, "reward.adjusted", reason, cause_id)
+
+
+def draw_id(task: str, step: str) -> str:
+    """The draw of one chance, and the id of the request that asks for it."""
+    return "drw_" + derived("draw", task, step)
+
+
+def request_id(task: str, purpose: str, cause_id: str) -> str:
+    return "req_" + derived("request", task, purpose, cause_id)
+
+
+def entrant(pool: str, user_id: str) -> str:
+    """Who drew, to the public: the same within a pool, nobody's across pools."""
+    return derived("entrant", pool, user_id)
