@@ -14,8 +14,8 @@ import msgspec
 class Output(msgspec.Struct, frozen=True):
     """One record for one topic; the same history gives the same event_id and body (D5)."""
 
-    topic: str  # "rewards" or "task-events", without prefix
+    topic: str  # "rewards", "task-events", "lottery-draws", ... without prefix
     type: str  # "reward.issued", "task.advanced", ...
     event_id: str
-    user_id: str
+    key: str  # of the record: the user, or in topics of pools the pool
     body: dict[str, Any]

@@ -38,7 +38,7 @@ def _caused_in(topic: str, partition: int) -> tuple[tuple[str, bytes], ...]:
 
 def encode(output: Output, cause: Record) -> Outgoing:
     """Return the record for an output caused by `cause`; the topic is without prefix."""
-    key = output.user_id.encode()
+    key = output.key.encode()
     headers = [
         *_of_type(output.topic, output.type),
         ("ce_id", output.event_id.encode()),
