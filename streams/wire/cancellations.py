@@ -1,6 +1,6 @@
-"""`cancellations`: orders that fall away, in whole or by units, and the undoing of that.
+"""`cancellations`: orders that fall away, in whole or by units, the undoing of that, and verdicts.
 
-Schema: schemas/cancellations.v1.schema.json. risk.verdict is not built yet: `unknown_type`.
+Schema: schemas/cancellations.v1.schema.json.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
-from streams.domain.events import CancellationWithdrawn, OrderCancelled, Returned
+from streams.domain.events import CancellationWithdrawn, OrderCancelled, Returned, RiskVerdict
 from streams.wire.envelope import MAX_LINES, Count, Fact, Id, Reader, require_id
 
 if TYPE_CHECKING:
@@ -49,11 +49,20 @@ class Withdrawn(Cancellation, tag="cancellation.withdrawn"):
     withdraws: Id
 
 
-READER: Reader[Cancelled | Refunded | Withdrawn] = Reader(Cancelled, Refunded, Withdrawn)
+class Verdict(Cancellation, tag="risk.verdict"):
+    """What the risk service thinks of an order, or (none named) of the user."""
+
+    verdict: Literal["review", "block", "clear"]
+    order_id: Id | None = None
 
 
-def decode(record: Record) -> OrderCancelled | CancellationWithdrawn:
-    """Return the cancellation or its withdrawal; raises EventRejected.
+READER: Reader[Cancelled | Refunded | Withdrawn | Verdict] = Reader(
+    Cancelled, Refunded, Withdrawn, Verdict
+)
+
+
+def decode(record: Record) -> OrderCancelled | CancellationWithdrawn | RiskVerdict:
+    """Return the cancellation, its withdrawal or a verdict; raises EventRejected.
 
     The record's `ce_id`, if any, is the cancellation_id. The reason of a cancellation is checked
     and dropped: none has a rule of its own.
@@ -68,6 +77,15 @@ def decode(record: Record) -> OrderCancelled | CancellationWithdrawn:
             recorded_at_ms=record.recorded_at_ms,
             cancellation_id=fact.cancellation_id,
             withdraws=fact.withdraws,
+        )
+    if isinstance(fact, Verdict):
+        return RiskVerdict(
+            user_id=fact.user_id,
+            occurred_at_ms=occurred_at_ms,
+            recorded_at_ms=record.recorded_at_ms,
+            cancellation_id=fact.cancellation_id,
+            verdict=fact.verdict,
+            order_id=fact.order_id or "",
         )
     return OrderCancelled(
         user_id=fact.user_id,

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import msgspec
 
+from streams.domain import events
 from streams.errors import EventRejected, Reason
 from streams.position import Position
 
@@ -37,6 +38,8 @@ MAX_VALUE_BYTES = 1024 * 1024
 # less the current stack: live and replay would judge the same bytes differently. So the line is
 # drawn here, well below that limit (1,000) and well above our own depth of 4.
 MAX_DEPTH = 256
+
+MAX_SEGMENTS = 200  # of one user; a bound, so that a context cannot grow without one
 
 MAX_LINES = 2_000  # of one order or refund; the longest real order of our test data has 675
 
@@ -72,6 +75,17 @@ class Fact(msgspec.Struct, tag_field="type", gc=False):
     v: Annotated[int, msgspec.Meta(ge=1, le=1)]
     user_id: Id
     occurred_at: Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class Context(msgspec.Struct, gc=False):
+    """What the shop knew of a user, as it is written; absent or null: not known, never "none"."""
+
+    segments: Annotated[list[Id], msgspec.Meta(max_length=MAX_SEGMENTS)] | None = None
+    orders_30d: Amount | None = None
+
+    def as_fact(self) -> events.Context:
+        segments = None if self.segments is None else tuple(self.segments)
+        return events.Context(segments, self.orders_30d)
 
 
 FactT = TypeVar("FactT", bound=Fact)

@@ -11,6 +11,7 @@ from streams.errors import Reason
 from streams.wire.envelope import (
     MAX_LINES,
     Amount,
+    Context,
     Count,
     Fact,
     Id,
@@ -57,6 +58,8 @@ class Order(Fact):
     channel: Id | None = None
     store_id: Id | None = None
     parent_order_id: Id | None = None
+    entry: Id | None = None
+    context: Context | None = None
 
 
 class OrderPlaced(Order, tag="order.placed"):
@@ -134,4 +137,6 @@ def decode(record: Record) -> OrderReported:
         channel=order.channel or "",
         store_id=order.store_id or "",
         parent_order_id=order.parent_order_id or "",
+        entry=order.entry or "",
+        context=None if order.context is None else order.context.as_fact(),
     )

@@ -5,13 +5,16 @@ import pytest
 from streams.domain.events import (
     CancellationWithdrawn,
     ClaimRequested,
+    Context,
     Discount,
     Line,
     OrderCancelled,
     OrderReported,
     Returned,
     RewardResult,
+    RiskVerdict,
     Status,
+    TaskWithdrawn,
 )
 from tests.wire.bench_decode import measure
 from tests.wire.examples import DECODERS, WRITTEN_AT, examples, ms
@@ -38,6 +41,8 @@ def test_an_order_with_every_field():
         channel="app",
         store_id="store-7",
         parent_order_id="p-9",
+        entry="home",
+        context=Context(("price_sensitive",), 2),
     )
 
 
@@ -63,7 +68,8 @@ def test_absent_and_null_are_the_same():
     }
     assert by_topic["orders"].discounts == ()
     assert by_topic["orders"].channel == by_topic["orders"].parent_order_id == ""
-    assert by_topic["orders"].lines[0].category == ""
+    assert by_topic["orders"].lines[0].category == by_topic["orders"].entry == ""
+    assert by_topic["orders"].context is None
     assert by_topic["claims"].entry == by_topic["claims"].trigger_order_id == ""
     assert by_topic["reward-results"].retryable is False
 
@@ -107,6 +113,29 @@ def test_a_withdrawal_names_the_cancellation_it_undoes():
         cancellation_id="c-7",
         withdraws="c-5",
     )
+
+
+def test_a_withdrawn_task():
+    assert DECODED["withdrawn--a-task"] == TaskWithdrawn(
+        user_id="u-1",
+        occurred_at_ms=ms("2023-09-02T19:05:00+08:00"),
+        recorded_at_ms=WRITTEN_MS,
+        claim_id="k-2",
+        task_id="tsk_00",
+    )
+
+
+def test_a_verdict_is_about_an_order_or_the_user():
+    assert DECODED["verdict--block-an-order"] == RiskVerdict(
+        user_id="u-1",
+        occurred_at_ms=ms("2023-09-04T09:00:00+08:00"),
+        recorded_at_ms=WRITTEN_MS,
+        cancellation_id="c-8",
+        verdict="block",
+        order_id="o-17",
+    )
+    user = DECODED["verdict--review-a-user"]
+    assert (user.order_id, user.verdict) == ("", "review")
 
 
 def test_a_result():

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from streams.domain.events import (
     CancellationWithdrawn,
     ClaimRequested,
+    Context,
     Discount,
     Event,
     Line,
@@ -17,7 +18,9 @@ from streams.domain.events import (
     OrderReported,
     Returned,
     RewardResult,
+    RiskVerdict,
     Status,
+    TaskWithdrawn,
 )
 from streams.errors import EventRejected, Reason
 from streams.feed.ports import Record
@@ -30,6 +33,11 @@ YEAR_2200_MS = 7_258_118_400_000
 ids = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=128)
 optional_ids = st.just("") | ids
 counts = st.integers(1, MAX_INTEGER)
+contexts = st.none() | st.builds(
+    Context,
+    segments=st.none() | st.lists(ids, max_size=3).map(tuple),
+    orders_30d=st.none() | st.integers(0, MAX_INTEGER),
+)
 times = st.integers(EARLIEST_MS, YEAR_2200_MS)
 
 
@@ -61,6 +69,8 @@ def orders(draw):
         channel=draw(optional_ids),
         store_id=draw(optional_ids),
         parent_order_id=draw(optional_ids),
+        entry=draw(optional_ids),
+        context=draw(contexts),
     )
 
 
@@ -80,10 +90,22 @@ returned = st.lists(st.tuples(ids, counts), max_size=5, unique_by=lambda pair: p
     lambda pairs: tuple(Returned(*pair) for pair in pairs)
 )
 claims = others(
-    ClaimRequested, claim_id=ids, campaign_id=ids, entry=optional_ids, trigger_order_id=optional_ids
-)
-cancellations = others(OrderCancelled, cancellation_id=ids, order_id=ids, lines=returned) | others(
-    CancellationWithdrawn, cancellation_id=ids, withdraws=ids
+    ClaimRequested,
+    claim_id=ids,
+    campaign_id=ids,
+    entry=optional_ids,
+    trigger_order_id=optional_ids,
+    context=contexts,
+) | others(TaskWithdrawn, claim_id=ids, task_id=ids)
+cancellations = (
+    others(OrderCancelled, cancellation_id=ids, order_id=ids, lines=returned)
+    | others(CancellationWithdrawn, cancellation_id=ids, withdraws=ids)
+    | others(
+        RiskVerdict,
+        cancellation_id=ids,
+        order_id=optional_ids,
+        verdict=st.sampled_from(["review", "block", "clear"]),
+    )
 )
 results = others(
     RewardResult,
@@ -104,7 +126,7 @@ json_values = st.recursive(
 )
 
 
-def written(event: Event) -> tuple[str, dict]:
+def written(event: Event) -> tuple[str, dict]:  # noqa: PLR0911  # one for each type
     """Return the topic and the object a producer writes for an event: the decoder backwards."""
     match event:
         case OrderReported():
@@ -115,7 +137,11 @@ def written(event: Event) -> tuple[str, dict]:
             body |= {
                 n: getattr(event, n) for n in ("entry", "trigger_order_id") if getattr(event, n)
             }
+            body |= context_body(event.context)
             return "claims", {"type": "claim.requested", **body}
+        case TaskWithdrawn():
+            body = {"claim_id": event.claim_id, "task_id": event.task_id}
+            return "claims", {"type": "task.withdrawn", **body}
         case OrderCancelled():
             body = {"cancellation_id": event.cancellation_id, "order_id": event.order_id}
             if not event.lines:
@@ -125,10 +151,21 @@ def written(event: Event) -> tuple[str, dict]:
         case CancellationWithdrawn():
             body = {"cancellation_id": event.cancellation_id, "withdraws": event.withdraws}
             return "cancellations", {"type": "cancellation.withdrawn", **body}
+        case RiskVerdict():
+            body = {"cancellation_id": event.cancellation_id, "verdict": event.verdict}
+            body |= {"order_id": event.order_id} if event.order_id else {}
+            return "cancellations", {"type": "risk.verdict", **body}
         case RewardResult():
             names = ("result_id", "reward_id", "seq", "outcome", "retryable")
             body = {name: getattr(event, name) for name in names}
             return "reward-results", {"type": "reward.result", **body}
+
+
+def context_body(context: Context | None) -> dict:
+    if context is None:
+        return {}
+    said = {"segments": context.segments, "orders_30d": context.orders_30d}
+    return {"context": {name: value for name, value in said.items() if value is not None}}
 
 
 def order_body(order: OrderReported) -> dict:
@@ -149,7 +186,8 @@ def order_body(order: OrderReported) -> dict:
             for d in order.discounts
         ],
     }
-    places = ("channel", "store_id", "parent_order_id")
+    places = ("channel", "store_id", "parent_order_id", "entry")
+    body |= context_body(order.context)
     return body | {name: getattr(order, name) for name in places if getattr(order, name)}
 
 
