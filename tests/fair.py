@@ -28,7 +28,7 @@ def mac(key: bytes, text: bytes) -> bytes:
 def uniform(key: bytes | None, lines: list[str], width: int) -> tuple[int, int, bytes, int]:
     """Return (value, counter, d, r) of section 6.3."""
     for counter in range(10_000):
-        text = f"{counter:d}".encode("utf-8")
+        text = f"{counter:d}".encode()
         for line in reversed(lines):
             text = line.encode("utf-8") + b"\x0a" + text
         d = mac(key, text) if key is not None else digest(text)

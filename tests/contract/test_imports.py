@@ -127,12 +127,15 @@ def test_nobody_imports_app_or_cli_but_the_command_line():
 TOP = ("streams.app", "streams.cli")
 
 
+HELPERS = {f"tests.{name}" for name in ("asking", "builders", "fair", "given", "pooling")}
+
+
 def test_the_tests_of_the_kernel_know_the_kernel_alone():
     helpers = {"streams.domain", "tests.domain"}
     for path in sorted((ROOT / "tests" / "domain").rglob("*.py")):
         ours = {n for n in imports_of(path.read_text()) if n.startswith(("streams", "tests"))}
         foreign = {n for n in ours if not any(n == h or n.startswith(f"{h}.") for h in helpers)}
-        assert foreign <= {"tests.given", "tests.builders"}, f"{path.name} imports {foreign}"
+        assert foreign <= HELPERS, f"{path.name} imports {foreign}"
 
 
 @pytest.mark.parametrize(
