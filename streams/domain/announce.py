@@ -16,12 +16,13 @@ from streams.domain.outputs import Output
 from streams.domain.view import task_view
 
 if TYPE_CHECKING:
+    from streams.domain.asks import Ask
     from streams.domain.campaign import Campaign
     from streams.domain.ledger import Change
     from streams.domain.state import Task
 
 UTC = Calendar("UTC")
-TASK_EVENTS, REWARDS = "task-events", "rewards"
+TASK_EVENTS, REWARDS, DRAW_REQUESTS = "task-events", "rewards", "draw-requests"
 
 
 class Announcer:
@@ -53,10 +54,31 @@ class Announcer:
             event_id = ids.task_event_id(self.user_id, type_, self.cause_id)
         else:
             event_id = ids.order_event_id(self.user_id, type_, self.cause_id, claim_id, code)
-        said = {"claim_id": claim_id, "campaign_id": campaign_id, "code": code}
+        said = {"claim_id": claim_id, "code": code}
+        if campaign_id:  # a draw names a task, and that may be nobody's
+            said["campaign_id"] = campaign_id
         if task_id:
             said["task_id"] = task_id
         return self._output(TASK_EVENTS, type_, event_id, UTC, said)
+
+    def chance(self, type_: str, label: str, task: Task, campaign: Campaign) -> Output:
+        """A chance was won, lost undrawn, or died with its pool."""
+        event_id = ids.chance_event_id(task.task_id, type_, self.cause_id, label)
+        return self._task_event(event_id, type_, task, campaign, {"step": label})
+
+    def draw_asked(self, ask: Ask, odds_version: int) -> Output:
+        said = {"step": ask.step, "odds_version": odds_version}
+        return self._request("draw.asked", ask, ask.request_id, said)
+
+    def reserve(self, ask: Ask) -> Output:
+        said = _share(ask.amount_minor, ask.units)
+        return self._request("pool.reserve", ask, ask.request_id, said)
+
+    def release(self, ask: Ask, request_id: str, minor: int, units: dict[str, int]) -> Output:
+        return self._request("pool.release", ask, request_id, _share(minor, units))
+
+    def unit_returned(self, ask: Ask, request_id: str) -> Output:
+        return self._request("unit.returned", ask, request_id, {"step": ask.step})
 
     def ledger(self, change: Change, calendar: Calendar) -> Output:
         entry = change.entry
@@ -102,8 +124,24 @@ class Announcer:
         }
         return self._output(TASK_EVENTS, type_, event_id, campaign.calendar, body)
 
-    def _output(
-        self, topic: str, type_: str, event_id: str, calendar: Calendar, body: dict[str, Any]
+    def _request(self, type_: str, ask: Ask, request_id: str, said: dict[str, Any]) -> Output:
+        body = {
+            "request_id": request_id,
+            "pool_id": ask.pool_id,
+            "task_id": ask.task_id,
+            **said,
+        }
+        event_id = ids.task_event_id(request_id, type_, self.cause_id)
+        return self._output(DRAW_REQUESTS, type_, event_id, UTC, body, ask.pool_id)
+
+    def _output(  # noqa: PLR0913  # what every output has
+        self,
+        topic: str,
+        type_: str,
+        event_id: str,
+        calendar: Calendar,
+        body: dict[str, Any],
+        key: str = "",
     ) -> Output:
         body["type"] = type_
         body["v"] = 1
@@ -111,4 +149,9 @@ class Announcer:
         body["user_id"] = self.user_id
         body["cause_id"] = self.cause_id
         body["occurred_at"] = calendar.text(self.at_ms)
-        return Output(topic, type_, event_id, self.user_id, body)
+        return Output(topic, type_, event_id, key or self.user_id, body)
+
+
+def _share(minor: int, units: dict[str, int]) -> dict[str, Any]:
+    """Return what of a pool is asked for: money of a budget, units (by right_id) of a supply."""
+    return {"units": units} if units else {"amount_minor": minor}

@@ -28,6 +28,7 @@ from streams.domain.features import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from streams.domain.pool import Pool
     from streams.domain.state import Task
 
 OWABLE = frozenset({"red_packet", "cash", "points"})  # rights that can become, or pay, a debt
@@ -171,8 +172,12 @@ class Killed(msgspec.Struct, frozen=True):
 class Campaigns:
     """Every version known, immutable: `with_version` returns another registry."""
 
-    def __init__(self, versions: dict[str, tuple[Campaign, ...]] | None = None) -> None:
-        self._versions = versions or {}
+    def __init__(
+        self,
+        versions: dict[str, tuple[Campaign, ...]] | None = None,
+        pools: dict[str, Pool] | None = None,
+    ) -> None:
+        self._versions, self._pools = versions or {}, pools or {}
         self._starts = {k: [c.effective_from_ms for c in v] for k, v in self._versions.items()}
         self._auto = tuple(k for k, v in sorted(self._versions.items()) if any(c.auto for c in v))
         self._variants: dict[tuple[str, int, int], Campaign] = {}
@@ -193,7 +198,13 @@ class Campaigns:
         if known and campaign.effective_from_ms <= known[-1].effective_from_ms:
             msg = f"not after {known[-1].calendar.text(known[-1].effective_from_ms)}"
             raise ValueError(msg)
-        return Campaigns({**self._versions, campaign.campaign_id: (*known, campaign)})
+        return Campaigns({**self._versions, campaign.campaign_id: (*known, campaign)}, self._pools)
+
+    def with_pool(self, pool: Pool) -> Campaigns:
+        return Campaigns(self._versions, {**self._pools, pool.pool_id: pool})
+
+    def pool(self, pool_id: str) -> Pool | None:
+        return self._pools.get(pool_id)
 
     def pinned(self, campaign_id: str, version: int) -> Campaign:
         """Return the version a task pinned. KeyError: the row is ahead of the campaigns read."""

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from streams.domain import asks, chances
 from streams.domain.state import unpack_ledger
 
 if TYPE_CHECKING:
     from streams.domain.announce import Announcer
+    from streams.domain.asks import Asked
     from streams.domain.campaign import Campaign, Campaigns
     from streams.domain.days import Calendar
     from streams.domain.ledger import Change
@@ -23,6 +25,10 @@ def task_changes(
     """Say what is different about a task (None: it did not stand), and count that we said it."""
     if task is stood and peak == task.peak:
         return task, []  # what was said of it still holds
+    if task.pending:  # nothing is said of it before it is granted
+        return msgspec.structs.replace(task, peak=peak, rev=stood.rev if stood else 0), []
+    if stood is not None and stood.pending and not stood.rev:
+        stood = None
     types = [] if stood else ["task.claimed"]
     before = stood.counted if stood else 0
     if task.counted != before:
@@ -38,15 +44,18 @@ def task_changes(
 
 
 def remembering(task: Task, state: UserState) -> Task:
-    """A task that a late fact had undone may come back: its ledger entries did not go away."""
-    if not state.ledger.count:
+    """A task that a late fact had undone may come back: ledger entries and asks did not go away."""
+    if not (state.ledger.count or state.asks.count):
         return task
-    return msgspec.structs.replace(task, peak=peak(unpack_ledger(state.ledger), task.task_id))
+    entries, asked = unpack_ledger(state.ledger), asks.unpack(state.asks)
+    return msgspec.structs.replace(task, peak=peak(entries, asked, task.task_id))
 
 
-def peak(entries: dict[str, Entry], task_id: str) -> int:
-    """Return the highest step that a task was ever rewarded for."""
-    return max((int(e.step) for e in entries.values() if e.task_id == task_id), default=0)
+def peak(entries: dict[str, Entry], asked: Asked, task_id: str) -> int:
+    """Return the highest step that a task was ever rewarded for, or drew at."""
+    steps = [e.step for e in entries.values() if e.task_id == task_id]
+    steps += [ask.step for ask in asked.draws() if ask.task_id == task_id]
+    return max(map(chances.step_of, steps), default=0)
 
 
 def calendar_of(change: Change, campaigns: Campaigns) -> Calendar:

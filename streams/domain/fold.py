@@ -11,21 +11,24 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from streams.domain import asking, asks, chances, ledger, orders, short_path
 from streams.domain import facts as facts_
-from streams.domain import ledger, orders, short_path
 from streams.domain.announce import Announcer
 from streams.domain.changes import calendar_of, peak, task_changes
 from streams.domain.events import (
     ClaimRequested,
+    DrawRequested,
     Event,
     Fact,
     OrderReported,
+    PoolAnswered,
     RewardResult,
 )
 from streams.domain.state import Entry, Task, UserState, pack_ledger, unpack_ledger
 from streams.domain.walk import Walk
 
 if TYPE_CHECKING:
+    from streams.domain.asks import Asked
     from streams.domain.campaign import Campaigns
     from streams.domain.ledger import Due
     from streams.domain.outputs import Output
@@ -66,7 +69,8 @@ def step(state: UserState, event: Event, campaigns: Campaigns) -> Folded:
         return _result(state, event, campaigns)
     fact = msgspec.structs.replace(event, user_id="")  # the row's key has it already
     key = facts_.key_of(fact)
-    if key > state.newest and len(state.facts.data) <= MAX_FACTS_BYTES:
+    answer = isinstance(fact, PoolAnswered)  # what it decides, only the walk looks up
+    if key > state.newest and len(state.facts.data) <= MAX_FACTS_BYTES and not answer:
         marks = facts_.marks_of(fact)
         found = _short(state, fact, marks, campaigns)
         if found is not None:
@@ -79,6 +83,8 @@ def step(state: UserState, event: Event, campaigns: Campaigns) -> Folded:
                 found.tasks,
                 state.ledger.added_all(found.issued) if found.issued else state.ledger,
                 state.owed_minor,
+                state.asks.added_all(found.asked) if found.asked else state.asks,
+                state.asks_ms if found.asks_ms is None else found.asks_ms,
             )
             return Folded(after, tuple(found.outputs), Outcome.APPLIED)
     return refold(state, event, campaigns)
@@ -98,6 +104,8 @@ def _short(
         return short_path.next_order(state, fact, (), campaigns)
     if isinstance(fact, ClaimRequested):
         return short_path.next_claim(state, fact, campaigns)
+    if isinstance(fact, DrawRequested):
+        return short_path.next_draw(state, fact, campaigns)
     # A cancellation ahead of its order, or a withdrawal ahead of that: only remembered.
     return short_path.Step(state.tasks, [], [])
 
@@ -117,12 +125,17 @@ def refold(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
             return Folded(state, (), Outcome.DUPLICATE if same else Outcome.CONFLICT)
     if len(state.facts.data) > MAX_FACTS_BYTES:
         return Folded(state, (), Outcome.ROW_FULL)
+    then = asks.unpack(state.asks)
+    answer = isinstance(fact, PoolAnswered)
+    asked = then.answered(fact) if isinstance(fact, PoolAnswered) else then
+    if asked is None:
+        return Folded(state, (), Outcome.IGNORED)
     late = key < state.newest
-    before = Walk(state.user_id, campaigns).take(known)
+    before = Walk(state.user_id, campaigns, then).take(known)
     old = _Seen(before)
-    if late:
+    if late or answer:
         known = sorted([*known, fact], key=facts_.key_of)
-        after = Walk(state.user_id, campaigns).take(known)
+        after = Walk(state.user_id, campaigns, asked).take(known)
         facts, seen = facts_.pack(known), facts_.marks(known)
     else:
         known.append(fact)
@@ -131,21 +144,26 @@ def refold(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
     new = _Seen(after)
     say = Announcer(state.user_id, event.cause_id, event.occurred_at_ms)
     # What is due is a matter of how many orders each task counts: unmoved, so is the ledger.
-    moved = list(map(_progress, state.tasks)) != [_progress(t.task) for t in new.tallies]
+    stands = [_progress(tally.task) for tally in new.tallies]
+    moved = answer or list(map(_progress, state.tasks)) != stands
     entries = unpack_ledger(state.ledger) if moved else {}
     stood = {task.task_id: task for task in state.tasks}
     outputs = _rejections(old, new, known, say)
     begun: list[Task] = []
     for tally in new.tallies:
         task = tally.task
-        highest = peak(entries, task.task_id) if moved else stood[task.task_id].peak
+        highest = peak(entries, asked, task.task_id) if moved else stood[task.task_id].peak
         campaign = campaigns.of_task(task)
         task, said = task_changes(stood.get(task.task_id), task, highest, campaign, say)
         begun.append(task)
         outputs += said
     outputs += _order_changes(old, new, {task.task_id: task for task in begun}, campaigns, say)
     if moved:
-        outputs += _settle(new.tallies, entries, campaigns, say)
+        outputs += _settle(new.tallies, entries, asked, campaigns, say)
+        outputs += asking.after_ledger(entries, campaigns, asked, say)
+    outputs += asking.after_walk(stood, begun, after, asked, say)
+    if asked.any and not moved:
+        entries = unpack_ledger(state.ledger)
     folded = UserState(
         state.user_id,
         state.version + 1,
@@ -155,12 +173,16 @@ def refold(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
         tuple(begun),
         pack_ledger(entries) if moved else state.ledger,
         ledger.owed(entries) if moved else state.owed_minor,
+        asked.pack(),
+        asking.earliest_ms(begun, entries, asked, campaigns),
     )
-    return Folded(folded, tuple(outputs), Outcome.LATE if late else Outcome.APPLIED)
+    # An answer is of the time at which it was asked for: that others came since is no delay.
+    outcome = Outcome.LATE if late and not answer else Outcome.APPLIED
+    return Folded(folded, tuple(outputs), outcome)
 
 
-def _progress(task: Task) -> tuple[str, int, int]:
-    return task.task_id, task.campaign_version, task.counted
+def _progress(task: Task) -> tuple[object, ...]:
+    return task.task_id, task.campaign_version, task.counted, task.pending, task.lacks
 
 
 class _Seen:
@@ -176,8 +198,14 @@ class _Seen:
 
 def _rejections(old: _Seen, new: _Seen, known: list[Fact], say: Announcer) -> list[Output]:
     campaign_ids = {f.claim_id: f.campaign_id for f in known if isinstance(f, ClaimRequested)}
+    of_tasks = {tally.task.task_id: tally.task.campaign_id for tally in new.tallies}
     return [
-        say.rejected(claim_id, campaign_ids[claim_id], answer.code, answer.task_id)
+        say.rejected(
+            claim_id,
+            campaign_ids.get(claim_id) or of_tasks.get(answer.task_id, ""),
+            answer.code,
+            answer.task_id,
+        )
         for claim_id, answer in new.answers.items()
         if answer.code and old.answers.get(claim_id) != answer
     ]
@@ -209,10 +237,13 @@ def _order_changes(
 def _settle(
     tallies: list[Tally],
     entries: dict[str, Entry],
+    asked: Asked,
     campaigns: Campaigns,
     say: Announcer,
 ) -> list[Output]:
-    dues = [due for tally in tallies for due in _dues(tally, campaigns)]
+    dues = [
+        due for tally in tallies if not tally.task.pending for due in _dues(tally, asked, campaigns)
+    ]
     policies = {
         entry.reward_id: campaigns.pinned(entry.campaign_id, entry.campaign_version)
         for entry in entries.values()
@@ -223,13 +254,16 @@ def _settle(
     ]
 
 
-def _dues(tally: Tally, campaigns: Campaigns) -> list[Due]:
-    campaign = campaigns.of_task(tally.task)
-    return [
-        due
-        for k, order_id in enumerate(tally.counted, 1)
-        for due in ledger.dues_at(tally.task, campaign, k, order_id)
-    ]
+def _dues(tally: Tally, asked: Asked, campaigns: Campaigns) -> list[Due]:
+    task, campaign = tally.task, campaigns.of_task(tally.task)
+    dues: list[Due] = []
+    for k, order_id in enumerate(tally.counted, 1):
+        dues += ledger.dues_at(task, campaign, k, order_id)
+        dues += [
+            ledger.Due(task, campaign, label, "prize", right, order_id)
+            for label, right in chances.prizes_at(task, campaign, k, asked)
+        ]
+    return dues
 
 
 def _result(state: UserState, event: RewardResult, campaigns: Campaigns) -> Folded:
@@ -248,5 +282,14 @@ def _result(state: UserState, event: RewardResult, campaigns: Campaigns) -> Fold
         return Folded(state, (), Outcome.IGNORED)
     say = Announcer(state.user_id, event.cause_id, event.occurred_at_ms)
     calendar = calendar_of(change, campaigns)
+    outputs = [say.ledger(change, calendar)]
     after = msgspec.structs.replace(state, version=state.version + 1, ledger=pack_ledger(entries))
-    return Folded(after, (say.ledger(change, calendar),), Outcome.APPLIED)
+    if state.asks.count:
+        asked = asks.unpack(state.asks)
+        outputs += asking.after_ledger(entries, campaigns, asked, say)
+        after = msgspec.structs.replace(
+            after,
+            asks=asked.pack(),
+            asks_ms=asking.earliest_ms(state.tasks, entries, asked, campaigns),
+        )
+    return Folded(after, tuple(outputs), Outcome.APPLIED)

@@ -35,6 +35,11 @@ def order_event_id(task_or_user: str, type_: str, cause_id: str, about: str, cod
     return "evt_" + derived("event", task_or_user, type_, cause_id, about, code)
 
 
+def chance_event_id(task: str, type_: str, cause_id: str, label: str) -> str:
+    """One cause can bring, or take, several chances of one task: the label tells them apart."""
+    return "evt_" + derived("event", task, type_, cause_id, label)
+
+
 def ledger_event_id(reward: str, type_: str, seq: int) -> str:
     return "evt_" + derived("event", reward, type_, str(seq))
 

@@ -52,7 +52,16 @@ def dues_at(task: Task, campaign: Campaign, k: int, order_id: str) -> list[Due]:
     rights = [("step", right) for right in campaign.step_rewards.get(step_in_cycle, ())]
     if step_in_cycle == campaign.target_orders:
         rights += [("final", right) for right in campaign.final_rewards]
-    return [Due(task, campaign, str(k), kind, right, order_id) for kind, right in rights]
+    return [
+        Due(task, campaign, str(k), kind, _in_supply(right, task), order_id)
+        for kind, right in rights
+    ]
+
+
+def _in_supply(right: Right, task: Task) -> Right:
+    """Return what is given: the fallback where the pool of the right had no units for the task."""
+    lacks = right.supply and right.supply in task.lacks and right.fallback
+    return right.fallback if lacks and right.fallback else right
 
 
 def reward_id_of(due: Due) -> str:

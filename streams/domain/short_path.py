@@ -10,14 +10,19 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from streams.domain import changes, ledger, orders, tasks
+from streams.domain import asking, asks, chances, changes, ledger, orders, reservations, tasks
 from streams.domain.announce import Announcer
+from streams.domain.asks import Asked
 from streams.domain.events import ClaimRequested, Fact, OrderCancelled, OrderReported
+from streams.domain.state import unpack_ledger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from streams.domain.asks import Ask
     from streams.domain.campaign import Campaign, Campaigns
+    from streams.domain.events import DrawRequested
+    from streams.domain.ledger import Due
     from streams.domain.outputs import Output
     from streams.domain.state import Entry, Task, UserState
 
@@ -28,6 +33,8 @@ class Step(msgspec.Struct, frozen=True):
     tasks: tuple[Task, ...]
     outputs: list[Output]
     issued: list[Entry]
+    asked: list[Ask] = []
+    asks_ms: int | None = None  # None: as before
 
 
 def prior_versions(known: Sequence[Fact], fact: OrderReported) -> list[OrderReported] | None:
@@ -57,6 +64,7 @@ def next_order(
     after: list[Task] = []
     said: list[Output] = []
     issued: list[ledger.Change] = []
+    asked, asks_ms = Asked(), state.asks_ms
     held = False
     for task in begun:
         campaign = campaigns.of_task(task)
@@ -70,10 +78,12 @@ def next_order(
             continue
         code = _offer_code(fact, task, campaign)
         counted, code = tasks.count_next(task, campaign, fact.occurred_at_ms, code)
+        won: list[str] = []
         if code == orders.COUNTS:
-            dues = ledger.dues_at(counted, campaign, counted.counted, called)
-            if dues and (counted.counted <= task.peak or state.owed_minor):
-                return None  # issued before, or a debt to set off: the whole ledger is needed
+            earned = _earned(task, counted, campaign, called, state)
+            if earned is None:
+                return None
+            dues, won = earned
             issued += map(ledger.issue_first, dues)
         else:
             said.append(say.order(called, code, task, campaign))
@@ -81,12 +91,36 @@ def next_order(
         counted, moved = changes.task_changes(before, counted, task.peak, campaign, say)
         said += moved
         after.append(counted)
+        if won:
+            said += asking.won(counted, campaign, won, asked, say)
+            if any(asked.draw(task.task_id, label) is None for label in won):
+                asks_ms = _sooner(asks_ms, chances.closes_ms(campaign, campaigns) or 0)
     if not held:
         if prior:
             return None  # whether that was said before depends on where the order stood then
         said.append(say.order(called, tasks.NO_TASK))
     said += [say.ledger(change, changes.calendar_of(change, campaigns)) for change in issued]
-    return Step(tuple(after), said, [change.entry for change in issued])
+    entries = [change.entry for change in issued]
+    return Step(tuple(after), said, entries, asked.draws(), asks_ms)
+
+
+def _earned(
+    task: Task, counted: Task, campaign: Campaign, called: str, state: UserState
+) -> tuple[list[Due], list[str]] | None:
+    """Return the rewards and the chances (step labels) that one more counted order brings."""
+    if task.pending:
+        return [], []
+    dues = ledger.dues_at(counted, campaign, counted.counted, called)
+    won = chances.labels_at(campaign, counted.counted)
+    if (dues or won) and counted.counted <= task.peak:
+        return None  # issued or drawn before
+    if dues and state.owed_minor:
+        return None  # a debt to set off: the whole ledger is needed
+    return dues, won
+
+
+def _sooner(one_ms: int, other_ms: int) -> int:
+    return min(one_ms, other_ms) if one_ms and other_ms else one_ms or other_ms
 
 
 def next_claim(state: UserState, fact: ClaimRequested, campaigns: Campaigns) -> Step | None:
@@ -101,9 +135,29 @@ def next_claim(state: UserState, fact: ClaimRequested, campaigns: Campaigns) -> 
         rejection = say.rejected(fact.claim_id, fact.campaign_id, judged.code, judged.task_id)
         return Step(state.tasks, [rejection], [])
     assert campaign is not None, "a task begins under a version in force"
+    if reservations.reserves(campaigns.of_task(judged)):
+        return None  # it waits for pools
     task = changes.remembering(judged, state)
     task, said = changes.task_changes(None, task, task.peak, campaign, say)
     return Step(_with_round(state.tasks, rounds[-1] if rounds else None, task), said, [])
+
+
+def next_draw(state: UserState, fact: DrawRequested, campaigns: Campaigns) -> Step:
+    """Fold a draw that is asked for now: of a task as it stands."""
+    say = Announcer(state.user_id, fact.cause_id, fact.occurred_at_ms)
+    asked = asks.unpack(state.asks)
+    task = next((task for task in state.tasks if task.task_id == fact.task_id), None)
+    code = chances.refusal(task, fact.step, fact.occurred_at_ms, asked, campaigns)
+    if code or task is None:
+        campaign_id = task.campaign_id if task else ""
+        rejection = say.rejected(fact.claim_id, campaign_id, code, fact.task_id)
+        return Step(state.tasks, [rejection], [])
+    if task.pending or asked.draw(fact.task_id, fact.step) is not None:
+        return Step(state.tasks, [], [])
+    said = asking.draw(task, campaigns.of_task(task), fact.step, asked, say)
+    entries = unpack_ledger(state.ledger)
+    asks_ms = asking.earliest_ms(state.tasks, entries, asked, campaigns)
+    return Step(state.tasks, [said], [], asked.draws()[-1:], asks_ms)
 
 
 def _begun(
@@ -120,6 +174,8 @@ def _begun(
         if (prior and _reached(prior, campaign)) or _code_of(fact, campaign) != orders.COUNTS:
             continue
         task = tasks.begin_auto(state.user_id, campaign, last, fact.occurred_at_ms, fact.order_id)
+        if task is not None and reservations.reserves(campaigns.of_task(task)):
+            return None  # it waits for pools
         if task is None or fact.recorded_at_ms > task.end_ms + campaign.grace_ms:
             continue
         if last is None and state.newest.at_ms >= task.start_ms:

@@ -1,12 +1,13 @@
-"""One user's row: the facts, where the tasks stand, and what we have issued.
+"""One user's row: the facts, where the tasks stand, what we have issued, what we asked of pools.
 
-Three parts, and only the third depends on the order of arrival (D2):
+Four parts, and only the last two depend on the order of arrival (D2):
 - `facts`: the set of input facts, in key order. The truth about this user.
 - `tasks`: what the rules make of the facts; could be computed again at any time.
 - `ledger`: what we told the world (a fact of its own: seq counts how often we changed our mind).
+- `asks`: what we asked the pools, each with its answer once there is one (D6).
 
-Facts and ledger entries lie in the row as already encoded runs (`Packed`), so that an event in
-order costs the same with 5 orders in the window as with 200: appended, not decoded.
+Facts, ledger entries and asks lie in the row as already encoded runs (`Packed`), so that an event
+in order costs the same with 5 orders in the window as with 200: appended, not decoded.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 
 
 class Packed(msgspec.Struct, Generic[T], frozen=True, array_like=True):
-    """`count` msgpack values end to end; `facts.py` and `ledger.py` know what they are."""
+    """`count` msgpack values end to end; `facts.py`, `ledger.py`, `asks.py` know what they are."""
 
     count: int = 0
     data: bytes = b""
@@ -78,6 +79,8 @@ class Task(msgspec.Struct, frozen=True, array_like=True):
     peak: int = 0  # no reward was ever issued for a step above this (a fact, as rev is)
     rev: int = 0  # task events so far
     variant: int = 0  # of the campaign's variants, from 1; 0: none matched
+    pending: bool = False  # counts, but says and is paid nothing before its reservation is granted
+    lacks: tuple[str, ...] = ()  # supply pools that had nothing left: their rights' fallbacks go
 
 
 ISSUED, REVOKED, SPENT, DEBT, VOID = range(1, 6)
@@ -120,6 +123,8 @@ class UserState(msgspec.Struct, frozen=True):
     tasks: tuple[Task, ...] = ()
     ledger: Packed[Any] = Packed()  # of Entry
     owed_minor: int = 0  # all debts, any currency: 0 lets issuing skip the set-off
+    asks: Packed[Any] = Packed()  # of Ask
+    asks_ms: int = 0  # the earliest instant at which time alone does something to them; 0: none
 
 
 def new(user_id: str) -> UserState:

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 def state_of(task: Task) -> str:
-    """Return active, completed, or expired (the next round began before the target was met)."""
+    """Return pending, active, completed, or expired (the next round began before the target)."""
+    if task.pending:
+        return "pending"
     if task.completed_at_ms:
         return "completed"
     return "expired" if task.closed_ms else "active"

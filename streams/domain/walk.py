@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from streams.domain import orders, tasks
+import msgspec
+
+from streams.domain import chances, orders, reservations, tasks
+from streams.domain.asks import Asked
 from streams.domain.events import (
     CancellationWithdrawn,
     ClaimRequested,
+    DrawRequested,
     Fact,
     OrderCancelled,
     OrderReported,
@@ -31,11 +35,19 @@ HELD = frozenset({orders.COUNTS, orders.MIN_AMOUNT, tasks.SPARE})
 
 
 class Walk:
-    """The world of one user as of the last fact taken in."""
+    """The world of one user as of the last fact taken in.
 
-    def __init__(self, user_id: str, campaigns: Campaigns) -> None:
-        self.user_id, self.campaigns = user_id, campaigns
+    asked: what was asked of pools, with all answers that are known: an answer is of the time at
+    which it was asked for, so a task that was denied is known to be when the walk comes to it.
+    """
+
+    def __init__(self, user_id: str, campaigns: Campaigns, asked: Asked | None = None) -> None:
+        self.user_id, self.campaigns, self._asked = user_id, campaigns, asked or Asked()
         self.answers: dict[str, Answer] = {}  # by claim id
+        self.draws: list[DrawRequested] = []  # those that may be had
+        self.begun_by: dict[str, str] = {}  # by task id: the cause of a claim, or of an order
+        self.refused: set[tuple[str, str]] = set()  # (task id, cause) that a pool denied
+        self._unfunded: dict[str, str] = {}  # checkout id -> why it began no automatic task
         self._orders: dict[str, Order] = {}
         self._checkouts: dict[str, list[Order]] = {}  # by parent id, or the order's own
         self._cancellations: dict[str, OrderCancelled] = {}
@@ -55,6 +67,8 @@ class Walk:
                 self._cancel(fact)
             elif isinstance(fact, CancellationWithdrawn):
                 self._withdraw(fact)
+            elif isinstance(fact, DrawRequested):
+                self._draw(fact)
         return self
 
     def tallies(self) -> list[Tally]:
@@ -65,7 +79,9 @@ class Walk:
         """Return what is to be said of orders apart from any task: NO_TASK, OVER_REFUND."""
         held = {order_id for tally in tallies for order_id in tally.codes}
         said = {
-            checkout_id: tasks.NO_TASK for checkout_id in self._checkouts if checkout_id not in held
+            checkout_id: self._unfunded.get(checkout_id, tasks.NO_TASK)
+            for checkout_id in self._checkouts
+            if checkout_id not in held
         }
         for order_id, order in self._orders.items():
             if order.cancellations and orders.over_refunded(order):
@@ -104,16 +120,38 @@ class Walk:
         for campaign, last in before:
             reached = [v for v in order.versions if v.status >= campaign.on]
             if reached and reached[0] is fact:  # judged once, as of the event that gives its time
-                self._begin_auto(campaign, last, order)
+                self._begin_auto(campaign, last, order, fact.cause_id)
 
     def _claim(self, fact: ClaimRequested) -> None:
         rounds = [tally.task for tally in self._count(fact.campaign_id)]
         judged = tasks.judge_claim(self.user_id, fact, self.campaigns, rounds)
+        if not isinstance(judged, Answer):
+            judged = self._funded(judged, fact.cause_id)
         if isinstance(judged, Answer):
             self.answers[fact.claim_id] = judged
         else:
             self.answers[fact.claim_id] = Answer("", judged.task_id)
             self._add_round(judged)
+
+    def _funded(self, task: Task, cause_id: str) -> Task | Answer:
+        """Return the task as the pools let it be: granted or pending; or refused."""
+        said = reservations.judge(task, self._campaign(task), cause_id, self._asked)
+        if said.code:
+            self.refused.add((task.task_id, cause_id))
+            return Answer(said.code, "")
+        self.begun_by[task.task_id] = cause_id
+        if said is reservations.HONOURED:
+            return task
+        return msgspec.structs.replace(task, pending=said.pending, lacks=said.lacks)
+
+    def _draw(self, fact: DrawRequested) -> None:
+        ids = [(task.task_id, id_) for id_, rounds in self._rounds.items() for task in rounds]
+        counted = (t.task for id_, of in ids if id_ == fact.task_id for t in self._count(of))
+        task = next((task for task in counted if task.task_id == fact.task_id), None)
+        code = chances.refusal(task, fact.step, fact.occurred_at_ms, self._asked, self.campaigns)
+        self.answers[fact.claim_id] = Answer(code, fact.task_id)
+        if not code:
+            self.draws.append(fact)
 
     def _cancel(self, fact: OrderCancelled) -> None:
         self._cancellations[fact.cancellation_id] = fact
@@ -140,7 +178,9 @@ class Walk:
                 found.append((campaign, last))
         return found
 
-    def _begin_auto(self, campaign: Campaign, last: Tally | None, order: Order) -> None:
+    def _begin_auto(
+        self, campaign: Campaign, last: Tally | None, order: Order, cause_id: str
+    ) -> None:
         """Begin a round at the earliest part of the checkout that is good in the window it opens.
 
         A part that would come too late for that window falls away, and with it its time.
@@ -156,7 +196,11 @@ class Walk:
                 continue
             offer = self._offer(order.checkout_id, campaign, task.end_ms)
             if (offer.code, offer.at_ms, offer.order_id) == (orders.COUNTS, at_ms, order_id):
-                self._add_round(task)
+                funded = self._funded(task, cause_id)
+                if isinstance(funded, Answer):
+                    self._unfunded[order.checkout_id] = funded.code
+                else:
+                    self._add_round(funded)
                 return
 
     def _add_round(self, task: Task) -> None:

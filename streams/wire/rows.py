@@ -25,6 +25,8 @@ class _Row(msgspec.Struct, frozen=True, array_like=True):
     tasks: tuple[Task, ...]
     ledger: Packed[Any]
     owed_minor: int
+    asks: Packed[Any] = Packed()
+    asks_ms: int = 0
 
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
@@ -43,6 +45,8 @@ def encode_row(state: UserState) -> bytes:
         state.tasks,
         state.ledger,
         state.owed_minor,
+        state.asks,
+        state.asks_ms,
     )
     return _PREFIX + _encode(row)
 
@@ -73,4 +77,6 @@ def decode_row(user_id: str, data: bytes) -> UserState:
         row.tasks,
         row.ledger,
         row.owed_minor,
+        row.asks,
+        row.asks_ms,
     )

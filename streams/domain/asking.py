@@ -1,0 +1,219 @@
+"""What goes out to pools after an event, and what is said of chances; what time alone brings.
+
+One place for all that a fold asks: reservations of pending tasks, draws, what is given back. Each
+function changes the `Asked` it is given and returns what is to be said. Source: semantics.md 3 (C5,
+P11), 4 `draw-requests`, 6, 7.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import msgspec
+
+from streams.domain import asks, chances, reservations
+from streams.domain.announce import Announcer
+from streams.domain.asks import DRAWN, EXPIRED, GRANTED, RELEASED, RETURNED
+from streams.domain.state import unpack_ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from streams.domain.asks import Ask, Asked
+    from streams.domain.campaign import Campaign, Campaigns
+    from streams.domain.outputs import Output
+    from streams.domain.state import Entry, Task, UserState
+    from streams.domain.walk import Walk
+
+
+class Moment(Protocol):
+    """An instant that a tick has reached, and what says what it brings."""
+
+    at_ms: int
+    say: Announcer
+
+
+class Deadline(NamedTuple):
+    """What ends at an instant: an ask that has become free, or (no ask) a chance of a task."""
+
+    at_ms: int
+    ask: Ask | None = None
+    task_id: str = ""
+    label: str = ""
+
+
+def after_walk(
+    stood: Mapping[str, Task],
+    begun: Iterable[Task],
+    walk: Walk,
+    asked: Asked,
+    say: Announcer,
+) -> list[Output]:
+    """Ask for what the tasks need now, and say which chances came and went.
+
+    stood: the tasks before the event, by id; begun: those after it, as the walk has them.
+    """
+    campaigns, by_id = walk.campaigns, {task.task_id: task for task in begun}
+    outputs: list[Output] = []
+    for task in by_id.values():
+        campaign = campaigns.of_task(task)
+        if task.pending:
+            cause_id = walk.begun_by[task.task_id]
+            for ask in reservations.to_ask(task, campaign, cause_id, say.at_ms, asked):
+                asked.put(ask)
+                outputs.append(say.reserve(ask))
+        elif campaign.lottery is not None:
+            outputs += _chances(stood.get(task.task_id), task, campaigns, asked, say)
+    for fact in walk.draws:
+        task = by_id[fact.task_id]
+        if not task.pending and asked.draw(task.task_id, fact.step) is None:
+            # Whenever it is read, a draw is of the time at which the user asked for it.
+            asker = Announcer(say.user_id, fact.cause_id, fact.occurred_at_ms)
+            outputs.append(draw(task, campaigns.of_task(task), fact.step, asked, asker))
+    for ask in asked.reservations():
+        if ask.state == GRANTED and (ask.task_id, ask.cause_id) in walk.refused:
+            outputs += _release(ask, ask.amount_minor, ask.units, asked, say)
+    return outputs
+
+
+def draw(task: Task, campaign: Campaign, label: str, asked: Asked, say: Announcer) -> Output:
+    """Ask for the one draw of a chance."""
+    assert campaign.lottery is not None, "only a lottery has chances"
+    ask = chances.to_ask(task, campaign, label, say.at_ms)
+    asked.put(ask)
+    return say.draw_asked(ask, campaign.lottery.odds_version)
+
+
+def won(
+    task: Task, campaign: Campaign, labels: list[str], asked: Asked, say: Announcer
+) -> list[Output]:
+    """Grant chances, and draw at once where the campaign says so."""
+    outputs = [say.chance("chance.granted", label, task, campaign) for label in labels]
+    if campaign.lottery is not None and campaign.lottery.draw == "immediate":
+        outputs += [draw(task, campaign, label, asked, say) for label in labels]
+    return outputs
+
+
+def after_ledger(
+    entries: Mapping[str, Entry], campaigns: Campaigns, asked: Asked, say: Announcer
+) -> list[Output]:
+    """Give back what rewards lost after their task's reservation was released."""
+    outputs = []
+    for ask in asked.reservations():
+        if ask.state == RELEASED:
+            minor, units = reservations.left(ask, entries, campaigns)
+            if minor or units:
+                outputs += _release(ask, minor, units, asked, say)
+    return outputs
+
+
+def next_deadline_ms(state: UserState, _campaigns: Campaigns) -> int:
+    """Return the next instant at which time alone gives back or ends something; 0: none.
+
+    It may have passed already: a chance won late, or a prize lost late, ends at the next tick.
+    """
+    return state.asks_ms
+
+
+def pass_time(
+    state: UserState, now: Moment, campaigns: Campaigns
+) -> tuple[UserState, list[Output]]:
+    """Do what is due at exactly this instant: end chances, give back what is left."""
+    if state.asks_ms != now.at_ms:
+        return state, []
+    asked, tasks = asks.unpack(state.asks), {task.task_id: task for task in state.tasks}
+    entries = unpack_ledger(state.ledger)
+    outputs: list[Output] = []
+    for deadline in deadlines(state.tasks, entries, asked, campaigns):
+        if deadline.at_ms != now.at_ms:
+            continue
+        ask = deadline.ask
+        if ask is None:
+            task = tasks[deadline.task_id]
+            outputs.append(_close(task, campaigns.of_task(task), deadline.label, asked, now.say))
+        elif ask.purpose == asks.DRAW:
+            asked.put(msgspec.structs.replace(ask, state=RETURNED))
+            outputs.append(now.say.unit_returned(ask, chances.return_id(ask, now.say.cause_id)))
+        else:
+            minor, units = reservations.left(ask, entries, campaigns)
+            outputs += _release(ask, minor, units, asked, now.say)
+    next_ms = earliest_ms(state.tasks, entries, asked, campaigns)
+    after = msgspec.structs.replace(state, asks=asked.pack(), asks_ms=next_ms)
+    return after, outputs
+
+
+def earliest_ms(
+    tasks: Iterable[Task], entries: Mapping[str, Entry], asked: Asked, campaigns: Campaigns
+) -> int:
+    return min((d.at_ms for d in deadlines(tasks, entries, asked, campaigns)), default=0)
+
+
+def deadlines(
+    tasks: Iterable[Task], entries: Mapping[str, Entry], asked: Asked, campaigns: Campaigns
+) -> Iterator[Deadline]:
+    """Yield what time alone will do: end chances, release reservations, return lost prizes."""
+    by_id = {task.task_id: task for task in tasks}
+    for task in by_id.values():
+        campaign = campaigns.of_task(task)
+        ends_ms = chances_ms(task, campaign, asked, campaigns)
+        if ends_ms:
+            for label in chances.undrawn(task, campaign, asked):
+                yield Deadline(ends_ms, task_id=task.task_id, label=label)
+    for ask in asked.reservations():
+        task_ = by_id.get(ask.task_id)
+        if ask.state == GRANTED and not (task_ and task_.pending):
+            yield Deadline(ask.until_ms, ask)
+    lost = [ask for ask in asked.draws() if _step_lost(ask, by_id.get(ask.task_id))]
+    if lost:
+        prizes = {(e.task_id, e.step): e for e in entries.values() if e.kind == "prize"}
+        for ask in lost:
+            entry = prizes.get((ask.task_id, ask.step))
+            if entry is None or not reservations.holds(entry):
+                yield Deadline(ask.until_ms, ask)
+
+
+def chances_ms(task: Task, campaign: Campaign, asked: Asked, campaigns: Campaigns) -> int:
+    """Return when the chances a task still has end with their pool; 0: it has none."""
+    if campaign.lottery is None or not chances.undrawn(task, campaign, asked):
+        return 0
+    return chances.closes_ms(campaign, campaigns) or 0
+
+
+def _step_lost(ask: Ask, task: Task | None) -> bool:
+    """Tell whether a prize was won at a step that does not stand."""
+    if ask.state != DRAWN or not ask.right:
+        return False
+    return task is None or task.counted < chances.step_of(ask.step)
+
+
+def _chances(
+    stood: Task | None, task: Task, campaigns: Campaigns, asked: Asked, say: Announcer
+) -> list[Output]:
+    campaign = campaigns.of_task(task)
+    before = chances.undrawn(stood, campaigns.of_task(stood), asked) if stood else []
+    after = chances.undrawn(task, campaign, asked)
+    gained = [label for label in after if label not in before]
+    gone = [label for label in before if label not in after]
+    outputs = [say.chance("chance.withdrawn", label, task, campaign) for label in gone]
+    return outputs + won(task, campaign, gained, asked, say)
+
+
+def _close(task: Task, campaign: Campaign, label: str, asked: Asked, say: Announcer) -> Output:
+    """End a chance with its pool: drawn as of that time, or expired."""
+    assert campaign.lottery is not None, "only a lottery has chances"
+    if campaign.lottery.at_close == "draw":
+        return draw(task, campaign, label, asked, say)
+    ask = chances.to_ask(task, campaign, label, say.at_ms)
+    asked.put(msgspec.structs.replace(ask, state=EXPIRED))
+    return say.chance("chance.expired", label, task, campaign)
+
+
+def _release(
+    ask: Ask, minor: int, units: dict[str, int], asked: Asked, say: Announcer
+) -> list[Output]:
+    """Give back part of a grant; from then on whatever falls free of it goes back at once."""
+    asked.put(reservations.given_back(ask, minor, units))
+    if not minor and not units:
+        return []
+    request_id = reservations.release_id(ask, say.cause_id)
+    return [say.release(ask, request_id, minor, units)]
