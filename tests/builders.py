@@ -178,6 +178,77 @@ def campaign(**fields: Any) -> dict[str, Any]:
     return definition
 
 
+def pool(**fields: Any) -> dict[str, Any]:
+    """The pool of semantics.md 2 in the weeks of `DAY_1`; name it in a campaign that closes.
+
+    Its campaign: `campaign(features=[..., "lottery"], lottery=chances(), claim=CLOSING)`.
+    """
+    definition = {
+        "type": "pool.defined",
+        "v": 1,
+        "pool_id": "wheel",
+        "kind": "lottery",
+        "effective_from": "2025-12-30T00:00:00+08:00",
+        "opens_at": "2026-01-01T00:00:00+08:00",
+        "closes_at": "2026-06-01T00:00:00+08:00",
+        "currency": "CNY",
+        "budget_minor": 2_000_000,
+        "commitment": "ab" * 32,
+        "prizes": [
+            {
+                "prize_id": "top",
+                "right": {"right_id": "rp-100", "type": "red_packet", "value_minor": 10_000},
+                "stock": 31,
+                "max_per_user": 1,
+                "release": {"kind": "even", "jitter": True},
+            },
+            {
+                "prize_id": "five",
+                "right": {"right_id": "rp-5", "type": "red_packet", "value_minor": 500},
+                "stock": 2000,
+            },
+        ],
+        "odds": [odds(1, top=100, five=20_000)],
+    }
+    return {k: v for k, v in {**definition, **fields}.items() if v is not None}
+
+
+def odds(version: int, denominator: int = 1_000_000, **weights: int) -> dict[str, Any]:
+    return {
+        "odds_version": version,
+        "denominator": denominator,
+        "weights": [{"prize_id": name, "weight": weight} for name, weight in weights.items()],
+    }
+
+
+def chances(*steps: int | str, **fields: Any) -> dict[str, Any]:
+    """The lottery of a campaign: a chance at each of the steps, or at the end."""
+    given = [{"step": step, "count": 1} for step in steps or ("final",)]
+    return {"pool_id": "wheel", "odds_version": 1, "chances": given, **fields}
+
+
+CLOSING = {"closes_at": "2026-05-01T00:00:00+08:00"}
+
+
+def shelf(units: int = 10, **fields: Any) -> dict[str, Any]:
+    """A pool of rights: mugs."""
+    return {
+        "type": "pool.defined",
+        "v": 1,
+        "pool_id": "shelf",
+        "kind": "rights",
+        "effective_from": "2025-12-30T00:00:00+08:00",
+        "stock": [{"right_id": "mug", "units": units}],
+        **fields,
+    }
+
+
+def change(type_: str, **fields: Any) -> dict[str, Any]:
+    """A record that changes a pool or ends a campaign: `change("pool.closed", pool_id="wheel")`."""
+    effective = fields.pop("effective_from", "2026-03-10T00:00:00+08:00")
+    return {"type": type_, "v": 1, "effective_from": effective, **fields}
+
+
 def topic_of(event: dict[str, Any]) -> str:
     if event["type"] in CANCELLATIONS:
         return "cancellations"
