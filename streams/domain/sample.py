@@ -8,9 +8,10 @@ Source: semantics.md 6, `Algorithm`.
 from __future__ import annotations
 
 import hmac
-import json
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -46,10 +47,8 @@ def odds_digest(odds: dict[str, Any]) -> str:
     return sha256(canonical(odds)).hexdigest()
 
 
-def canonical(value: Any) -> bytes:
-    """Return canonical JSON: UTF-8, sorted keys, no spaces."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return text.encode()
+canonical = msgspec.json.Encoder(order="sorted").encode
+"""Return canonical JSON: UTF-8, sorted keys, no spaces. The bytes that topics carry (wire)."""
 
 
 def ticket(  # noqa: PLR0913 - these are what a draw is made of
