@@ -127,7 +127,10 @@ def test_nobody_imports_app_or_cli_but_the_command_line():
 TOP = ("streams.app", "streams.cli")
 
 
-HELPERS = {f"tests.{name}" for name in ("asking", "builders", "fair", "given", "pooling")}
+HELPERS = {
+    f"tests.{name}"
+    for name in ("asking", "builders", "fair", "given", "pooling", "second_verifier")
+}
 
 
 def test_the_tests_of_the_kernel_know_the_kernel_alone():
