@@ -10,16 +10,11 @@ import random
 
 import pytest
 
-from tests.models.users import (
-    Version,
-    allocate,
-    amount_left,
-    consumption_recomputed,
-    earn,
-    instant_ms,
-    task_id,
-    unique,
-)
+from tests.models.definitions import Version
+from tests.models.facts import instant_ms, unique
+from tests.models.ids import task_id
+from tests.models.refunds import allocate, amount_left, consumption_recomputed
+from tests.models.users import earn
 
 DAY_MS = 86_400_000
 USER = "u-1"
