@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from tests.models.definitions import Version, allows
 from tests.models.facts import ORDER, STEPS_OF_AN_ORDER, Fact
-from tests.models.refunds import amount_left
+from tests.models.refunds import Left, left_of
 
 
 class Checkout(NamedTuple):
@@ -17,7 +17,9 @@ class Checkout(NamedTuple):
     """
 
     key: tuple[int, str]
-    amount_minor: int
+    amount_minor: int  # what is judged against the minimum: consumption, or goods
+    consumption_minor: int
+    parent: str
     names: frozenset[str]  # its order ids and the parent's
 
 
@@ -32,7 +34,7 @@ def checkouts(facts: list[Fact], version: Version, end_ms: int) -> list[Checkout
     A sub-order that is late, cancelled or of no matching kind is not part of its checkout, so it
     gives it neither money nor time.
     """
-    parts: dict[str, list[tuple[tuple[int, str], int]]] = defaultdict(list)
+    parts: dict[str, list[tuple[tuple[int, str], Left]]] = defaultdict(list)
     for order_id in sorted({fact["order_id"] for fact in facts if fact.rank == ORDER}):
         timed = gives_time(facts, order_id, version)
         content = newest(facts, order_id)
@@ -44,13 +46,15 @@ def checkouts(facts: list[Fact], version: Version, end_ms: int) -> list[Checkout
             continue
         if not allows(version.stores, content.get("store_id")):
             continue
-        left = amount_left(facts, version, end_ms, content)
+        left = left_of(facts, version, end_ms, content)
         if left is not None:
             parts[parent_of(facts, order_id)].append(((timed.key[0], order_id), left))
     return [
         Checkout(
             key=min(key for key, _left in found),
-            amount_minor=sum(left for _key, left in found),
+            amount_minor=sum(left.amount_minor for _key, left in found),
+            consumption_minor=sum(left.consumption_minor for _key, left in found),
+            parent=parent,
             names=frozenset({parent, *(key[1] for key, _left in found)}),
         )
         for parent, found in parts.items()

@@ -1,33 +1,74 @@
-"""Which orders of a round count, and whether it is over."""
+"""Which orders of a round count, which are spare, and whether the target is met (P4 to P6)."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.models.rounds import Round, in_window
+from tests.models.groups import winner
+from tests.models.rounds import in_window
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from tests.models.checkouts import Checkout
     from tests.models.definitions import Version
-    from tests.models.facts import Fact
+    from tests.models.facts import Fact, Key
+    from tests.models.rounds import Begun, Round
+    from tests.models.world import World
 
 
-def counted_orders(facts: list[Fact], rounds: list[Round], index: int) -> list[Checkout]:
-    """The orders that count for a round, oldest first; what else qualifies is spare."""
-    version = rounds[index].version
-    per_day: dict[date, int] = defaultdict(int)
-    counted: list[Checkout] = []
-    for order in in_window(facts, rounds, index):
-        if order.amount_minor < version.min_minor or len(counted) == version.target:
-            continue
+class Tally:
+    """The orders of one round as they are taken, oldest first."""
+
+    def __init__(self, this: Round) -> None:
+        self.round = this
+        self.counted: list[Checkout] = []
+        self.spare: list[Checkout] = []
+        self.per_day: dict[date, int] = defaultdict(int)
+
+    @property
+    def amount_minor(self) -> int:
+        return sum(order.consumption_minor for order in self.counted)
+
+    @property
+    def met(self) -> bool:
+        """Whether the whole target is met: by orders, by amount, or by all or any of the two."""
+        version = self.round.version
+        by_orders = len(self.counted) >= version.target
+        if not version.target_minor:
+            return by_orders
+        by_amount = self.amount_minor >= version.target_minor
+        return by_orders and by_amount if version.match == "all" else by_orders or by_amount
+
+    def can_count(self, order: Checkout) -> bool:
+        version = self.round.version
         day = version.day(order.key[0])
-        if version.daily_cap and per_day[day] >= version.daily_cap:
-            continue
-        per_day[day] += 1
-        counted.append(order)
-    return counted
+        return not self.met and (not version.daily_cap or self.per_day[day] < version.daily_cap)
+
+    def take(self, order: Checkout) -> None:
+        if self.can_count(order):
+            self.per_day[self.round.version.day(order.key[0])] += 1
+            self.counted.append(order)
+        else:
+            self.spare.append(order)
+
+
+def tally_of(world: World, facts: list[Fact], begun: Begun, this: Round) -> Tally:
+    """What one round has counted, given all rounds: those of its group compete for its orders."""
+    group = this.version.group
+    rounds = [r for r in begun.all() if r.version.group == group] if group else [this]
+    tallies = [Tally(each) for each in rounds]
+    offers: dict[str, list[tuple[Tally, Checkout]]] = defaultdict(list)
+    for tally in tallies:
+        for order in in_window(world, facts, begun, tally.round):
+            if order.amount_minor >= tally.round.version.min_minor:
+                offers[order.parent].append((tally, order))
+    for candidates in sorted(offers.values(), key=lambda found: min(o.key for _, o in found)):
+        tally, order = winner(world, candidates)
+        tally.take(order)
+    return next(tally for tally in tallies if tally.round is this)
 
 
 class Last(NamedTuple):
@@ -40,16 +81,24 @@ class Last(NamedTuple):
     completed_by: tuple[int, str] | None
 
 
+def as_of(world: World, facts: list[Fact], begun: Begun, this: Round, key: Key) -> Last:
+    """Where a round stood just before a moment, by the facts before it."""
+    tally = tally_of(world, [fact for fact in facts if fact.key < key], begun, this)
+    if tally.met:
+        return Last(tally.counted[-1].key[0], tally.counted[-1].key)
+    ends = [this.end_ms]
+    if this.task_id in begun.left_ms:
+        ends.append(begun.left_ms[this.task_id])
+    if this.version.campaign_id in world.kills:
+        ends.append(world.kills[this.version.campaign_id].at_ms)
+    return Last(min(ends) if key[0] >= min(ends) else None, None)
+
+
 def last_round(
-    facts: list[Fact], rounds: list[Round], key: tuple[int, int, str, int]
+    world: World, facts: list[Fact], begun: Begun, campaign_id: str, key: Key
 ) -> Last | None:
-    if not rounds:
-        return None
-    this = rounds[-1]
-    counted = counted_orders([f for f in facts if f.key < key], rounds, len(rounds) - 1)
-    if len(counted) == this.version.target:
-        return Last(counted[-1].key[0], counted[-1].key)
-    return Last(this.end_ms if key[0] >= this.end_ms else None, None)
+    rounds = begun.of(campaign_id)
+    return as_of(world, facts, begun, rounds[-1], key) if rounds else None
 
 
 def cool_end(version: Version, last: Last) -> int:

@@ -8,9 +8,12 @@ from typing import Any
 
 DAY_MS = 86_400_000
 
-CLAIM, ORDER, CANCELLATION = 0, 1, 2
+CLAIM, ORDER, CANCELLATION, RESULT, TICK = range(5)
 RANKS = {
     "claim.requested": CLAIM,
+    "draw.requested": CLAIM,
+    "reward.collected": CLAIM,
+    "task.withdrawn": CLAIM,
     "order.placed": ORDER,
     "order.paid": ORDER,
     "order.fulfilled": ORDER,
@@ -19,15 +22,23 @@ RANKS = {
     "order.cancelled": CANCELLATION,
     "order.refunded": CANCELLATION,
     "cancellation.withdrawn": CANCELLATION,
+    "risk.verdict": CANCELLATION,
+    "draw.result": RESULT,
+    "pool.granted": RESULT,
+    "pool.denied": RESULT,
 }
+"""`reward.result` is missing: it changes the books, never what is due. A tick is told as a time."""
+
 STEPS_OF_AN_ORDER = {"amended": 0, "placed": 1, "paid": 2, "fulfilled": 3, "settled": 4}
+
+Key = tuple[int, int, str, int]  # occurred_at in ms, rank, id, version
 
 
 @dataclass(frozen=True)
 class Fact:
-    """One event and its place in the walk: (occurred_at, rank, id, version)."""
+    """One event and its place in the walk."""
 
-    key: tuple[int, int, str, int]
+    key: Key
     event: dict[str, Any]
 
     def __getitem__(self, field: str) -> Any:
@@ -37,6 +48,18 @@ class Fact:
     def rank(self) -> int:
         return RANKS[self.event["type"]]
 
+    @property
+    def kind(self) -> str:
+        return self.event["type"]
+
+    @property
+    def cause_id(self) -> str:
+        """`order:<id>:<version>, claim:<id>, cancel:<id>, result:<id>` (semantics.md 4)."""
+        _at, rank, name, version = self.key
+        if rank == ORDER:
+            return f"order:{name}:{version}"
+        return {CLAIM: "claim", CANCELLATION: "cancel", RESULT: "result"}[rank] + f":{name}"
+
 
 def unique(events: list[dict[str, Any]]) -> list[Fact]:
     """Sort by key; of several with one id the first of the list stays (D2, P3)."""
@@ -44,7 +67,7 @@ def unique(events: list[dict[str, Any]]) -> list[Fact]:
     for event in events:
         rank = RANKS.get(event["type"])
         if rank is None:
-            continue  # results and the like: they change the ledger, not what is due
+            continue
         name, version = event_id(rank, event)
         key = (instant_ms(event["occurred_at"]), rank, name, version)
         first.setdefault((rank, name, version), Fact(key, event))
@@ -52,11 +75,16 @@ def unique(events: list[dict[str, Any]]) -> list[Fact]:
 
 
 def event_id(rank: int, event: dict[str, Any]) -> tuple[str, int]:
-    if rank == CLAIM:
-        return event["claim_id"], 0
     if rank == ORDER:
         return event["order_id"], event["version"]
-    return event["cancellation_id"], 0
+    return event[
+        {CLAIM: "claim_id", CANCELLATION: "cancellation_id", RESULT: "request_id"}[rank]
+    ], 0
+
+
+def largest_tick_ms(events: list[dict[str, Any]]) -> int | None:
+    """The watermark: how far time has come, or None if nobody has said."""
+    return max((instant_ms(e["at"]) for e in events if e["type"] == "tick"), default=None)
 
 
 def instant_ms(rfc3339: str) -> int:

@@ -3,30 +3,53 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.models.definitions import Version, allows
-from tests.models.facts import CANCELLATION, DAY_MS, ORDER, Fact
+from tests.models.facts import CANCELLATION, DAY_MS, ORDER
+from tests.models.who import verdict
+
+if TYPE_CHECKING:
+    from tests.models.facts import Fact
 
 TOMBSTONE_MS = 60 * DAY_MS
+
+
+class Left(NamedTuple):
+    """What is left of the matching lines of an order, by `basis` and as consumption."""
+
+    amount_minor: int
+    consumption_minor: int
 
 
 def amount_left(
     facts: list[Fact], version: Version, end_ms: int, content: dict[str, Any]
 ) -> int | None:
-    """What the matching lines of an order are worth after returns; None if none is left."""
+    found = left_of(facts, version, end_ms, content)
+    return found and found.amount_minor
+
+
+def left_of(
+    facts: list[Fact], version: Version, end_ms: int, content: dict[str, Any]
+) -> Left | None:
+    """None if no matching line is left."""
     returned = units_back(facts, version, end_ms, content["order_id"])
     if returned is None:
         return None
     lines = [line for line in content["lines"] if line["quantity"] > 0]
     back = [min(line["quantity"], returned[line["line_id"]]) for line in lines]
-    values = values_left(content, lines, back, version)
-    matching = [
-        value
-        for line, n, value in zip(lines, back, values, strict=True)
-        if n < line["quantity"] and allows(version.categories, line.get("category"))
+    matches = [
+        n < line["quantity"] and allows(version.categories, line.get("category"))
+        for line, n in zip(lines, back, strict=True)
     ]
-    return sum(matching) if matching else None
+    if not any(matches):
+        return None
+    by_basis = values_left(content, lines, back, version.basis, recompute=version.recompute)
+    paid = values_left(content, lines, back, "consumption", recompute=version.recompute)
+    return Left(
+        sum(value for value, match in zip(by_basis, matches, strict=True) if match),
+        sum(value for value, match in zip(paid, matches, strict=True) if match),
+    )
 
 
 def units_back(
@@ -37,13 +60,15 @@ def units_back(
     in_time = [
         f for f in facts if f.rank == CANCELLATION and f["recorded_at_ms"] <= horizon_ms
     ]  # PAST_HORIZON
+    if "block" in (verdict(in_time, order_id), verdict(in_time, None)):
+        return None  # RISK
     withdrawn = {f["withdraws"] for f in in_time if f["type"] == "cancellation.withdrawn"}
     order_ms = min(
         f["recorded_at_ms"] for f in facts if f.rank == ORDER and f["order_id"] == order_id
     )
     returned: dict[str, int] = defaultdict(int)
     for fact in in_time:
-        if fact["type"] == "cancellation.withdrawn" or fact["order_id"] != order_id:
+        if fact.kind not in ("order.cancelled", "order.refunded") or fact["order_id"] != order_id:
             continue
         if fact["cancellation_id"] in withdrawn:
             continue
@@ -57,16 +82,21 @@ def units_back(
 
 
 def values_left(
-    content: dict[str, Any], lines: list[dict[str, Any]], back: list[int], version: Version
+    content: dict[str, Any],
+    lines: list[dict[str, Any]],
+    back: list[int],
+    basis: str,
+    *,
+    recompute: bool,
 ) -> list[int]:
     """What each line is worth after `back` units of it returned (semantics.md 5, rules 2, 3)."""
     bought = [line["quantity"] * line["unit_minor"] for line in lines]
     goods_left = [
         (line["quantity"] - n) * line["unit_minor"] for line, n in zip(lines, back, strict=True)
     ]
-    if version.basis == "goods":
+    if basis == "goods":
         return goods_left
-    if version.recompute and any(back):
+    if recompute and any(back):
         return allocate(goods_left, consumption_recomputed(content, sum(bought), sum(goods_left)))
     return [
         value - value * n // line["quantity"]

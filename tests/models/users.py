@@ -3,40 +3,46 @@
 Slow and obvious on purpose, written from the rules and not from the engine, and importing nothing
 of it. It keeps no state: every answer is worked out again from the whole set. A decision that was
 taken "as of" a moment (a claim's answer, the beginning of an automatic round) is worked out from
-the facts before that moment.
+the facts before that moment. What depends on arrival comes in from outside: pinned orders (P5), and
+the pools' answers, which are events. What we told the world is `books.py`.
 
-Not modelled: the ledger's seq, set-off, debts, and rewards kept by a clawback of `keep`; here a
-reward stands exactly while it is due.
-
-In: events as on the wire, each with `recorded_at_ms` (its record's own timestamp) added, and
-campaign definitions as parsed JSON. Times inside are ms since the epoch, UTC; money minor units.
+In: events as on the wire, each with `recorded_at_ms` (its record's own timestamp) added, and the
+records of `campaigns` as parsed JSON. Times inside are ms since the epoch, UTC; money minor units.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from tests.models.beginnings import begin_rounds
-from tests.models.counting import counted_orders
-from tests.models.definitions import Version
-from tests.models.facts import CLAIM, unique
-from tests.models.rewards import rewards_of
+from tests.models.beginnings import walk
+from tests.models.chances import chances_of
+from tests.models.counting import tally_of
+from tests.models.dues import Due, dues_of
+from tests.models.facts import largest_tick_ms, unique
+from tests.models.lives import is_closed, state_of
+from tests.models.reservations import is_granted
+from tests.models.saved import saved_by
+from tests.models.world import World
 
 
 @dataclass(frozen=True)
 class Earned:
     """What the set earns.
 
-    tasks: by campaign id, then round: {task_id, campaign_id, campaign_version, round, counted,
-    state (active, completed, expired), start, end}.
+    tasks: by campaign id, then round: {task_id, campaign_id, campaign_version, variant, round,
+    counted, amount (consumption counted), saved, chances (labels), state, closed, start,
+    end}.
     rewards: {reward_id: (step label, kind, right_id, value_minor)}, those due.
-    answers: {claim_id: (CLAIMED or the code of the refusal, task_id or None)}.
+    answers: {claim_id: (CLAIMED, DRAW or the code of the refusal, task_id or None)}.
+    dues: the rewards with all their sides; those of a pending task wait in `waiting`.
     """
 
     tasks: list[dict[str, Any]]
     rewards: dict[str, tuple[str, str, str, int]]
     answers: dict[str, tuple[str, str | None]]
+    dues: dict[str, Due] = field(default_factory=dict, compare=False)
+    waiting: dict[str, Due] = field(default_factory=dict, compare=False)
 
 
 def earn(
@@ -44,41 +50,45 @@ def earn(
     events: list[dict[str, Any]],
     campaigns: list[dict[str, Any]],
     now_ms: int | None = None,
+    pins: dict[str, set[str]] | None = None,
 ) -> Earned:
-    """Work out everything from the set; `now_ms` only tells active from expired.
+    """Work out everything from the set; `now_ms` only tells active from expired and killed.
 
-    Without it, now is the latest occurred_at in the set: a function of the set as well.
+    Without it, now is the largest tick, else the latest occurred_at: a function of the set as well.
     """
     facts = unique(events)
     if now_ms is None:
+        now_ms = largest_tick_ms(events)
+    if now_ms is None:
         now_ms = max((fact.key[0] for fact in facts), default=0)
-    known = [Version(definition) for definition in campaigns]
-    ids = sorted({version.campaign_id for version in known})
+    world = World(user_id, campaigns, facts, pins)
+    begun, answers = walk(world, facts)
     tasks: list[dict[str, Any]] = []
-    rewards: dict[str, tuple[str, str, str, int]] = {}
-    answers: dict[str, tuple[str, str | None]] = {}
-    for fact in facts:
-        if fact.rank == CLAIM and fact["campaign_id"] not in ids:
-            answers[fact["claim_id"]] = ("CAMPAIGN_UNKNOWN", None)
-    for campaign_id in ids:
-        versions = [version for version in known if version.campaign_id == campaign_id]
-        rounds = begin_rounds(user_id, campaign_id, facts, versions, answers)
-        for index, this in enumerate(rounds):
-            counted = counted_orders(facts, rounds, index)
-            over = index + 1 < len(rounds) or now_ms >= this.end_ms
-            tasks.append(
-                {
-                    "task_id": this.task_id,
-                    "campaign_id": campaign_id,
-                    "campaign_version": this.version.version,
-                    "round": this.number,
-                    "counted": len(counted),
-                    "state": "completed"
-                    if len(counted) == this.version.target
-                    else ("expired" if over else "active"),
-                    "start": this.start_ms,
-                    "end": this.end_ms,
-                }
-            )
-            rewards.update(rewards_of(this, len(counted)))
-    return Earned(tasks, rewards, answers)
+    dues: dict[str, Due] = {}
+    waiting: dict[str, Due] = {}
+    for this in begun.all():
+        tally = tally_of(world, facts, begun, this)
+        state = state_of(world, begun, tally, now_ms)
+        tasks.append(
+            {
+                "task_id": this.task_id,
+                "campaign_id": this.version.campaign_id,
+                "campaign_version": this.version.version,
+                "variant": this.version.variant,
+                "round": this.number,
+                "counted": len(tally.counted),
+                "amount": tally.amount_minor,
+                "saved": saved_by(tally),
+                "chances": chances_of(tally),
+                "state": state,
+                "closed": is_closed(tally, now_ms),
+                "start": this.start_ms,
+                "end": this.end_ms,
+            }
+        )
+        for due in dues_of(world, tally, state):
+            (dues if is_granted(world, this) else waiting)[due.reward_id] = due
+    rewards = {
+        name: (due.step, due.kind, due.right_id, due.value_minor) for name, due in dues.items()
+    }
+    return Earned(tasks, rewards, answers, dues, waiting)

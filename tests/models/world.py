@@ -1,0 +1,71 @@
+"""What is known beside one user's events: campaigns and pools, and which orders are pinned."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from tests.models.definitions import Version
+from tests.models.facts import RESULT, Fact, instant_ms
+
+
+class Kill(NamedTuple):
+    """A campaign ended by hand, and what its running tasks get for it."""
+
+    at_ms: int
+    compensation: dict[str, Any] | None
+
+
+class World:
+    """The records of `campaigns` by kind, what pools answered, and pins given from outside.
+
+    pins: {order id: {task_id}}: a paid step of that task rested on the order (P5). That depends on
+    arrival, so it is an input here.
+    """
+
+    def __init__(
+        self,
+        user_id: str,
+        records: list[dict[str, Any]],
+        facts: list[Fact],
+        pins: dict[str, set[str]] | None = None,
+    ) -> None:
+        self.user_id = user_id
+        self.pins = pins or {}
+        self.versions = [Version(r) for r in of_kind(records, "campaign.defined")]
+        self.campaign_ids = sorted({version.campaign_id for version in self.versions})
+        self.stops = {r["campaign_id"]: begins_ms(r) for r in of_kind(records, "campaign.stopped")}
+        self.kills = {
+            r["campaign_id"]: Kill(begins_ms(r), r.get("compensation"))
+            for r in of_kind(records, "campaign.killed")
+        }
+        self.pool_closes = {
+            r["pool_id"]: instant_ms(r["closes_at"])
+            for r in of_kind(records, "pool.defined")
+            if "closes_at" in r
+        }
+        for record in of_kind(records, "pool.closed"):
+            closes = begins_ms(record)
+            known = self.pool_closes.get(record["pool_id"], closes)
+            self.pool_closes[record["pool_id"]] = min(known, closes)
+        self.answers = {fact["request_id"]: fact for fact in facts if fact.rank == RESULT}
+
+    def versions_of(self, campaign_id: str) -> list[Version]:
+        return [version for version in self.versions if version.campaign_id == campaign_id]
+
+    def stopped(self, campaign_id: str, at_ms: int) -> bool:
+        """No new claims: stopped, or killed."""
+        ends = [self.stops.get(campaign_id)]
+        if campaign_id in self.kills:
+            ends.append(self.kills[campaign_id].at_ms)
+        return any(end is not None and at_ms >= end for end in ends)
+
+    def pool_closed(self, pool_id: str, at_ms: int) -> bool:
+        return pool_id in self.pool_closes and at_ms >= self.pool_closes[pool_id]
+
+
+def of_kind(records: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [record for record in records if record.get("type", "campaign.defined") == kind]
+
+
+def begins_ms(record: dict[str, Any]) -> int:
+    return instant_ms(record["effective_from"])
