@@ -42,7 +42,6 @@ def orders(draw: st.DrawFn) -> dict[str, Any]:
         currency=draw(st.sampled_from(["CNY"] * 9 + ["USD"])),
         category=draw(st.sampled_from(["veg", "veg", "card"])),
         channel=draw(st.sampled_from(["app", "web"])),
-        entry="home",
         parent_order_id=PARENTS.get(order_id),
     )
 

@@ -55,7 +55,6 @@ def order(  # noqa: PLR0913  a builder
         "occurred_at": at(day, clock),
         "order_id": order_id,
         "version": version,
-        "entry": "home",
         "currency": "CNY",
         "goods_minor": goods,
         "discounts": taken,

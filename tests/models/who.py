@@ -12,12 +12,16 @@ if TYPE_CHECKING:
 
 
 def kept_out(version: Version, user_id: str, event: dict[str, Any]) -> str | None:
-    """The first of HOLDOUT, RULE_AUDIENCE, RULE_ENTRY that refuses the event, or None."""
+    """The first of HOLDOUT, RULE_AUDIENCE, RULE_ENTRY that refuses the event, or None.
+
+    An order that names no entry came from none, and is not judged by it; a claim has to name one.
+    """
     if held_out(version, user_id):
         return "HOLDOUT"
     if not in_audience(version, event.get("context")):
         return "RULE_AUDIENCE"
-    if version.entries and event.get("entry") not in version.entries:
+    unnamed = event["type"].startswith("order.") and not event.get("entry")
+    if version.entries and not unnamed and event.get("entry") not in version.entries:
         return "RULE_ENTRY"
     return None
 
