@@ -1,0 +1,286 @@
+"""The books of one user: the table of semantics.md 7, as a machine of its own, slow and obvious.
+
+It depends on the order of arrival, so it is fed step by step: what is due now (`settle`), and what
+the rights service answered (`result`). Each change is a record whose postings sum to zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from tests.models.definitions import Version
+    from tests.models.dues import Due
+
+DEBT_TYPES = ("red_packet", "cash", "points")
+"""Rights that can be owed, and that debts are set off against."""
+HELD = ("issuing", "issued", "spent")
+
+
+class Record(NamedTuple):
+    """One entry of the ledger topic. paid: of an issued or revoked record."""
+
+    type: str  # issued, revoked, adjusted
+    reward_id: str
+    seq: int
+    reason: str
+    paid: int
+    offset: int
+    postings: tuple[tuple[str, int], ...]
+
+
+@dataclass
+class Reward:
+    """Where one reward stands. set_off: {debt's reward_id: minor units}; owed: its own debt."""
+
+    due: Due
+    version: Version
+    fallback: dict[str, Any] | None
+    state: str = "due"
+    seq: int = 0
+    value: int = 0
+    set_off: dict[str, int] = field(default_factory=dict)
+    owed: int = 0
+    never: bool = False  # failed for good, lapsed or written off: not issued again
+    is_due: bool = True
+
+    @property
+    def offset(self) -> int:
+        return sum(self.set_off.values())
+
+    @property
+    def paid(self) -> int:
+        return self.value - self.offset
+
+    @property
+    def policy(self) -> str:
+        kind = self.due.type
+        default = "debt" if kind in DEBT_TYPES else "revoke"
+        return self.version.policies.get(kind, default)
+
+
+class Books:
+    """Rewards by id in the order in which they became due, debts oldest first, and all records."""
+
+    def __init__(self) -> None:
+        self.rewards: dict[str, Reward] = {}
+        self.debts: list[str] = []
+        self.records: list[Record] = []
+
+    # -- what is due -------------------------------------------------------------------------------
+
+    def settle(
+        self,
+        dues: list[tuple[Due, Version, dict[str, Any] | None]],
+        held: frozenset[str] = frozenset(),
+    ) -> None:
+        """Bring the books to what is due; `held` are due, but wait (hold, review, collection)."""
+        now = {due.reward_id: due for due, _version, _fallback in dues}
+        for due, version, fallback in dues:
+            self.rewards.setdefault(due.reward_id, Reward(due, version, fallback))
+        for name, reward in self.rewards.items():
+            reward.is_due = name in now
+            reward.due = now.get(name, reward.due)
+        for reward in list(self.rewards.values()):
+            if not reward.is_due:
+                self.no_longer_due(reward)
+            elif reward.state in HELD and reward.value != reward.due.value_minor:
+                self.value_changed(reward)
+        for reward in list(self.rewards.values()):
+            if reward.is_due and reward.state == "debt":
+                self.regain_debt(reward)
+        for reward in list(self.rewards.values()):
+            if reward.is_due and reward.due.reward_id not in held:
+                self.issue(reward)
+
+    def issue(self, reward: Reward) -> None:
+        if reward.state not in ("due", "void", "revoked") or reward.never:
+            return
+        reward.value = reward.due.value_minor
+        reward.set_off = self.take_from_debts(reward)
+        reward.seq += 1
+        offset = reward.offset
+        self.say("issued", reward, "", [("reserved", -reward.paid), ("issued", reward.paid)],
+                 [("debt", -offset), ("spent", offset)])  # fmt: skip
+        reward.state = "issuing" if reward.version.required else "issued"
+
+    def take_from_debts(self, reward: Reward) -> dict[str, int]:
+        """The oldest debt first; same currency, any campaign."""
+        taken: dict[str, int] = {}
+        left = reward.value if reward.due.type in DEBT_TYPES else 0
+        for name in list(self.debts):
+            debt = self.rewards[name]
+            share = min(left, debt.owed)
+            if share and debt.due.currency == reward.due.currency:
+                taken[name] = share
+                debt.owed -= share
+                left -= share
+            if not debt.owed:
+                self.debts.remove(name)
+        return taken
+
+    def no_longer_due(self, reward: Reward) -> None:
+        if reward.state == "due":
+            reward.state = "void"
+        elif reward.state in ("issuing", "issued"):
+            physical = reward.due.type == "physical" and "physical" not in reward.version.policies
+            if reward.policy == "keep" or (physical and reward.state == "issued"):
+                return
+            self.revoke(reward, "not_due")
+        elif reward.state == "spent" and reward.policy == "debt":
+            self.owe(reward, reward.paid)
+
+    def revoke(self, reward: Reward, reason: str) -> None:
+        reward.seq += 1
+        paid, offset = reward.paid, reward.offset
+        self.undo_set_off(reward)
+        self.say("revoked", reward, reason, [("issued", -paid), ("returning", paid)],
+                 [("spent", -offset), ("debt", offset)], paid=paid)  # fmt: skip
+        reward.state = "revoking"
+        if not reward.version.required:
+            self.revoked(reward)
+
+    def revoked(self, reward: Reward) -> None:
+        self.say("adjusted", reward, "returned", [("returning", -reward.value),
+                                                  ("reserved", reward.value)])  # fmt: skip
+        reward.state = "revoked"
+
+    def undo_set_off(self, reward: Reward) -> None:
+        """What was set off is owed again: the value that comes back is the part that was paid."""
+        for name, share in reward.set_off.items():
+            debt = self.rewards[name]
+            if debt.state == "debt":
+                debt.owed += share
+                if name not in self.debts:
+                    self.debts.append(name)
+        reward.value, reward.set_off = reward.paid, {}
+
+    def value_changed(self, reward: Reward) -> None:
+        """Section 5, rule 5: revoked, then issued anew; spent: debt for less, nothing for more."""
+        if reward.state == "spent":
+            lower = reward.value - reward.due.value_minor
+            if lower > 0 and reward.policy == "debt" and not reward.owed:
+                self.owe(reward, lower, stays="spent")
+            return
+        if reward.policy == "keep":
+            return
+        self.revoke(reward, "value_changed")
+
+    # -- debts -------------------------------------------------------------------------------------
+
+    def owe(self, reward: Reward, amount: int, stays: str = "debt") -> None:
+        reward.state = stays
+        reward.owed += amount
+        self.debts.append(reward.due.reward_id)
+        self.say("adjusted", reward, "owed", [("spent", -amount), ("debt", amount)])
+        excess = sum(self.rewards[name].owed for name in self.debts) - reward.version.debt_cap_minor
+        if excess > 0:
+            self.write_off(reward, min(excess, reward.owed))
+
+    def write_off(self, reward: Reward, amount: int) -> None:
+        reward.owed -= amount
+        self.say("adjusted", reward, "written_off", [("debt", -amount), ("written_off", amount)])
+        if not reward.owed:
+            self.debts.remove(reward.due.reward_id)
+            reward.state, reward.never = "void", True
+
+    def regain_debt(self, reward: Reward) -> None:
+        """Spent again, nothing paid; what others had set off against it is paid after all."""
+        for other in list(self.rewards.values()):
+            if reward.due.reward_id in other.set_off and other.state in ("issuing", "issued"):
+                self.revoke(other, "value_changed")
+        if reward.owed:
+            self.say("adjusted", reward, "restored", [("debt", -reward.owed),
+                                                      ("spent", reward.owed)])  # fmt: skip
+        if reward.due.reward_id in self.debts:
+            self.debts.remove(reward.due.reward_id)
+        reward.owed, reward.state = 0, "spent"
+
+    # -- what the rights service answers -----------------------------------------------------------
+
+    def result(self, reward_id: str, seq: int, outcome: str, *, retryable: bool = False) -> None:
+        reward = self.rewards.get(reward_id)
+        if reward is None or seq != reward.seq:
+            return  # of an outdated command
+        paid = reward.paid
+        if outcome == "issued" and reward.state == "issuing":
+            reward.state = "issued"
+        elif outcome == "failed" and reward.state == "issuing":
+            self.failed(reward, retryable=retryable)
+        elif outcome == "spent" and reward.state in ("issuing", "issued"):
+            reward.state = "spent"
+            self.say("adjusted", reward, "spent", [("issued", -paid), ("spent", paid)])
+        elif outcome == "expired" and reward.state in ("issuing", "issued"):
+            reward.state, reward.never = "void", True
+            self.say("adjusted", reward, "lapsed", [("issued", -paid), ("breakage", paid)])
+        elif outcome == "revoked" and reward.state == "revoking":
+            self.revoked(reward)
+        elif outcome == "revoke_failed" and reward.state == "revoking":
+            reward.state = "spent"
+            self.say("adjusted", reward, "spent", [("returning", -paid), ("spent", paid)])
+        self.after_result(reward)
+
+    def after_result(self, reward: Reward) -> None:
+        if not reward.is_due:
+            self.no_longer_due(reward)
+        elif reward.state == "revoked":
+            self.issue(reward)
+
+    def failed(self, reward: Reward, *, retryable: bool) -> None:
+        if retryable:
+            self.say("issued", reward, "again", [])
+            return
+        paid, offset = reward.paid, reward.offset
+        self.undo_set_off(reward)
+        reward.state, reward.never = "void", True
+        self.say("adjusted", reward, "failed", [("issued", -paid), ("reserved", paid)],
+                 [("spent", -offset), ("debt", offset)])  # fmt: skip
+        if reward.fallback and reward.is_due:
+            self.instead(reward, reward.fallback)
+
+    def instead(self, reward: Reward, right: dict[str, Any]) -> None:
+        """The fallback right becomes due, as its own reward."""
+        from tests.models.ids import reward_id  # noqa: PLC0415
+
+        name = reward_id(reward.due.task_id, reward.due.step, reward.due.kind, right["right_id"])
+        due = reward.due._replace(
+            reward_id=name,
+            right_id=right["right_id"],
+            type=right["type"],
+            value_minor=right.get("value_minor", 0),
+        )
+        own = self.rewards.setdefault(name, Reward(due, reward.version, right.get("fallback")))
+        self.issue(own)
+
+    # -- records -----------------------------------------------------------------------------------
+
+    def say(
+        self,
+        kind: str,
+        reward: Reward,
+        reason: str,
+        *postings: list[tuple[str, int]],
+        paid: int | None = None,
+    ) -> None:
+        moved = tuple((account, n) for some in postings for account, n in some if n)
+        assert sum(n for _account, n in moved) == 0
+        self.records.append(
+            Record(
+                kind,
+                reward.due.reward_id,
+                reward.seq,
+                reason,
+                reward.paid if paid is None else paid,
+                reward.offset,
+                moved,
+            )
+        )
+
+    def balances(self) -> dict[str, int]:
+        """What lies on each account."""
+        found: dict[str, int] = {}
+        for record in self.records:
+            for account, amount in record.postings:
+                found[account] = found.get(account, 0) + amount
+        return {account: amount for account, amount in found.items() if amount}
