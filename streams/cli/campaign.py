@@ -13,6 +13,8 @@ from streams.errors import CampaignRefused, Exit, RewardsError
 
 if TYPE_CHECKING:
     from streams.domain.campaign import Campaign
+    from streams.domain.definition import Definition
+    from streams.domain.pool import Pool
 
 
 @click.group()
@@ -27,11 +29,15 @@ def campaign() -> None:
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--json", "as_json", is_flag=True, help="One object on stdout.")
 def validate(files: tuple[str, ...], as_json: bool) -> None:
-    """Check campaign definitions; every problem of every FILE is named at once, with its line.
+    """Check definitions; every problem of every FILE is named at once, with its line.
+
+    A FILE holds campaigns, pools, and what changes or ends them; a pool before what names it.
 
     Exit status: 0 all are clear, 2 a file cannot be read or a definition is refused.
     """
-    good: list[Campaign] = []
+    from streams.domain.definition import label
+
+    good: list[Definition] = []
     problems: list[str] = []
     for name in files:
         try:
@@ -40,10 +46,10 @@ def validate(files: tuple[str, ...], as_json: bool) -> None:
             problems += str(error).splitlines()
     problems += _out_of_sequence(good)
     if as_json:
-        emit({"campaigns": [_named(c) for c in good], "problems": problems})
+        emit({"definitions": [label(one) for one in good], "problems": problems})
     else:
         for one in good:
-            click.echo(f"{_named(one)}: {_said(one)}")
+            click.echo(f"{label(one)}: {_said(one)}")
     for problem in problems:
         say(problem)
     if problems:
@@ -64,7 +70,7 @@ class CampaignFileRefused(CampaignRefused):
         return f"{self.source}:{line}: {problem}" if line else f"{self.source}: {problem}"
 
 
-def read(path: Path) -> list[Campaign]:
+def read(path: Path) -> list[Definition]:
     """Return the definitions of one file.
 
     Raises UsageError when it cannot be read, CampaignRefused when it is unclear, each problem as
@@ -81,25 +87,51 @@ def read(path: Path) -> list[Campaign]:
         raise CampaignFileRefused(path, refused.problems, lines) from None
 
 
-def _out_of_sequence(found: list[Campaign]) -> list[str]:
-    """Return what the versions of one campaign say against each other, in the order given."""
+def _out_of_sequence(found: list[Definition]) -> list[str]:
+    """Return what the definitions say against each other, in the order given."""
     from streams.domain.campaign import Campaigns
+    from streams.domain.definition import label
+    from streams.domain.pool_history import Unfit
 
     registry, problems = Campaigns(), []
     for one in found:
         try:
-            registry = registry.with_version(one)
-        except ValueError as error:
-            problems.append(f"{_named(one)}: {error}")
+            registry = registry.with_record(one)
+        except Unfit as unfit:
+            problems += [f"{label(one)}: {problem}" for problem in unfit.problems]
     return problems
 
 
-def _named(one: Campaign) -> str:
-    return f"{one.campaign_id} version {one.version}"
-
-
-def _said(one: Campaign) -> str:
+def _said(one: Definition) -> str:
     """Return the definition in a sentence, so that a slip of the pen is seen."""
+    from streams.domain.campaign import Campaign
+    from streams.domain.days import Calendar
+    from streams.domain.pool import Pool
+
+    if isinstance(one, Campaign):
+        return _campaign_said(one)
+    if isinstance(one, Pool):
+        return _pool_said(one)
+    return f"from {Calendar().text(one.effective_from_ms)} on"
+
+
+def _pool_said(one: Pool) -> str:
+    from streams.domain.days import Calendar
+
+    if one.kind == "rights":
+        return ", ".join(f"{units} x {right_id}" for right_id, units in one.stock.items())
+    table = one.odds[-1]
+    worth = {prize.prize_id: prize.right.value_minor for prize in one.prizes}
+    cost = sum(weight.weight * worth[weight.prize_id] for weight in table.weights)
+    prizes = ", ".join(f"{p.stock} x {p.prize_id} ({p.right.value_minor})" for p in one.prizes)
+    closes = Calendar().text(one.closes_at_ms or 0)
+    return (
+        f"{prizes}; a draw costs {cost} / {table.denominator} {one.currency} minor units on average"
+        f" (odds version {table.odds_version}); closes at {closes}"
+    )
+
+
+def _campaign_said(one: Campaign) -> str:
     window = {
         "from_claim": f"{one.days} days from the claim",
         "fixed": f"{one.days} fixed days",
@@ -116,8 +148,8 @@ def _said(one: Campaign) -> str:
     )
 
 
-def read_all(files: tuple[str, ...]) -> list[Campaign]:
-    """Return every definition of the files, versions in sequence.
+def read_all(files: tuple[str, ...]) -> list[Definition]:
+    """Return every definition of the files, in sequence.
 
     Raises UsageError, CampaignRefused at the first file that is refused.
     """
@@ -125,3 +157,10 @@ def read_all(files: tuple[str, ...]) -> list[Campaign]:
     if problems := _out_of_sequence(found):
         raise CampaignRefused(", ".join(files), problems)
     return found
+
+
+def campaigns_of(found: list[Definition]) -> list[Campaign]:
+    """Return the campaigns alone, whose users traffic is made for."""
+    from streams.domain.campaign import Campaign
+
+    return [one for one in found if isinstance(one, Campaign)]

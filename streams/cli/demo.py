@@ -96,7 +96,7 @@ def demo(
     from streams.demo import progress, run
 
     files = campaign_files or _samples(data)
-    definitions = campaign.read_all(files)
+    definitions = campaign.campaigns_of(campaign.read_all(files))
     records = _records(data, users, orders, seed, chaos, definitions)
     records = _made_unkind(records, shuffle, repeat=repeat)
     if not records:

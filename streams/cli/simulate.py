@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from streams.cli.campaign import read_all
+from streams.cli.campaign import campaigns_of, read_all
 from streams.cli.connection import config_option, how_to_connect
 from streams.cli.terminal import reader_left, say
 from streams.errors import UsageError
@@ -75,8 +75,9 @@ def simulate(
 
     if (bootstrap_servers is None) == (out is None):
         raise UsageError("simulate: give exactly one of --bootstrap-servers and --out")
+    claimed = campaigns_of(read_all(campaign_files))
     records = sources.simulated(
-        seed=seed, users=users, orders=orders, chaos=chaos, campaigns=read_all(campaign_files)
+        seed=seed, users=users, orders=orders, chaos=chaos, campaigns=claimed
     )
     if out is not None:
         say(f"{_write(out, records)} records")

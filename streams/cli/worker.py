@@ -62,6 +62,7 @@ def worker(
     78 refused: identity, partition counts, offsets    do not restart: read the message
     """
     from streams import app, settings
+    from streams.domain.definition import label
 
     flags: dict[str, Any] = {"kafka": {"client": {}}}
     for assignment in assignments:
@@ -85,7 +86,7 @@ def worker(
         f" at {chosen.kafka.bootstrap_servers}; state in {chosen.database_dir}"
     )
     for one in known:
-        say(f"campaign {one.campaign_id} version {one.version}, in force as written")
+        say(f"{label(one)}, in force as written")
     if chosen.web_port is not None:
         say(f"metrics: http://{chosen.web_host}:{chosen.web_port}/metrics")
     code = app.run_worker(chosen)

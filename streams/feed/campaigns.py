@@ -18,13 +18,15 @@ from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from streams import topics
 from streams.domain.campaign import Campaigns
+from streams.domain.definition import label
+from streams.domain.pool_history import Unfit
 from streams.errors import BrokerUnreachable, CampaignRefused, Reason, Refused
 from streams.feed import client
 from streams.position import Position
 from streams.wire import campaigns as wire
 
 if TYPE_CHECKING:
-    from streams.domain.campaign import Campaign
+    from streams.domain.definition import Definition
     from streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -37,26 +39,26 @@ STARTUP_S = 60.0
 class Registry:
     """The definitions known so far and what was refused. Pure: fed records, no client inside."""
 
-    def __init__(self, from_files: list[Campaign]) -> None:
+    def __init__(self, from_files: list[Definition]) -> None:
         self.campaigns = Campaigns.of(from_files)
         self.refused: dict[Reason, int] = {}
 
     def take(self, value: bytes | None, recorded_at_ms: int, position: Position) -> None:
         """Add one record's definition, or log and count why it is none."""
         try:
-            campaign = wire.decode(value or b"", recorded_at_ms, str(position))
+            record = wire.decode(value or b"", recorded_at_ms, str(position))
         except CampaignRefused as refused:
             self._refuse(refused.reason, str(refused))
             return
-        known = [c for c in self.campaigns if c.campaign_id == campaign.campaign_id]
-        if any(c == campaign for c in known):
+        if self.campaigns.holds(record):
             return  # published twice, or a file holds it too
         try:
-            self.campaigns = self.campaigns.with_version(campaign)
-        except ValueError as error:
-            self._refuse(Reason.CAMPAIGN_INVALID, f"{position}: {campaign.campaign_id}: {error}")
+            self.campaigns = self.campaigns.with_record(record)
+        except Unfit as unfit:
+            said = "\n".join(f"{position}: {label(record)}: {one}" for one in unfit.problems)
+            self._refuse(Reason.CAMPAIGN_INVALID, said)
             return
-        log.info("%s: campaign %s version %d", position, campaign.campaign_id, campaign.version)
+        log.info("%s: %s", position, label(record))
 
     def _refuse(self, reason: Reason, text: str) -> None:
         self.refused[reason] = self.refused.get(reason, 0) + 1
@@ -66,7 +68,7 @@ class Registry:
 class CampaignReader:
     """The thread that follows the topic. Implements `ports.CampaignSource`."""
 
-    def __init__(self, settings: Settings, from_files: list[Campaign]) -> None:
+    def __init__(self, settings: Settings, from_files: list[Definition]) -> None:
         self._settings = settings
         self._registry = Registry(from_files)
         self._confirmed_s = float("-inf")
@@ -94,7 +96,7 @@ class CampaignReader:
 
     @property
     def known(self) -> int:
-        """Number of versions read so far; never raises."""
+        """Number of campaign versions read so far; never raises."""
         return sum(1 for _ in self._registry.campaigns)
 
     @property

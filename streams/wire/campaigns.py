@@ -1,7 +1,7 @@
-"""Campaign definitions: bytes from the `campaigns` topic, or a file, to a checked `Campaign` (D9).
+"""Definitions: bytes from the `campaigns` topic, or a file, to what they define, checked.
 
 A record must take effect at least LEAD_MS after its own timestamp, so that every worker, and every
-replay, has it before it is needed. A definition read from a file is in force as written.
+replay, has it before it is needed (D9). A definition read from a file is in force as written.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from streams.domain.definition import campaign_from
+from streams.domain.definition import definition_from
 from streams.errors import CampaignRefused, Reason, UsageError
 from streams.wire.envelope import LEAD_MS, MAX_VALUE_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from streams.domain.campaign import Campaign
+    from streams.domain.definition import Definition
 
 
-def decode(value: bytes, recorded_at_ms: int | None, source: str = "campaigns") -> Campaign:
-    """Return the campaign of one definition.
+def decode(value: bytes, recorded_at_ms: int | None, source: str = "campaigns") -> Definition:
+    """Return what one record defines.
 
     recorded_at_ms: the record's own timestamp, or None for a file.
     Raises CampaignRefused naming every problem; its `reason` says which dead letter it would be.
@@ -35,20 +35,20 @@ def decode(value: bytes, recorded_at_ms: int | None, source: str = "campaigns") 
     return _checked(definition, recorded_at_ms, source)
 
 
-def _checked(definition: Any, recorded_at_ms: int | None, source: str) -> Campaign:
-    campaign, problems = campaign_from(definition)
-    if campaign is None:
+def _checked(definition: Any, recorded_at_ms: int | None, source: str) -> Definition:
+    record, problems = definition_from(definition)
+    if record is None:
         raise CampaignRefused(source, problems)
-    if recorded_at_ms is not None and campaign.effective_from_ms < recorded_at_ms + LEAD_MS:
-        early = recorded_at_ms + LEAD_MS - campaign.effective_from_ms
+    if recorded_at_ms is not None and record.effective_from_ms < recorded_at_ms + LEAD_MS:
+        early = recorded_at_ms + LEAD_MS - record.effective_from_ms
         problem = f"effective_from: must lie 60 s after its record; {early} ms too soon"
         refused = CampaignRefused(source, [problem])
         refused.reason = Reason.CAMPAIGN_TOO_SOON
         raise refused
-    return campaign
+    return record
 
 
-def read_file(path: Path) -> list[Campaign]:
+def read_file(path: Path) -> list[Definition]:
     """Return the definitions of a file: one JSON object, a list of them, or one a line (NDJSON).
 
     Raises UsageError when it cannot be read, CampaignRefused when a definition is unclear.

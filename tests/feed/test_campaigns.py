@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import orjson
+import pytest
 
-from streams.errors import Reason
+from streams.domain.definition import TYPES, built, parsed
+from streams.errors import CampaignRefused, Reason
 from streams.feed.campaigns import Registry
 from streams.position import Position
-from streams.wire.campaigns import read_file
+from streams.wire.campaigns import decode, read_file
+from tests import builders
 
 SAMPLE = Path(__file__).resolve().parents[2] / "schemas" / "samples" / "grocery-3.json"
 AT = Position("campaigns", 0, 7)
@@ -54,3 +57,84 @@ def test_the_same_definition_twice_is_one():
     registry = Registry(read_file(SAMPLE))
     registry.take(definition(), LONG_AGO_MS, AT)
     assert (len(list(registry.campaigns)), registry.refused) == (1, {})
+
+
+# --- pools, and what changes or ends a definition ------------------------------------------------
+
+
+@pytest.fixture
+def everything_built(monkeypatch):
+    """What no part of the engine acts on yet is refused by name; the reader must know it all."""
+    monkeypatch.setattr(built, "NOT_BUILT", {})
+    monkeypatch.setattr(built, "NOT_BUILT_TYPES", set())
+
+
+RECORDS = (
+    builders.pool(),
+    builders.shelf(),
+    builders.campaign(
+        features=["light_box", "full_link", "lottery"],
+        lottery=builders.chances(),
+        claim=builders.CLOSING,
+        budget={"amount_minor": 5000},
+    ),
+    builders.change("pool.odds_added", pool_id="wheel", odds=builders.odds(2, five=9)),
+    builders.change("pool.restocked", pool_id="shelf", stock=[{"right_id": "mug", "units": 5}]),
+    builders.change("budget.added", pool_id="budget:three", amount_minor=100),
+    builders.change("campaign.stopped", campaign_id="three"),
+    builders.change("campaign.killed", campaign_id="three"),
+    builders.change("pool.closed", pool_id="wheel"),
+)
+
+
+@pytest.mark.usefixtures("everything_built")
+def test_every_type_of_record_reaches_the_registry_and_a_second_copy_changes_nothing():
+    registry = Registry([])
+    for _ in range(2):
+        for record in RECORDS:
+            registry.take(orjson.dumps(record), LONG_AGO_MS, AT)
+    known = registry.campaigns
+    assert registry.refused == {}
+    assert [pool.pool_id for pool in known.pools] == ["wheel", "shelf", "budget:three"]
+    assert [len(known.pool_changes(pool.pool_id)) for pool in known.pools] == [2, 1, 1]
+    assert known.killed_at("three") is not None
+
+
+@pytest.mark.usefixtures("everything_built")
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record["type"])
+def test_every_type_of_record_must_lie_60_s_ahead(record):
+    found, _ = parsed(record)
+    assert found is not None
+    with pytest.raises(CampaignRefused) as refused:
+        decode(orjson.dumps(record), found.effective_from_ms - 59_999)
+    assert refused.value.reason is Reason.CAMPAIGN_TOO_SOON
+    assert decode(orjson.dumps(record), found.effective_from_ms - 60_000) == found
+
+
+@pytest.mark.usefixtures("everything_built")
+def test_a_campaign_before_its_pool_is_refused_and_named(caplog):
+    registry = Registry([])
+    pool, _, campaign, *_ = RECORDS
+    registry.take(orjson.dumps(campaign), LONG_AGO_MS, AT)
+    assert registry.refused == {Reason.CAMPAIGN_INVALID: 1}
+    assert "campaigns[0]@7: three version 1: pool wheel: is unknown" in caplog.text
+    registry.take(orjson.dumps(pool), LONG_AGO_MS, AT)
+    registry.take(orjson.dumps(campaign), LONG_AGO_MS, AT)
+    assert len(registry.campaigns) == 1
+
+
+def test_an_unknown_type_is_refused_by_name(caplog):
+    registry = Registry([])
+    registry.take(orjson.dumps({**RECORDS[0], "type": "pool.define"}), LONG_AGO_MS, AT)
+    assert registry.refused == {Reason.CAMPAIGN_INVALID: 1}
+    assert "type: 'pool.define' is none of" in caplog.text
+    assert "(did you mean pool.defined?)" in caplog.text
+
+
+@pytest.mark.usefixtures("everything_built")
+def test_a_file_may_hold_pools_campaigns_and_their_changes_one_a_line(tmp_path):
+    path = tmp_path / "veg.ndjson"
+    path.write_bytes(b"\n".join(map(orjson.dumps, RECORDS)))
+    found = read_file(path)
+    assert [TYPES[type(one)] for one in found] == [record["type"] for record in RECORDS]
+    assert len(Registry(found).campaigns) == 1

@@ -17,7 +17,7 @@ from streams.domain.definition.between import refuse_unclear
 from streams.domain.definition.built import not_built
 from streams.domain.definition.campaign import read_campaign
 from streams.domain.definition.fields import Fields
-from streams.domain.pool import Pool, PoolChange
+from streams.domain.pool import BudgetAdded, OddsAdded, Pool, PoolChange, PoolClosed, Restocked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +42,16 @@ READERS: dict[str, Callable[[Fields], Definition | None]] = {
     "pool.restocked": pool.read_restocked,
     "pool.closed": pool.read_closed,
 }
+TYPES: dict[type, str] = {
+    Campaign: "campaign.defined",
+    Stopped: "campaign.stopped",
+    Killed: "campaign.killed",
+    BudgetAdded: "budget.added",
+    Pool: "pool.defined",
+    OddsAdded: "pool.odds_added",
+    Restocked: "pool.restocked",
+    PoolClosed: "pool.closed",
+}
 
 
 def parsed(definition: Any) -> tuple[Definition | None, list[str]]:
@@ -65,7 +75,7 @@ def definition_from(definition: Any) -> tuple[Definition | None, list[str]]:
     """As `parsed`, and refused by name where this version does not do it yet."""
     record, problems = parsed(definition)
     if record is not None:
-        problems = not_built(definition["type"], record)
+        problems = not_built(TYPES[type(record)], record)
     return (None, problems) if problems else (record, [])
 
 
@@ -75,3 +85,11 @@ def campaign_from(definition: Any) -> tuple[Campaign | None, list[str]]:
     if record is not None and not isinstance(record, Campaign):
         return None, ["type: must be campaign.defined"]
     return record, problems
+
+
+def label(record: Definition) -> str:
+    """Return what people call a record: `veg-spin version 2`, `pool.closed of veg-wheel`."""
+    if isinstance(record, Campaign):
+        return f"{record.campaign_id} version {record.version}"
+    of = record.campaign_id if isinstance(record, Stopped | Killed) else record.pool_id
+    return f"{TYPES[type(record)]} of {of}"
