@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from streams.domain.definition import TYPES, built, parsed
+from streams.domain.definition import TYPES, parsed
 from streams.errors import CampaignRefused, Reason
 from streams.feed.campaigns import Registry
 from streams.position import Position
@@ -60,13 +60,6 @@ def test_the_same_definition_twice_is_one():
 
 
 # --- pools, and what changes or ends a definition ------------------------------------------------
-
-
-@pytest.fixture
-def everything_built(monkeypatch):
-    """What no part of the engine acts on yet is refused by name; the reader must know it all."""
-    monkeypatch.setattr(built, "NOT_BUILT", {})
-    monkeypatch.setattr(built, "NOT_BUILT_TYPES", set())
 
 
 RECORDS = (

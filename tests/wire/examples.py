@@ -1,8 +1,9 @@
 """The example files of `schemas/examples`, as records: read by tests here and in tests/contract.
 
 A file is the value of a record, byte for byte. What is unusual about the record around it stands
-beside it in `<name>.record.yaml`: key, headers, recorded_at. Otherwise the key is the value's
-user_id (none without one) and the record was written on 2026-01-01, later than any example.
+beside it in `<name>.record.yaml`: key, headers, recorded_at; of a definition also the `known` ones,
+by the names of valid examples. Otherwise the key is the value's user_id (none without one) and the
+record was written on 2026-01-01, later than any example.
 """
 
 from __future__ import annotations
@@ -47,6 +48,15 @@ class Example(NamedTuple):
     def around(self) -> dict[str, Any]:
         beside = self.path.with_name(self.path.stem + ".record.yaml")
         return yaml.safe_load(beside.read_text("utf-8")) if beside.exists() else {}
+
+    @property
+    def known(self) -> list[Example]:
+        """What was defined before, for a definition that names it."""
+        valid = self.path.parents[1] / "valid"
+        return [
+            Example(self.topic, "valid", valid / f"{name}.json")
+            for name in self.around.get("known", [])
+        ]
 
     @property
     def recorded_at_ms(self) -> int:

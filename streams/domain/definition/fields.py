@@ -31,7 +31,7 @@ class Fields:
         self.values: dict[str, Any] = value if isinstance(value, dict) else {}
         self.known: set[str] = set()
         if not isinstance(value, dict):
-            self.problems.append(f"{path or 'definition'}: must be an object")
+            self.problems.append(f"{path.rstrip('.') or 'definition'}: must be an object")
 
     def problem(self, name: str, text: str) -> None:
         self.problems.append(f"{self.path}{name}: {text}")

@@ -76,7 +76,6 @@ def _lottery(top: Fields, pool_id: str, effective_ms: int) -> Pool:
     if top.has("odds") and not odds:
         top.problem("odds", "must not be empty")
     _refuse_twice(top, "prizes", [one.prize_id for one in prizes])
-    _refuse_two_rights_of_one_id(top, pool)
     known = {one.prize_id for one in prizes}
     for number, table in enumerate(odds, 1):
         path = f"odds[{number - 1}]"
@@ -121,7 +120,10 @@ def _prize(fields: Fields) -> Prize:
 
 
 def _given(fields: Fields) -> Right:
-    return read_right(fields, fixed=PRIZE, supplied=False)
+    """Read what a draw gives; its reward's id holds the right, so a fallback is another one."""
+    right = read_right(fields, fixed=PRIZE, supplied=False)
+    _refuse_twice(fields, "fallback", [one.right_id for one in with_fallbacks([right])])
+    return right
 
 
 def _odds(fields: Fields) -> Odds:
@@ -164,17 +166,6 @@ def _units(top: Fields, *names: str) -> dict[str, int]:
 def _refuse_twice(fields: Fields, name: str, ids: list[str]) -> None:
     for twice in sorted(one for one, count in Counter(ids).items() if count > 1):
         fields.problem(name, f"{twice} twice")
-
-
-def _refuse_two_rights_of_one_id(top: Fields, pool: Pool) -> None:
-    """A prize's reward id holds its right: the fallback of a draw must be another one."""
-    own = [pool.fallback] if pool.fallback is not None else []
-    for number, prize in enumerate(pool.prizes):
-        _refuse_twice(
-            top,
-            f"prizes[{number}].right",
-            [right.right_id for right in with_fallbacks([prize.right, *own])],
-        )
 
 
 def read_odds_added(top: Fields) -> OddsAdded | None:
