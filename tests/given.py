@@ -12,6 +12,7 @@ from streams.domain.state import STANDING, new, unpack_ledger
 from tests.builders import USER, decoded
 
 if TYPE_CHECKING:
+    from streams.domain.events import Event
     from streams.domain.outputs import Output
     from streams.domain.state import Task, UserState
 
@@ -38,6 +39,11 @@ def said(output: Output) -> str:
         return f"revoked {body['step']} {body['right_id']}"
     if output.type == "reward.adjusted":
         return f"{body['reason']} {body['step']} {body['right_id']} {body['amount_minor']}"
+    if output.topic == "draw-requests":
+        share = body.get("step") or body.get("units") or body.get("amount_minor", "")
+        return f"{output.type} {body['pool_id']} {share}"
+    if output.type.startswith("chance."):
+        return f"{output.type} {body['step']}"
     if output.type.startswith("task."):
         return f"{output.type} {body['view']['counted']}"
     return f"{output.type} {body['code']}" if "code" in body else output.type
@@ -51,11 +57,10 @@ class Given:
         self.outputs: tuple[Output, ...] = ()
         self.outcome = ""
 
-    def when(self, *events: dict[str, Any]) -> Given:
+    def when(self, *events: dict[str, Any] | Event) -> Given:
         for event in events:
-            self.state, self.outputs, self.outcome = step(
-                self.state, decoded(event), self.campaigns
-            )
+            fact = decoded(event) if isinstance(event, dict) else event
+            self.state, self.outputs, self.outcome = step(self.state, fact, self.campaigns)
         return self
 
     def then(self, *expected: str) -> Given:

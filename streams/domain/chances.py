@@ -57,8 +57,10 @@ def refusal(task: Task | None, label: str, at_ms: int, asked: Asked, campaigns: 
         return NO_CHANCE
     campaign = campaigns.of_task(task)
     ask = asked.draw(task.task_id, label)
+    if ask is not None and ask.state == EXPIRED:
+        return POOL_CLOSED  # however late we read what was asked in time
     if ask is not None and ask.at_ms <= at_ms:
-        return POOL_CLOSED if ask.state == EXPIRED else ""
+        return ""
     if label not in labels(msgspec.structs.replace(task, pending=False), campaign):
         return NO_CHANCE
     ends_ms = closes_ms(campaign, campaigns)

@@ -1,0 +1,202 @@
+"""Budgets and supplies: a task is pending until granted, dropped when denied, honoured in flight."""
+
+from __future__ import annotations
+
+import pytest
+
+from streams.domain.campaign import Right
+from streams.domain.view import state_of
+from tests.asking import BUDGET, answer, asked, changed, tick, user, with_budget
+from tests.builders import at, campaign, cancel, claim, order, result, withdraw
+from tests.given import registry
+
+THREE = campaign()
+WORST = 1100  # 100 + 200 + 300 + 500
+FULL = f"pool.reserve {BUDGET} {WORST}"
+
+
+def pending(*events, definition=THREE):
+    return user(with_budget(definition), claim(), *events)
+
+
+def granted(*events, definition=THREE):
+    known = user(with_budget(definition), claim())
+    return known.when(answer(asked(known)[0], "granted"), *events)
+
+
+def test_a_claim_reserves_its_worst_case_and_is_pending():
+    known = pending().then(FULL)
+    assert state_of(known.task()) == "pending"
+    body = asked(known)[0].body
+    assert (body["cause_id"], body["amount_minor"]) == ("claim:k1", WORST)
+    assert asked(known)[0].key == BUDGET
+
+
+def test_a_claim_is_answered_once_it_is_granted():
+    known = pending()
+    request = asked(known)[0]
+    known.when(answer(request, "granted")).then("task.claimed 0")
+    assert known.outputs[0].body["cause_id"] == f"result:{request.body['request_id']}"
+    assert state_of(known.task()) == "active"
+    known.when(order("o1")).then("task.advanced 1", "issued 1 rp-1")
+
+
+def test_orders_of_a_pending_task_count_and_are_paid_once_it_is_granted():
+    known = pending()
+    request = asked(known)[0]
+    known.when(order("o1")).then()
+    known.when(order("o2", yuan=1)).then("order.ignored MIN_AMOUNT")
+    assert known.task().counted == 1
+    known.when(answer(request, "granted"))
+    known.then("task.claimed 1", "task.advanced 1", "issued 1 rp-1")
+    assert known.outputs[-1].body["cause_id"] == f"result:{request.body['request_id']}"
+
+
+def test_a_denied_claim_began_no_task():
+    known = pending(order("o1"))
+    request = asked(user(known.campaigns, claim()))[0]
+    known.when(answer(request, "denied"))
+    known.then("claim.rejected BUDGET_EXHAUSTED", "order.ignored NO_TASK")
+    assert known.outputs[0].body["claim_id"] == "k1"
+    assert known.state.tasks == ()
+
+
+def test_a_pending_task_is_already_active():
+    known = pending().when(claim("k2", day=2))
+    known.then("claim.rejected ALREADY_ACTIVE")
+
+
+def test_a_new_claim_may_try_again_after_a_denial():
+    known = pending()
+    first = asked(known)[0]
+    known.when(answer(first, "denied"))
+    known.when(claim("k2", day=2)).then(FULL)
+    second = asked(known)[0]
+    assert second.body["request_id"] != first.body["request_id"]
+    assert second.body["task_id"] == first.body["task_id"]
+    known.when(answer(second, "granted")).then("task.claimed 0")
+    assert known.task().begun_at_ms == answer(second, "").occurred_at_ms
+
+
+def test_a_claim_made_while_the_first_was_pending_tries_once_that_is_denied():
+    known = pending()
+    first = asked(known)[0]
+    known.when(claim("k2", day=2)).then("claim.rejected ALREADY_ACTIVE")
+    known.when(answer(first, "denied")).then("claim.rejected BUDGET_EXHAUSTED", FULL)
+    known.when(answer(asked(known)[0], "granted")).then("task.claimed 0")
+
+
+def test_a_task_that_was_granted_is_honoured_when_an_earlier_claim_turns_up():
+    known = user(with_budget(THREE), claim("k2", day=2))
+    known.when(answer(asked(known)[0], "granted"), order("o2"))
+    known.when(claim("k1", day=1)).then("claim.rejected ALREADY_ACTIVE")
+    assert known.task().begun_at_ms < known.state.newest.at_ms
+    known.standing("1 rp-1")
+
+
+def test_an_automatic_task_reserves_at_its_first_order_and_the_next_may_try_again():
+    auto = campaign(enrolment="auto")
+    known = user(with_budget(auto), order("o1")).then(FULL)
+    assert asked(known)[0].body["cause_id"] == "order:o1:1"
+    known.when(answer(asked(known)[0], "denied")).then("order.ignored BUDGET_EXHAUSTED")
+    known.when(order("o2")).then(FULL)
+    known.when(answer(asked(known)[0], "granted"))
+    known.then("task.claimed 1", "task.advanced 1", "issued 1 rp-1")
+
+
+def test_what_no_reward_needed_is_released_at_the_end_of_grace():
+    known = granted(order("o1"), order("o2"))
+    tick(known, at(12)).then()
+    tick(known, at(13, "00:00")).then(f"pool.release {BUDGET} {WORST - 300}")
+    body = asked(known)[0].body
+    assert body["cause_id"] == "deadline:2026-03-13T16:00:00+00:00"
+    tick(known, at(99)).then()
+
+
+def test_nothing_is_released_by_a_cancellation_before_that():
+    known = granted(order("o1"), order("o2")).when(cancel("o2", day=3))
+    known.then("task.regressed 1", "revoked 2 rp-2")
+
+
+def test_what_is_revoked_after_grace_goes_back_at_once():
+    known = tick(granted(order("o1"), order("o2")), at(13))
+    known.when(cancel("o2", day=15))
+    known.then("task.regressed 1", "revoked 2 rp-2", f"pool.release {BUDGET} 200")
+
+
+def test_what_was_spent_is_never_released():
+    known = granted(order("o1"))
+    known.when(result(known.reward_id("1", "rp-1"), "spent"), cancel("o1", day=11))
+    tick(known, at(13)).then(f"pool.release {BUDGET} {WORST - 100}")
+
+
+WARE = Right(right_id="box", type="physical", value_minor=700, supply="ware")
+BOXES = "pool.reserve ware {'box': 1}"
+
+
+def supplied(right=WARE, **fields):
+    known = user(changed(registry(THREE), final_rewards=(right,), **fields), claim())
+    return known, {output.body["pool_id"]: output for output in asked(known)}
+
+
+def test_a_right_with_a_supply_reserves_its_units():
+    known, requests = supplied()
+    known.then(BOXES)
+    known.when(answer(requests["ware"], "granted")).then("task.claimed 0")
+
+
+def test_without_units_and_fallback_there_is_no_task():
+    known, requests = supplied()
+    known.when(answer(requests["ware"], "denied")).then("claim.rejected RIGHTS_EXHAUSTED")
+
+
+def test_without_units_the_fallback_is_given():
+    instead = Right(right_id="pts", type="points", value_minor=500)
+    known, requests = supplied(right=Right(**{**as_dict(WARE), "fallback": instead}))
+    known.when(answer(requests["ware"], "denied")).then("task.claimed 0")
+    known.when(order("o1"), order("o2"), order("o3"))
+    known.then("task.advanced 3", "task.completed 3", "issued 3 c-3", "issued 3 pts")
+
+
+def as_dict(right):
+    return {name: getattr(right, name) for name in right.__struct_fields__}
+
+
+def test_what_other_pools_granted_goes_back_when_one_denies():
+    from streams.domain.features import Budget
+
+    known, requests = supplied(budget=Budget(10**6))
+    known.then(BOXES, f"pool.reserve {BUDGET} 1300")
+    known.when(answer(requests[BUDGET], "granted")).then()
+    known.when(answer(requests["ware"], "denied"))
+    known.then("claim.rejected RIGHTS_EXHAUSTED", f"pool.release {BUDGET} 1300")
+    tick(known, at(30)).then()
+
+
+@pytest.mark.parametrize("first", ["ware", BUDGET])
+def test_all_pools_must_grant_in_whatever_order_they_answer(first):
+    from streams.domain.features import Budget
+
+    known, requests = supplied(budget=Budget(10**6))
+    known.when(answer(requests.pop(first), "granted")).then()
+    ((_, last),) = requests.items()
+    known.when(answer(last, "granted")).then("task.claimed 0")
+
+
+def test_units_that_were_not_given_are_released_at_the_end_of_grace():
+    known, requests = supplied()
+    known.when(answer(requests["ware"], "granted"))
+    tick(known, at(13)).then("pool.release ware {'box': 1}")
+
+
+def test_units_that_were_given_are_not():
+    known, requests = supplied()
+    known.when(answer(requests["ware"], "granted"), order("o1"), order("o2"), order("o3"))
+    tick(known, at(13)).then()
+
+
+def test_an_order_that_comes_back_after_the_release_is_paid_once_there_is_money_for_it():
+    known = granted(order("o1"), order("o2")).when(cancel("o2", day=3, id="c1"))
+    tick(known, at(13)).then(f"pool.release {BUDGET} {WORST - 100}")
+    known.when(withdraw("c1", day=14)).then("task.advanced 2", f"pool.reserve {BUDGET} 200")
+    known.when(answer(asked(known)[0], "granted")).then("issued 2 rp-2 seq=3")
