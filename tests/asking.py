@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,8 +18,6 @@ from tests.builders import USER, at, campaign, millis
 from tests.given import Given, registry
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from streams.domain.outputs import Output
 
 WHEEL = "wheel"
@@ -41,9 +39,7 @@ def with_lottery(
     """Return a campaign with chances (step, count), at step 3 and the last unless told otherwise."""
     won = chances or ((3, 1), ("final", 1))
     lottery = Lottery(WHEEL, 1, tuple(Chances(step, count) for step, count in won), **rules)
-    wheel = Pool(
-        pool_id=WHEEL, kind="lottery", effective_from_ms=0, closes_at_ms=millis(CLOSES)
-    )
+    wheel = Pool(pool_id=WHEEL, kind="lottery", effective_from_ms=0, closes_at_ms=millis(CLOSES))
     return changed(registry(definition), lottery=lottery).with_pool(wheel)
 
 
@@ -74,7 +70,7 @@ def asked(known: Given, type_: str = "") -> list[Output]:
 def answer(request: Output, said: str, right: Right | None = None, delay_s: int = 1):
     """A pool's answer to a request: of the request's time, written a little later."""
     body = request.body
-    occurred = UTC_MS(body["occurred_at"])
+    occurred = millis(datetime.fromisoformat(body["occurred_at"]))
     return PoolAnswered(
         user_id=body["user_id"],
         occurred_at_ms=occurred,
@@ -85,12 +81,6 @@ def answer(request: Output, said: str, right: Right | None = None, delay_s: int 
         outcome="won" if right else "",
         right=msgspec.json.encode(right) if right else b"",
     )
-
-
-def UTC_MS(text: str) -> int:
-    from datetime import datetime
-
-    return millis(datetime.fromisoformat(text))
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -108,6 +98,3 @@ def tick(known: Given, when: datetime) -> Given:
         outputs += said
     known.outputs = tuple(outputs)
     return known
-
-
-GRACE_ENDS = at(13, "00:00") + timedelta(0)  # of a task claimed on day 1: 10 days and 48 hours

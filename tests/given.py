@@ -39,14 +39,19 @@ def said(output: Output) -> str:
         return f"revoked {body['step']} {body['right_id']}"
     if output.type == "reward.adjusted":
         return f"{body['reason']} {body['step']} {body['right_id']} {body['amount_minor']}"
+    return f"{output.type} {_about(output)}".rstrip()
+
+
+def _about(output: Output) -> str:
+    body = output.body
     if output.topic == "draw-requests":
-        share = body.get("step") or body.get("units") or body.get("amount_minor", "")
-        return f"{output.type} {body['pool_id']} {share}"
+        share = body.get("step") or body.get("units") or body.get("amount_minor")
+        return f"{body['pool_id']} {share}"
     if output.type.startswith("chance."):
-        return f"{output.type} {body['step']}"
+        return body["step"]
     if output.type.startswith("task."):
-        return f"{output.type} {body['view']['counted']}"
-    return f"{output.type} {body['code']}" if "code" in body else output.type
+        return str(body["view"]["counted"])
+    return body.get("code", "")
 
 
 class Given:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from streams.domain.asks import Ask, Asked
     from streams.domain.campaign import Campaign, Campaigns
     from streams.domain.outputs import Output
-    from streams.domain.state import Entry, Task, UserState
+    from streams.domain.reservations import Share
+    from streams.domain.state import Entry, Packed, Task, UserState
     from streams.domain.walk import Walk
 
 
@@ -72,7 +73,7 @@ def after_walk(
             outputs.append(draw(task, campaigns.of_task(task), fact.step, asked, asker))
     for ask in asked.reservations():
         if ask.state == GRANTED and (ask.task_id, ask.cause_id) in walk.refused:
-            outputs += _release(ask, ask.amount_minor, ask.units, asked, say)
+            outputs += _release(ask, reservations.share(ask), asked, say)
     return outputs
 
 
@@ -95,16 +96,34 @@ def won(
 
 
 def after_ledger(
-    entries: Mapping[str, Entry], campaigns: Campaigns, asked: Asked, say: Announcer
+    entries: Mapping[str, Entry],
+    short: Mapping[tuple[str, str], Share],
+    campaigns: Campaigns,
+    asked: Asked,
+    say: Announcer,
 ) -> list[Output]:
-    """Give back what rewards lost after their task's reservation was released."""
+    """Ask for what is short, and give back what fell free, of reservations released before."""
     outputs = []
+    for (task_id, pool_id), share in short.items():
+        ask = reservations.more(task_id, pool_id, share, say, asked)
+        if ask is not None:
+            asked.put(ask)
+            outputs.append(say.reserve(ask))
+    states: dict[tuple[str, str], set[int]] = {}
     for ask in asked.reservations():
-        if ask.state == RELEASED:
-            minor, units = reservations.left(ask, entries, campaigns)
-            if minor or units:
-                outputs += _release(ask, minor, units, asked, say)
+        states.setdefault((ask.task_id, ask.pool_id), set()).add(ask.state)
+    for (task_id, pool_id), of_pool in states.items():
+        if RELEASED in of_pool and GRANTED not in of_pool:
+            outputs += _release_free(task_id, pool_id, entries, campaigns, asked, say)
     return outputs
+
+
+def released(packed: Packed[Ask], task_id: str) -> bool:
+    """Tell whether a task has given back some of its reservation: what it earns may be short."""
+    return any(
+        ask.state == RELEASED and ask.task_id == task_id
+        for ask in asks.unpack(packed).reservations()
+    )
 
 
 def next_deadline_ms(state: UserState, _campaigns: Campaigns) -> int:
@@ -135,8 +154,7 @@ def pass_time(
             asked.put(msgspec.structs.replace(ask, state=RETURNED))
             outputs.append(now.say.unit_returned(ask, chances.return_id(ask, now.say.cause_id)))
         else:
-            minor, units = reservations.left(ask, entries, campaigns)
-            outputs += _release(ask, minor, units, asked, now.say)
+            outputs += _release_free(ask.task_id, ask.pool_id, entries, campaigns, asked, now.say)
     next_ms = earliest_ms(state.tasks, entries, asked, campaigns)
     after = msgspec.structs.replace(state, asks=asked.pack(), asks_ms=next_ms)
     return after, outputs
@@ -208,11 +226,30 @@ def _close(task: Task, campaign: Campaign, label: str, asked: Asked, say: Announ
     return say.chance("chance.expired", label, task, campaign)
 
 
-def _release(
-    ask: Ask, minor: int, units: dict[str, int], asked: Asked, say: Announcer
+def _release_free(  # noqa: PLR0913  # a task and a pool, and all that tells what is free
+    task_id: str,
+    pool_id: str,
+    entries: Mapping[str, Entry],
+    campaigns: Campaigns,
+    asked: Asked,
+    say: Announcer,
 ) -> list[Output]:
-    """Give back part of a grant; from then on whatever falls free of it goes back at once."""
-    asked.put(reservations.given_back(ask, minor, units))
+    """Give back all that no reward of the task holds; what falls free later goes back at once."""
+    outputs = []
+    left = reservations.free(task_id, pool_id, asked, entries, campaigns)
+    for ask in reservations.of_pool(asked, task_id, pool_id):
+        part = {n: min(left[n], most) for n, most in reservations.share(ask).items()}
+        part = {name: n for name, n in part.items() if n > 0}
+        for name, n in part.items():
+            left[name] -= n
+        outputs += _release(ask, part, asked, say)
+    return outputs
+
+
+def _release(ask: Ask, part: Share, asked: Asked, say: Announcer) -> list[Output]:
+    asked.put(reservations.given_back(ask, part))
+    units = {name: n for name, n in part.items() if name != reservations.MONEY}
+    minor = part.get(reservations.MONEY, 0)
     if not minor and not units:
         return []
     request_id = reservations.release_id(ask, say.cause_id)

@@ -43,8 +43,7 @@ class Ask(msgspec.Struct, frozen=True, array_like=True):
     cause_id: str = ""  # of a reservation: the claim or order that began the task
     amount_minor: int = 0
     units: dict[str, int] = {}  # by right_id
-    released_minor: int = 0
-    released_units: dict[str, int] = {}
+    released: dict[str, int] = {}  # as units; minor units under the empty name
     right: bytes = b""  # of a draw: canonical JSON of what was won; empty: nothing
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from streams.domain import asking, asks, chances, ledger, orders, short_path
+from streams.domain import asking, asks, chances, ledger, orders, reservations, short_path
 from streams.domain import facts as facts_
 from streams.domain.announce import Announcer
 from streams.domain.changes import calendar_of, peak, task_changes
@@ -160,7 +160,6 @@ def refold(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
     outputs += _order_changes(old, new, {task.task_id: task for task in begun}, campaigns, say)
     if moved:
         outputs += _settle(new.tallies, entries, asked, campaigns, say)
-        outputs += asking.after_ledger(entries, campaigns, asked, say)
     outputs += asking.after_walk(stood, begun, after, asked, say)
     if asked.any and not moved:
         entries = unpack_ledger(state.ledger)
@@ -244,14 +243,16 @@ def _settle(
     dues = [
         due for tally in tallies if not tally.task.pending for due in _dues(tally, asked, campaigns)
     ]
+    dues, short = reservations.affordable(dues, entries, asked, campaigns)
     policies = {
         entry.reward_id: campaigns.pinned(entry.campaign_id, entry.campaign_version)
         for entry in entries.values()
     }
-    return [
+    outputs = [
         say.ledger(change, calendar_of(change, campaigns))
         for change in ledger.settle(entries, dues, policies)
     ]
+    return outputs + asking.after_ledger(entries, short, campaigns, asked, say)
 
 
 def _dues(tally: Tally, asked: Asked, campaigns: Campaigns) -> list[Due]:
@@ -286,7 +287,7 @@ def _result(state: UserState, event: RewardResult, campaigns: Campaigns) -> Fold
     after = msgspec.structs.replace(state, version=state.version + 1, ledger=pack_ledger(entries))
     if state.asks.count:
         asked = asks.unpack(state.asks)
-        outputs += asking.after_ledger(entries, campaigns, asked, say)
+        outputs += asking.after_ledger(entries, {}, campaigns, asked, say)
         after = msgspec.structs.replace(
             after,
             asks=asked.pack(),

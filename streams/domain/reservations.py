@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from streams.domain import ids
-from streams.domain.asks import ASKED, DENIED, RELEASED, RESERVE, Ask
+from streams.domain.asks import ASKED, DENIED, GRANTED, RELEASED, RESERVE, Ask
 from streams.domain.pool import BUDGET
 from streams.domain.state import REVOKED, VOID
 from streams.domain.worst_case import worst_case
@@ -21,8 +21,10 @@ from streams.domain.worst_case import worst_case
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from streams.domain.announce import Announcer
     from streams.domain.asks import Asked
     from streams.domain.campaign import Campaign, Campaigns, Right
+    from streams.domain.ledger import Due
     from streams.domain.state import Entry, Task
 
 BUDGET_EXHAUSTED, RIGHTS_EXHAUSTED = "BUDGET_EXHAUSTED", "RIGHTS_EXHAUSTED"
@@ -45,6 +47,9 @@ class Verdict(NamedTuple):
 
 
 HONOURED = Verdict()
+MONEY = ""
+Share = dict[str, int]
+"""What of a pool is set aside: units by right_id, and minor units under MONEY."""
 
 
 def rights_of(campaign: Campaign) -> Iterator[Right]:
@@ -112,35 +117,109 @@ def to_ask(
         )
 
 
+def of_pool(asked: Asked, task_id: str, pool_id: str) -> list[Ask]:
+    """Return what one pool has granted to a task, in the order in which it was asked."""
+    return [
+        ask
+        for ask in asked.reservations()
+        if (ask.task_id, ask.pool_id) == (task_id, pool_id) and ask.state in (GRANTED, RELEASED)
+    ]
+
+
+def share(ask: Ask) -> Share:
+    """Return what of a grant was not released."""
+    granted = {**ask.units, MONEY: ask.amount_minor}
+    return {name: n - ask.released.get(name, 0) for name, n in granted.items()}
+
+
+def free(
+    task_id: str, pool_id: str, asked: Asked, entries: Mapping[str, Entry], campaigns: Campaigns
+) -> Share:
+    """Return what of a pool's grants to a task no reward of it holds."""
+    left: Share = {}
+    for ask in of_pool(asked, task_id, pool_id):
+        for name, n in share(ask).items():
+            left[name] = left.get(name, 0) + n
+    for entry in entries.values():
+        if entry.task_id != task_id or entry.kind == "prize" or not holds(entry):
+            continue
+        if pool_id.startswith(BUDGET):
+            left[MONEY] = left.get(MONEY, 0) - entry.paid
+        elif entry.right_id in left:
+            campaign = campaigns.pinned(entry.campaign_id, entry.campaign_version)
+            left[entry.right_id] -= quantity(campaign, entry.right_id)
+    return left
+
+
+def given_back(ask: Ask, part: Share) -> Ask:
+    """Return the ask with this much more of it released."""
+    released = {name: ask.released.get(name, 0) + part.get(name, 0) for name in share(ask)}
+    return msgspec.structs.replace(
+        ask, state=RELEASED, released={name: n for name, n in released.items() if n}
+    )
+
+
 def release_id(ask: Ask, cause_id: str) -> str:
     return ids.request_id(ask.task_id, f"release:{ask.request_id}", cause_id)
 
 
-def left(
-    ask: Ask, entries: Mapping[str, Entry], campaigns: Campaigns
-) -> tuple[int, dict[str, int]]:
-    """Return what of a grant no reward of its task holds, and was not released yet."""
-    units = {r: n - ask.released_units.get(r, 0) for r, n in ask.units.items()}
-    minor = ask.amount_minor - ask.released_minor
-    for entry in entries.values():
-        if entry.task_id != ask.task_id or entry.kind == "prize" or not holds(entry):
+def affordable(
+    dues: list[Due], entries: Mapping[str, Entry], asked: Asked, campaigns: Campaigns
+) -> tuple[list[Due], dict[tuple[str, str], Share]]:
+    """Return the dues that can be paid, and what is short by (task id, pool id).
+
+    Only what falls due again after its task's reservation was released can be short.
+    """
+    over = {ask.task_id for ask in asked.reservations() if ask.state == RELEASED}
+    if not over:
+        return dues, {}
+    stand = {(e.task_id, e.step, e.kind, e.right_id) for e in entries.values() if holds(e)}
+    left: dict[tuple[str, str], Share] = {}
+    payable: list[Due] = []
+    for due in dues:
+        task_id = due.task.task_id
+        if (task_id, due.step, due.kind, due.right.right_id) in stand or task_id not in over:
+            payable.append(due)
             continue
-        minor -= entry.paid
-        if entry.right_id in units:
-            campaign = campaigns.pinned(entry.campaign_id, entry.campaign_version)
-            units[entry.right_id] -= quantity(campaign, entry.right_id)
-    return max(minor, 0), {right_id: n for right_id, n in units.items() if n > 0}
+        enough = True
+        for pool_id, name, n in _cost(due):
+            of = left.get((task_id, pool_id))
+            if of is None:
+                of = left[task_id, pool_id] = free(task_id, pool_id, asked, entries, campaigns)
+            of[name] = of.get(name, 0) - n
+            enough = enough and of[name] >= 0
+        if enough:
+            payable.append(due)
+    short = {key: {name: -n for name, n in of.items() if n < 0} for key, of in left.items()}
+    return payable, {key: of for key, of in short.items() if of}
 
 
-def given_back(ask: Ask, minor: int, units: dict[str, int]) -> Ask:
-    """Return the ask with this much more of it released."""
-    released = {r: ask.released_units.get(r, 0) + units.get(r, 0) for r in ask.units}
-    return msgspec.structs.replace(
-        ask,
-        state=RELEASED,
-        released_minor=ask.released_minor + minor,
-        released_units=released,
+def more(task_id: str, pool_id: str, short: Share, say: Announcer, asked: Asked) -> Ask | None:
+    """Return a further reservation for what is short; None: one is outstanding."""
+    known = [a for a in asked.reservations() if (a.task_id, a.pool_id) == (task_id, pool_id)]
+    if any(ask.state == ASKED for ask in known):
+        return None
+    return Ask(
+        request_id=ids.request_id(task_id, _purpose("more", pool_id), say.cause_id),
+        purpose=RESERVE,
+        pool_id=pool_id,
+        task_id=task_id,
+        at_ms=say.at_ms,
+        until_ms=max(ask.until_ms for ask in known),
+        cause_id=say.cause_id,
+        amount_minor=short.get(MONEY, 0),
+        units={name: n for name, n in short.items() if name != MONEY},
     )
+
+
+def _cost(due: Due) -> Iterator[tuple[str, str, int]]:
+    """Yield (pool id, name, n) of what a reward takes; prizes are paid by their own pool."""
+    if due.kind == "prize":
+        return
+    if due.campaign.budget is not None:
+        yield BUDGET + due.campaign.campaign_id, MONEY, due.right.value_minor
+    if due.right.supply:
+        yield due.right.supply, due.right.right_id, due.right.quantity
 
 
 def holds(entry: Entry) -> bool:

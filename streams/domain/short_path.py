@@ -116,6 +116,8 @@ def _earned(
         return None  # issued or drawn before
     if dues and state.owed_minor:
         return None  # a debt to set off: the whole ledger is needed
+    if dues and state.asks.count and asking.released(state.asks, task.task_id):
+        return None  # the money went back: more is to be asked for
     return dues, won
 
 

@@ -54,17 +54,11 @@ def test_each_cycle_has_chances_of_its_own():
 def test_a_draw_is_asked_of_the_pool_once():
     known = user(with_lottery(), *WON)
     known.when(draw(known, "3")).then("draw.asked wheel 3")
-    body = asked(known)[0].body
-    assert (body["odds_version"], body["cause_id"]) == (1, "claim:d1")
-    assert asked(known)[0].key == "wheel"
+    request = asked(known)[0]
+    assert (request.body["odds_version"], request.body["cause_id"]) == (1, "claim:d1")
+    assert request.key == "wheel"
     known.when(draw(known, "3", "d2")).then()
-    known.when(answer_of(body)).when(draw(known, "3", "d3")).then()
-
-
-def answer_of(body, right=PRIZE):
-    from streams.domain.outputs import Output
-
-    return answer(Output("draw-requests", "draw.asked", "", "", body), "drawn", right)
+    known.when(answer(request, "drawn", PRIZE)).when(draw(known, "3", "d3")).then()
 
 
 def test_what_was_won_is_issued_as_a_prize():
@@ -159,24 +153,11 @@ def test_an_immediate_draw_of_a_step_lost_before_the_answer_is_not_asked_again()
 def test_an_answer_sent_again_changes_nothing():
     known = user(with_lottery(), *WON)
     known.when(draw(known, "3"))
-    said = answer(asked(known)[0], "drawn", PRIZE)
-    known.when(said, said).then()
+    request = asked(known)[0]
+    known.when(answer(request, "drawn", PRIZE), answer(request, "drawn", PRIZE, delay_s=9)).then()
     assert known.outcome == Outcome.DUPLICATE
-    known.when(answer(asked_again(said), "drawn", None)).then()
+    known.when(answer(request, "drawn")).then()
     assert known.outcome == Outcome.CONFLICT
-
-
-def asked_again(said):
-    from streams.domain.announce import UTC
-    from streams.domain.outputs import Output
-
-    body = {
-        "user_id": said.user_id,
-        "occurred_at": UTC.text(said.occurred_at_ms),
-        "request_id": said.request_id,
-        "pool_id": said.pool_id,
-    }
-    return Output("draw-requests", "draw.asked", "", "", body)
 
 
 def test_an_answer_to_nothing_that_was_asked_is_ignored():

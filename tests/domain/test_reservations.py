@@ -1,10 +1,11 @@
-"""Budgets and supplies: a task is pending until granted, dropped when denied, honoured in flight."""
+"""Budgets and supplies: pending until granted, dropped when denied, honoured in flight."""
 
 from __future__ import annotations
 
 import pytest
 
 from streams.domain.campaign import Right
+from streams.domain.features import Budget
 from streams.domain.view import state_of
 from tests.asking import BUDGET, answer, asked, changed, tick, user, with_budget
 from tests.builders import at, campaign, cancel, claim, order, result, withdraw
@@ -163,8 +164,6 @@ def as_dict(right):
 
 
 def test_what_other_pools_granted_goes_back_when_one_denies():
-    from streams.domain.features import Budget
-
     known, requests = supplied(budget=Budget(10**6))
     known.then(BOXES, f"pool.reserve {BUDGET} 1300")
     known.when(answer(requests[BUDGET], "granted")).then()
@@ -175,8 +174,6 @@ def test_what_other_pools_granted_goes_back_when_one_denies():
 
 @pytest.mark.parametrize("first", ["ware", BUDGET])
 def test_all_pools_must_grant_in_whatever_order_they_answer(first):
-    from streams.domain.features import Budget
-
     known, requests = supplied(budget=Budget(10**6))
     known.when(answer(requests.pop(first), "granted")).then()
     ((_, last),) = requests.items()
