@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from streams.domain import asking
+from streams.domain import asking, sample
 from streams.domain.announce import UTC, Announcer
 from streams.domain.campaign import Campaigns, Right
 from streams.domain.events import DrawRequested, PoolAnswered
-from streams.domain.features import Budget, Chances, Lottery
-from streams.domain.pool import Pool
 from streams.domain.state import new
+from tests import pooling
 from tests.builders import USER, at, campaign, millis
 from tests.given import Given, registry
 
@@ -33,22 +32,59 @@ FIVE = campaign(
 BUDGET = "budget:three"
 
 
+def wheel(**fields: Any) -> dict[str, Any]:
+    """A lottery in which every ticket wins `top` while there are any; open to day 19."""
+    written = {
+        "pool_id": WHEEL,
+        "effective_from": "2025-11-01T00:00:00+08:00",
+        "opens_at": "2025-12-01T00:00:00+08:00",
+        "closes_at": CLOSES.isoformat(),
+        "commitment": sample.commitment(WHEEL, pooling.SEED),
+        "prizes": [pooling.prize("top", 3, 10_000)],
+        "odds": [pooling.odds(("top", pooling.EVERY_TICKET))],
+    }
+    return pooling.definition(**written | fields)
+
+
+def ware(**stock: int) -> dict[str, Any]:
+    """A supply of rights."""
+    return {
+        "type": "pool.defined",
+        "v": 1,
+        "pool_id": "ware",
+        "kind": "rights",
+        "effective_from": "2025-11-01T00:00:00+08:00",
+        "opens_at": "2025-12-01T00:00:00+08:00",
+        "stock": [{"right_id": id_, "units": units} for id_, units in stock.items()],
+    }
+
+
+def lottery(
+    definition: dict[str, Any] = FIVE, *chances: tuple[int | str, int], **rules: Any
+) -> dict[str, Any]:
+    """A campaign with chances (step, count): at step 3 and the last unless told others."""
+    won = chances or ((3, 1), ("final", 1))
+    return {
+        **definition,
+        "features": [*definition["features"], "lottery"],
+        "claim": {"closes_at": at(5).isoformat()},
+        "lottery": {
+            "pool_id": WHEEL,
+            "odds_version": 1,
+            "chances": [{"step": step, "count": count} for step, count in won],
+            **rules,
+        },
+    }
+
+
 def with_lottery(
     definition: dict[str, Any] = FIVE, *chances: tuple[int | str, int], **rules: Any
 ) -> Campaigns:
-    """Return a campaign with chances (step, count), at step 3 and the last unless told otherwise."""
-    won = chances or ((3, 1), ("final", 1))
-    lottery = Lottery(WHEEL, 1, tuple(Chances(step, count) for step, count in won), **rules)
-    wheel = Pool(pool_id=WHEEL, kind="lottery", effective_from_ms=0, closes_at_ms=millis(CLOSES))
-    return changed(registry(definition), lottery=lottery).with_pool(wheel)
+    return registry(wheel(), lottery(definition, *chances, **rules))
 
 
-def with_budget(definition: dict[str, Any], amount_minor: int = 10**9) -> Campaigns:
-    return changed(registry(definition), budget=Budget(amount_minor))
-
-
-def changed(campaigns: Campaigns, **fields: Any) -> Campaigns:
-    return Campaigns.of(msgspec.structs.replace(each, **fields) for each in campaigns)
+def with_budget(definition: dict[str, Any], amount_minor: int = 10**9, **rules: Any) -> Campaigns:
+    return registry({**definition, "budget": {"amount_minor": amount_minor, **rules}})
 
 
 def user(campaigns: Campaigns, *events: Any) -> Given:

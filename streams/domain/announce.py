@@ -154,4 +154,5 @@ class Announcer:
 
 def _share(minor: int, units: dict[str, int]) -> dict[str, Any]:
     """Return what of a pool is asked for: money of a budget, units (by right_id) of a supply."""
-    return {"units": units} if units else {"amount_minor": minor}
+    said = {"amount_minor": minor, "units": units}
+    return {name: share for name, share in said.items() if share}

@@ -56,6 +56,10 @@ def after_walk(
     """
     campaigns, by_id = walk.campaigns, {task.task_id: task for task in begun}
     outputs: list[Output] = []
+    for ask in asked.reservations():
+        if ask.state == GRANTED and (ask.task_id, ask.cause_id) in walk.refused:
+            # Before anything is asked: the next claim may need what this one gives back.
+            outputs += _release(ask, reservations.whole(ask, campaigns), asked, say)
     for task in by_id.values():
         campaign = campaigns.of_task(task)
         if task.pending:
@@ -71,9 +75,6 @@ def after_walk(
             # Whenever it is read, a draw is of the time at which the user asked for it.
             asker = Announcer(say.user_id, fact.cause_id, fact.occurred_at_ms)
             outputs.append(draw(task, campaigns.of_task(task), fact.step, asked, asker))
-    for ask in asked.reservations():
-        if ask.state == GRANTED and (ask.task_id, ask.cause_id) in walk.refused:
-            outputs += _release(ask, reservations.share(ask), asked, say)
     return outputs
 
 

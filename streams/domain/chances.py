@@ -96,9 +96,9 @@ def prizes_at(task: Task, campaign: Campaign, k: int, asked: Asked) -> list[tupl
 
 
 def closes_ms(campaign: Campaign, campaigns: Campaigns) -> int | None:
-    """Return when the chances of a campaign end with their pool; None: not known."""
-    pool = campaigns.pool(campaign.lottery.pool_id) if campaign.lottery else None
-    return pool.closes_at_ms if pool is not None else None
+    """Return when the chances of a campaign end with their pool; None: never."""
+    assert campaign.lottery is not None, "only a lottery has chances"
+    return campaigns.pool_closes_ms(campaign.lottery.pool_id)
 
 
 def step_of(label: str) -> int:

@@ -15,6 +15,7 @@ import msgspec
 from streams.domain import ids
 from streams.domain.asks import ASKED, DENIED, GRANTED, RELEASED, RESERVE, Ask
 from streams.domain.pool import BUDGET
+from streams.domain.pool_state import TASKS
 from streams.domain.state import REVOKED, VOID
 from streams.domain.worst_case import worst_case
 
@@ -130,6 +131,12 @@ def share(ask: Ask) -> Share:
     """Return what of a grant was not released."""
     granted = {**ask.units, MONEY: ask.amount_minor}
     return {name: n - ask.released.get(name, 0) for name, n in granted.items()}
+
+
+def whole(ask: Ask, campaigns: Campaigns) -> Share:
+    """Return all of a grant whose task never began; a budget that bounds tasks gets that back."""
+    pool = campaigns.pool(ask.pool_id)
+    return share(ask) | ({TASKS: 1} if pool is not None and pool.max_tasks else {})
 
 
 def free(

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from streams.domain.campaign import Right
-from streams.domain.features import Budget
 from streams.domain.view import state_of
-from tests.asking import BUDGET, answer, asked, changed, tick, user, with_budget
+from tests.asking import BUDGET, answer, asked, tick, user, ware, with_budget
 from tests.builders import at, campaign, cancel, claim, order, result, withdraw
 from tests.given import registry
 
@@ -131,12 +129,14 @@ def test_what_was_spent_is_never_released():
     tick(known, at(13)).then(f"pool.release {BUDGET} {WORST - 100}")
 
 
-WARE = Right(right_id="box", type="physical", value_minor=700, supply="ware")
+BOX = {"right_id": "box", "type": "physical", "value_minor": 700, "supply": "ware"}
+POINTS = {"right_id": "pts", "type": "points", "value_minor": 500}
 BOXES = "pool.reserve ware {'box': 1}"
 
 
-def supplied(right=WARE, **fields):
-    known = user(changed(registry(THREE), final_rewards=(right,), **fields), claim())
+def supplied(right=BOX, **fields):
+    definition = campaign(final_rewards=[right], **fields)
+    known = user(registry(ware(box=9), definition), claim())
     return known, {output.body["pool_id"]: output for output in asked(known)}
 
 
@@ -152,19 +152,14 @@ def test_without_units_and_fallback_there_is_no_task():
 
 
 def test_without_units_the_fallback_is_given():
-    instead = Right(right_id="pts", type="points", value_minor=500)
-    known, requests = supplied(right=Right(**{**as_dict(WARE), "fallback": instead}))
+    known, requests = supplied({**BOX, "fallback": POINTS})
     known.when(answer(requests["ware"], "denied")).then("task.claimed 0")
     known.when(order("o1"), order("o2"), order("o3"))
     known.then("task.advanced 3", "task.completed 3", "issued 3 c-3", "issued 3 pts")
 
 
-def as_dict(right):
-    return {name: getattr(right, name) for name in right.__struct_fields__}
-
-
 def test_what_other_pools_granted_goes_back_when_one_denies():
-    known, requests = supplied(budget=Budget(10**6))
+    known, requests = supplied(budget={"amount_minor": 10**6})
     known.then(BOXES, f"pool.reserve {BUDGET} 1300")
     known.when(answer(requests[BUDGET], "granted")).then()
     known.when(answer(requests["ware"], "denied"))
@@ -174,7 +169,7 @@ def test_what_other_pools_granted_goes_back_when_one_denies():
 
 @pytest.mark.parametrize("first", ["ware", BUDGET])
 def test_all_pools_must_grant_in_whatever_order_they_answer(first):
-    known, requests = supplied(budget=Budget(10**6))
+    known, requests = supplied(budget={"amount_minor": 10**6})
     known.when(answer(requests.pop(first), "granted")).then()
     ((_, last),) = requests.items()
     known.when(answer(last, "granted")).then("task.claimed 0")
