@@ -555,11 +555,11 @@ def _unknown_type(bad: _Bad) -> Sent:
 
 
 def _not_built(bad: _Bad) -> Sent:
-    """Named in semantics.md, but for a later version: to be replayed when it is built."""
+    """A type of a later version (semantics.md 11): to be replayed when it is built."""
     return bad.sent(
         orjson.dumps(
             {
-                "type": "draw.requested",
+                "type": "referral.bound",
                 "v": 1,
                 "user_id": bad.user_id,
                 "occurred_at": rfc3339(bad.at_ms),

@@ -151,8 +151,8 @@ def next_draw(state: UserState, fact: DrawRequested, campaigns: Campaigns) -> St
     task = next((task for task in state.tasks if task.task_id == fact.task_id), None)
     code = chances.refusal(task, fact.step, fact.occurred_at_ms, asked, campaigns)
     if code or task is None:
-        campaign_id = task.campaign_id if task else ""
-        rejection = say.rejected(fact.claim_id, campaign_id, code, fact.task_id)
+        campaign_id, task_id = (task.campaign_id, task.task_id) if task else ("", "")
+        rejection = say.rejected(fact.claim_id, campaign_id, code, task_id)
         return Step(state.tasks, [rejection], [])
     if task.pending or asked.draw(fact.task_id, fact.step) is not None:
         return Step(state.tasks, [], [])

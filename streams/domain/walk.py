@@ -149,7 +149,7 @@ class Walk:
         counted = (t.task for id_, of in ids if id_ == fact.task_id for t in self._count(of))
         task = next((task for task in counted if task.task_id == fact.task_id), None)
         code = chances.refusal(task, fact.step, fact.occurred_at_ms, self._asked, self.campaigns)
-        self.answers[fact.claim_id] = Answer(code, fact.task_id)
+        self.answers[fact.claim_id] = Answer(code, task.task_id if task else "")
         if not code:
             self.draws.append(fact)
 

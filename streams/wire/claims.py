@@ -1,14 +1,14 @@
-"""`claims`: a user asks to take part, or to leave. Schema: schemas/claims.v1.schema.json.
+"""`claims`: a user asks to take part, to draw, or to leave. Schema: schemas/claims.v1.schema.json.
 
-draw.requested and reward.collected belong here too, but are not built yet: until then they are dead
-letters, `unknown_type`, and can be sent again once they are.
+reward.collected belongs here too, but is not built yet: until then it is a dead letter,
+`unknown_type`, and can be sent again once it is.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from streams.domain.events import ClaimRequested, TaskWithdrawn
+from streams.domain.events import ClaimRequested, DrawRequested, TaskWithdrawn
 from streams.wire.envelope import Context, Fact, Id, Reader, require_id
 
 if TYPE_CHECKING:
@@ -36,10 +36,17 @@ class Withdrawn(Asked, tag="task.withdrawn"):
     task_id: Id
 
 
-READER: Reader[Claim | Withdrawn] = Reader(Claim, Withdrawn)
+class Draw(Asked, tag="draw.requested"):
+    """The user uses a chance; `step` is its label."""
+
+    task_id: Id
+    step: Id
 
 
-def decode(record: Record) -> ClaimRequested | TaskWithdrawn:
+READER: Reader[Claim | Draw | Withdrawn] = Reader(Claim, Draw, Withdrawn)
+
+
+def decode(record: Record) -> ClaimRequested | DrawRequested | TaskWithdrawn:
     """Return what was asked; raises EventRejected. A record's `ce_id`, if any, is the claim_id."""
     claim, occurred_at_ms = READER.read(record)
     if record.headers:
@@ -51,6 +58,15 @@ def decode(record: Record) -> ClaimRequested | TaskWithdrawn:
             recorded_at_ms=record.recorded_at_ms,
             claim_id=claim.claim_id,
             task_id=claim.task_id,
+        )
+    if isinstance(claim, Draw):
+        return DrawRequested(
+            user_id=claim.user_id,
+            occurred_at_ms=occurred_at_ms,
+            recorded_at_ms=record.recorded_at_ms,
+            claim_id=claim.claim_id,
+            task_id=claim.task_id,
+            step=claim.step,
         )
     return ClaimRequested(
         user_id=claim.user_id,

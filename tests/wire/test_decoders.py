@@ -7,6 +7,7 @@ from streams.domain.events import (
     ClaimRequested,
     Context,
     Discount,
+    DrawRequested,
     Line,
     OrderCancelled,
     OrderReported,
@@ -122,6 +123,17 @@ def test_a_withdrawn_task():
         recorded_at_ms=WRITTEN_MS,
         claim_id="k-2",
         task_id="tsk_00",
+    )
+
+
+def test_a_draw():
+    assert DECODED["draw--of-a-chance"] == DrawRequested(
+        user_id="u-1",
+        occurred_at_ms=ms("2023-09-02T19:05:00+08:00"),
+        recorded_at_ms=WRITTEN_MS,
+        claim_id="k-2",
+        task_id="tsk_00",
+        step="3",
     )
 
 

@@ -12,6 +12,7 @@ from streams.domain.events import (
     ClaimRequested,
     Context,
     Discount,
+    DrawRequested,
     Event,
     Line,
     OrderCancelled,
@@ -97,6 +98,7 @@ claims = others(
     trigger_order_id=optional_ids,
     context=contexts,
 ) | others(TaskWithdrawn, claim_id=ids, task_id=ids)
+claims |= others(DrawRequested, claim_id=ids, task_id=ids, step=ids)
 cancellations = (
     others(OrderCancelled, cancellation_id=ids, order_id=ids, lines=returned)
     | others(CancellationWithdrawn, cancellation_id=ids, withdraws=ids)
@@ -142,6 +144,9 @@ def written(event: Event) -> tuple[str, dict]:  # noqa: PLR0911  # one for each 
         case TaskWithdrawn():
             body = {"claim_id": event.claim_id, "task_id": event.task_id}
             return "claims", {"type": "task.withdrawn", **body}
+        case DrawRequested():
+            body = {"claim_id": event.claim_id, "task_id": event.task_id, "step": event.step}
+            return "claims", {"type": "draw.requested", **body}
         case OrderCancelled():
             body = {"cancellation_id": event.cancellation_id, "order_id": event.order_id}
             if not event.lines:
