@@ -124,8 +124,8 @@ class Books:
         if reward.state == "due":
             reward.state = "void"
         elif reward.state in ("issuing", "issued"):
-            physical = reward.due.type == "physical" and "physical" not in reward.version.policies
-            if reward.policy == "keep" or (physical and reward.state == "issued"):
+            handed_over = reward.due.type == "physical" and reward.state == "issued"
+            if reward.policy == "keep" or handed_over:
                 return
             self.revoke(reward, "not_due")
         elif reward.state == "spent" and reward.policy == "debt":

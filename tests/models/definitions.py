@@ -42,9 +42,9 @@ class Version:
         self.match: str = target.get("match", "all")
         self.opens_ms = instant_ms(claim["opens_at"]) if claim.get("opens_at") else None
         self.closes_ms = instant_ms(claim["closes_at"]) if claim.get("closes_at") else None
-        rewards = own if "step_rewards" in own or "final_rewards" in own else definition
-        self.step_rewards = rewards.get("step_rewards", [])
-        self.final_rewards = rewards.get("final_rewards", [])
+        terms = {**definition, **own}  # a variant has what it names, and of the rest the campaign's
+        self.step_rewards: list[dict[str, Any]] = terms.get("step_rewards", [])
+        self.final_rewards: list[dict[str, Any]] = terms.get("final_rewards", [])
         self.saved: dict[str, Any] | None = definition.get("saved")
         self.lottery: dict[str, Any] | None = definition.get("lottery")
         self.budget: dict[str, Any] | None = definition.get("budget")
@@ -52,7 +52,7 @@ class Version:
         self.manual = definition.get("collect", "auto") == "manual"
         self.collect_ms = definition.get("collect_days", 7) * DAY_MS
         self.reminders: list[dict[str, Any]] = definition.get("reminders", [])
-        self.quiet = quiet_of(definition.get("quiet", {}))
+        self.quiet = quiet_of(definition.get("quiet") or "22:00-08:00")
         self._qualify(definition.get("qualify", {}))
         self._who(definition)
         self._ends(definition)
@@ -70,7 +70,8 @@ class Version:
     def _who(self, definition: dict[str, Any]) -> None:
         rounds = definition.get("rounds", {})
         self.entries: list[str] = definition.get("entries", [])
-        self.audience: dict[str, Any] = definition.get("audience") or {}
+        audience = definition.get("audience")
+        self.audience: dict[str, Any] = {} if audience in (None, "all") else audience
         self.holdout_bp: int = definition.get("holdout_bp", 0)
         self.holdout_salt: str = definition.get("holdout_salt") or self.campaign_id
         self.variants: list[dict[str, Any]] = definition.get("variants", [])
@@ -144,10 +145,7 @@ def is_open(version: Version, at_ms: int) -> bool:
     return version.closes_ms is None or at_ms < version.closes_ms
 
 
-def quiet_of(quiet: Any) -> tuple[time, time]:
+def quiet_of(quiet: str) -> tuple[time, time]:
     """(from, to) in local time; between them nobody is reminded. May span midnight."""
-    if isinstance(quiet, str):
-        begin, end = quiet.split("-")
-    else:
-        begin, end = quiet.get("from", "22:00"), quiet.get("to", "08:00")
+    begin, end = quiet.split("-")
     return time.fromisoformat(begin), time.fromisoformat(end)
