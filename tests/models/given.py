@@ -166,3 +166,34 @@ def state(events: list[dict], *definitions: dict, now: str) -> str:
 
 def answer(events: list[dict], claim_id: str, *definitions: dict) -> tuple[str, str | None]:
     return earn(USER, events, list(definitions) or [campaign()]).answers[claim_id]
+
+
+def event(kind: str, day: int, clock: str = "12:00:00", **body: object) -> dict:
+    made = {"type": kind, "v": 1, "user_id": USER, "occurred_at": at(day, clock), **body}
+    return recorded(made, None)
+
+
+def verdict(what: str, day: int, order_id: str | None = None, name: str = "v-1") -> dict:
+    about = {"order_id": order_id} if order_id else {}
+    return event("risk.verdict", day, cancellation_id=name, verdict=what, **about)
+
+
+def draw(task: str, step: str, day: int, name: str = "d-1") -> dict:
+    return event("draw.requested", day, claim_id=name, task_id=task, step=step)
+
+
+def leave(task: str, day: int, clock: str = "12:00:00") -> dict:
+    return event("task.withdrawn", day, clock, claim_id="w-1", task_id=task)
+
+
+def answered(kind: str, request_id: str, day: int = 1, **body: object) -> dict:
+    return event(kind, day, request_id=request_id, pool_id="p", **body)
+
+
+def ends(kind: str, day: int, campaign_id: str = "c", **body: object) -> dict:
+    """campaign.stopped or campaign.killed, at midnight of a day."""
+    made = {"type": kind, "v": 1, "campaign_id": campaign_id}
+    return {**made, "effective_from": at(day, "00:00:00"), **body}
+
+
+THREE = [claim(), order("o1", 1), order("o2", 2), order("o3", 3)]

@@ -14,6 +14,7 @@ from tests.models.definitions import Version
 from tests.models.facts import instant_ms, unique
 from tests.models.given import (
     DAY_MS,
+    THREE,
     USER,
     answer,
     at,
@@ -32,9 +33,6 @@ from tests.models.given import (
 from tests.models.ids import task_id
 from tests.models.refunds import allocate, amount_left, consumption_recomputed
 from tests.models.users import earn
-
-THREE = [claim(), order("o1", 1), order("o2", 2), order("o3", 3)]
-
 
 # -- refunds: E1 to E3 -----------------------------------------------------------------------------
 

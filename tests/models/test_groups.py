@@ -1,0 +1,64 @@
+"""One order, several tasks: exclusion groups, priority, pins (P5)."""
+
+from __future__ import annotations
+
+from tests.models.given import USER, campaign, cancel, claim, order
+from tests.models.users import earn
+
+
+def pair(**second: object) -> list[dict]:
+    """Two campaigns of one group; the second is told."""
+    return [campaign("c", exclusion_group="veg"), campaign("d", exclusion_group="veg", **second)]
+
+
+BOTH = [claim(), claim("k-2", campaign_id="d", clock="10:00:01")]
+
+
+def counts(events: list[dict], definitions: list[dict], **more: object) -> list[int]:
+    return [task["counted"] for task in earn(USER, events, definitions, **more).tasks]
+
+
+def test_12_in_one_group_the_higher_priority_has_the_order():
+    assert counts([*BOTH, order("o", 1)], pair(priority=5)) == [0, 1]
+    assert counts([*BOTH, order("o", 1)], [campaign("c"), campaign("d", priority=5)]) == [1, 1]
+    two_groups = [campaign("c", exclusion_group="a"), campaign("d", exclusion_group="b")]
+    assert counts([*BOTH, order("o", 1)], two_groups) == [1, 1]
+
+
+def test_an_order_that_is_spare_in_one_counts_in_the_other():
+    events = [
+        *BOTH,
+        order("a", 1, "11:00:00"),
+        order("b", 1, "12:00:00"),
+        order("x", 1, "13:00:00"),
+    ]
+    assert counts(events, pair(priority=5)) == [1, 1]  # the third is spare of both
+
+
+def test_then_the_earlier_deadline_then_the_earlier_claim_then_the_smaller_id():
+    assert counts([*BOTH, order("o", 1)], pair(window={"days": 9})) == [0, 1]
+    assert counts([*BOTH, order("o", 1)], pair()) == [1, 0]
+    same = [claim(), claim("k-2", campaign_id="d")]
+    earned = earn(USER, [*same, order("o", 1)], pair())
+    winner = min(earned.tasks, key=lambda task: task["task_id"])
+    assert winner["counted"] == 1
+
+
+def test_a_pinned_order_stays_with_its_task():
+    events = [claim(), order("o", 1), claim("k-2", campaign_id="d", clock="09:00:00")]
+    first = earn(USER, events, pair()).tasks[0]["task_id"]
+    assert counts(events, pair(priority=5)) == [0, 1]
+    assert counts(events, pair(priority=5), pins={"o": {first}}) == [1, 0]
+
+
+def test_a_cancelled_order_gives_its_place_to_the_spare_in_the_same_group():
+    events = [*BOTH, order("a", 1, "11:00:00"), order("b", 1, "12:00:00")]
+    assert counts([*events, cancel("a")], pair(priority=5)) == [0, 1]
+
+
+def test_of_two_automatic_campaigns_of_a_group_the_first_by_p5_begins():
+    both = [{**one, "enrolment": "auto"} for one in pair(priority=5)]
+    begun = [task["campaign_id"] for task in earn(USER, [order("o", 1)], both).tasks]
+    assert begun == ["d"]
+    later = [order("o", 1), order("p", 1, "13:00:00")]  # spare of the first: counts for the other
+    assert [task["campaign_id"] for task in earn(USER, later, both).tasks] == ["c", "d"]
