@@ -12,11 +12,13 @@ from __future__ import annotations
 import json
 import random
 import sys
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from streams.domain.fold import step
 from streams.domain.state import STANDING, UserState, new, unpack_ledger
-from tests.builders import USER, decoded
+from tests.answering import answer, as_event
+from tests.builders import USER
 from tests.generators import campaigns as campaign_records
 from tests.generators import histories
 from tests.generators.minimal import smallest
@@ -27,6 +29,7 @@ from tests.models.facts import RANKS, event_id, unique
 
 if TYPE_CHECKING:
     from streams.domain.campaign import Campaigns
+    from streams.domain.outputs import Output
 
 ON: frozenset[str] = frozenset()
 """The features which the engine has; the others are switched on as they are built."""
@@ -43,22 +46,25 @@ def case_of(seed: int, features: frozenset[str]) -> tuple[list[Any], list[Any]]:
 def differences(records: list[dict[str, Any]], events: list[dict[str, Any]]) -> list[str]:
     """Every way in which the engine and the model disagree about one case; empty: they agree."""
     campaigns = registry(*records)
-    state, _said = fold(events, campaigns)
-    earned = users.earn(USER, events, records)
-    found = compare("tasks", tasks_of(state), tasks_of_model(earned))
-    found += compare("rewards", *money(state, earned, records))
+    run = fold(events, campaigns)
+    earned = users.earn(USER, run.events, records)
+    found = compare("tasks", tasks_of(run.state), tasks_of_model(earned))
+    found += compare("rewards", *money(run.state, earned, records))
+    found += undrawn(run, earned, records)
     in_order = in_key_order(events)
-    calm, said = fold(in_order, campaigns)
+    calm = fold(in_order, campaigns)
+    if calm.asked:
+        return found  # what was asked depends on arrival, and answers come later than they say
     earned = users.earn(USER, in_order, records)
     refused = {
         claim_id: code
         for claim_id, (code, _task) in earned.answers.items()
         if code not in ("CLAIMED", "DRAW")
     }
-    found += compare("answers", {name: said.get(name) for name in refused}, refused)
+    found += compare("answers", {name: calm.said.get(name) for name in refused}, refused)
     if len(in_order) == len(unique(events)) and not conflicts(events):
-        again, _said = fold([*in_order[::-1], *in_order], campaigns)
-        found += compare("L11 tasks", tasks_of(again), tasks_of(calm))
+        again = fold([*in_order[::-1], *in_order], campaigns).state
+        found += compare("L11 tasks", tasks_of(again), tasks_of(calm.state))
         found += compare("L11 rewards", money(again, earned, records)[0], earned.rewards)
     return found
 
@@ -71,26 +77,81 @@ def compare(what: str, engine: dict[str, Any], model: dict[str, Any]) -> list[st
     ]
 
 
-def fold(events: list[dict[str, Any]], campaigns: Campaigns) -> tuple[UserState, dict[str, str]]:
-    """The state after all events, and what each claim was told first."""
-    state, said = new(USER), {}
-    for event in events:
-        state, outputs, _ = step(state, decoded(event), campaigns)
+@dataclass
+class Run:
+    """One fold: what was read in the end, the state, what claims were told first, what was asked.
+
+    events: those of the case and, where they were read, the pools' answers.
+    """
+
+    state: UserState
+    events: list[dict[str, Any]] = field(default_factory=list)
+    said: dict[str, str] = field(default_factory=dict)
+    asked: list[Output] = field(default_factory=list)
+
+
+def fold(events: list[dict[str, Any]], campaigns: Campaigns) -> Run:
+    """Fold the events as they arrive, and the pools' answers to what they make the user ask."""
+    run = Run(new(USER))
+    waiting: list[tuple[int, int, dict[str, Any]]] = []  # (events still to be read before it, ...)
+    arriving = list(events)
+    while arriving or waiting:
+        waiting.sort(key=lambda each: each[:2])
+        if waiting and (waiting[0][0] <= len(run.events) or not arriving):
+            event = waiting.pop(0)[2]
+        else:
+            event = arriving.pop(0)
+        run.events.append(event)
+        run.state, outputs, _ = step(run.state, as_event(event), campaigns)
         for output in outputs:
             if output.type == "claim.rejected":
-                said.setdefault(output.body["claim_id"], output.body["code"])
-    return state, said
+                run.said.setdefault(output.body["claim_id"], output.body["code"])
+            answered = answer(output)
+            if answered is not None:
+                run.asked.append(output)
+                waiting.append((len(run.events) + answered[1], len(run.asked), answered[0]))
+    return run
+
+
+def undrawn(run: Run, earned: users.Earned, records: list[dict[str, Any]]) -> list[str]:
+    """Chances that should have been drawn by now and were not asked for."""
+    immediate = {
+        r["campaign_id"] for r in records if r.get("lottery", {}).get("draw") == "immediate"
+    }
+    wanted = {
+        (task["task_id"], label)
+        for task in earned.tasks
+        for label in task["chances"]
+        if task["granted"] and task["campaign_id"] in immediate
+    }
+    wanted |= {
+        (event["task_id"], event["step"])
+        for event in in_key_order(run.events)
+        if event["type"] == "draw.requested"
+        and earned.answers[event["claim_id"]][0] == "DRAW"
+        and any(
+            task["task_id"] == event["task_id"]
+            and task["granted"]
+            and event["step"] in task["chances"]
+            for task in earned.tasks
+        )
+    }
+    asked = {(o.body["task_id"], o.body["step"]) for o in run.asked if o.type == "draw.asked"}
+    return [f"draws {name}: never asked for" for name in sorted(wanted - asked)]
 
 
 def tasks_of(state: UserState) -> dict[str, Any]:
     return {
-        t.task_id: (t.campaign_id, t.round, t.counted, t.start_ms, t.end_ms, t.variant)
+        t.task_id: (
+            *(t.campaign_id, t.round, t.counted, t.start_ms, t.end_ms, t.variant),
+            not t.pending,
+        )
         for t in state.tasks
     }
 
 
 def tasks_of_model(earned: users.Earned) -> dict[str, Any]:
-    names = ("campaign_id", "round", "counted", "start", "end", "variant")
+    names = ("campaign_id", "round", "counted", "start", "end", "variant", "granted")
     return {t["task_id"]: tuple(t[name] for name in names) for t in earned.tasks}
 
 

@@ -251,8 +251,8 @@ def wheel(rng: random.Random) -> dict[str, Any]:
         "v": 1,
         "pool_id": POOL,
         "kind": "lottery",
-        "effective_from": "2026-01-01T00:00:00+08:00",
-        "opens_at": "2026-02-01T00:00:00+08:00",
+        "effective_from": "2025-12-01T00:00:00+08:00",
+        "opens_at": "2026-01-01T00:00:00+08:00",
         "closes_at": b.at(40, "00:00").isoformat(),
         "currency": "CNY",
         "commitment": "0" * 64,
@@ -292,7 +292,7 @@ def supply(rng: random.Random) -> dict[str, Any]:
         "v": 1,
         "pool_id": SUPPLY,
         "kind": "rights",
-        "effective_from": "2026-01-01T00:00:00+08:00",
+        "effective_from": "2025-12-01T00:00:00+08:00",
         "stock": [
             {"right_id": name, "units": rng.randint(1, 5)} for name in ("pts", "bank", "vfin")
         ],

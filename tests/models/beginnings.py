@@ -15,7 +15,7 @@ from tests.models.counting import as_of, cool_end, free_for, last_round, tally_o
 from tests.models.definitions import Version, in_force, is_open
 from tests.models.facts import ORDER, Fact
 from tests.models.ids import draw_id, task_id
-from tests.models.reservations import denied
+from tests.models.reservations import reserved
 from tests.models.rounds import Begun, Round
 from tests.models.who import kept_out, variant_of, verdict
 
@@ -115,10 +115,12 @@ def claimed_round(world: World, begun: Begun, version: Version, claim: Fact) -> 
 
 def begin(world: World, begun: Begun, this: Round) -> tuple[str, str | None]:
     """Add a round unless a pool has denied what it costs."""
-    found = denied(world, this)
+    found, granted = reserved(world, this)
     if isinstance(found, str):
         return found, None
-    begun.rounds.setdefault(this.version.campaign_id, []).append(replace(this, fallbacks=found))
+    begun.rounds.setdefault(this.version.campaign_id, []).append(
+        replace(this, fallbacks=found, granted=granted)
+    )
     return "CLAIMED", this.task_id
 
 
@@ -149,7 +151,8 @@ def begin_alone(world: World, facts: list[Fact], begun: Begun, order: Fact) -> N
     together = begun.with_rounds(proposed)
     for this in proposed:
         counted = tally_of(world, so_far, together, this).counted
-        if any(order["order_id"] in found.names for found in counted):
+        serves = any(order["order_id"] in found.names for found in counted)
+        if serves or not this.version.group:
             begin(world, begun, this)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.models.reservations import is_granted
-
 if TYPE_CHECKING:
     from tests.models.counting import Tally
     from tests.models.rounds import Begun
@@ -26,7 +24,7 @@ def state_of(world: World, begun: Begun, tally: Tally, now_ms: int) -> str:
             return "killed"
     elif not is_last or now_ms >= this.end_ms:
         return "expired"
-    return "active" if is_granted(world, this) else "pending"
+    return "active" if this.granted else "pending"
 
 
 def is_closed(tally: Tally, now_ms: int) -> bool:

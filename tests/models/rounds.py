@@ -19,6 +19,7 @@ class Round:
 
     claim: the claim that began it, for its lookback; None if an order did. cause_id: of what began
     it. begun_ms: when. fallbacks: rights whose supply ran out, so that their fallback is due.
+    granted: whether every pool has answered.
     """
 
     task_id: str
@@ -31,6 +32,7 @@ class Round:
     cause_id: str
     claim: Fact | None = None
     fallbacks: frozenset[str] = frozenset()
+    granted: bool = True
 
 
 @dataclass

@@ -71,7 +71,7 @@ def test_nobody_leaves_a_completed_or_an_expired_task():
 
 
 BUDGET = campaign(budget={"max_tasks": 1}, rounds={"max": 2})
-ASKED = request_id(TASK, "budget:c", "claim:k-1")
+ASKED = request_id(TASK, "reserve", "claim:k-1")
 
 
 def test_39_a_denied_claim_began_no_task_so_a_later_one_may():
@@ -92,7 +92,7 @@ def test_a_task_is_pending_though_counting_until_its_budget_is_granted():
 def test_units_denied_give_the_fallback_or_no_task():
     scarce = {"right_id": "pts", "type": "points", "value_minor": 500, "supply": "depot"}
     none = campaign(final_rewards=[scarce])
-    denied = answered("pool.denied", request_id(TASK, "depot", "claim:k-1"))
+    denied = answered("pool.denied", request_id(TASK, "reserve:depot", "claim:k-1"))
     assert answer([*THREE, denied], "k-1", none) == ("RIGHTS_EXHAUSTED", None)
     instead = {"right_id": "ten", "type": "points", "value_minor": 10}
     softer = campaign(final_rewards=[{**scarce, "fallback": instead}])

@@ -21,7 +21,6 @@ from tests.models.counting import tally_of
 from tests.models.dues import Due, dues_of
 from tests.models.facts import largest_tick_ms, unique
 from tests.models.lives import is_closed, state_of
-from tests.models.reservations import is_granted
 from tests.models.saved import saved_by
 from tests.models.world import World
 
@@ -31,7 +30,7 @@ class Earned:
     """What the set earns.
 
     tasks: by campaign id, then round: {task_id, campaign_id, campaign_version, variant, round,
-    counted, amount (consumption counted), saved, chances (labels), state, closed, start,
+    counted, amount (consumption counted), saved, chances (labels), granted, state, closed, start,
     end}.
     rewards: {reward_id: (step label, kind, right_id, value_minor)}, those due.
     answers: {claim_id: (CLAIMED, DRAW or the code of the refusal, task_id or None)}.
@@ -80,6 +79,7 @@ def earn(
                 "amount": tally.amount_minor,
                 "saved": saved_by(tally),
                 "chances": chances_of(tally),
+                "granted": this.granted,
                 "state": state,
                 "closed": is_closed(tally, now_ms),
                 "start": this.start_ms,
@@ -87,7 +87,7 @@ def earn(
             }
         )
         for due in dues_of(world, tally, state):
-            (dues if is_granted(world, this) else waiting)[due.reward_id] = due
+            (dues if this.granted else waiting)[due.reward_id] = due
     rewards = {
         name: (due.step, due.kind, due.right_id, due.value_minor) for name, due in dues.items()
     }

@@ -30,6 +30,7 @@ class World:
         pins: dict[str, set[str]] | None = None,
     ) -> None:
         self.user_id = user_id
+        self.facts = facts
         self.pins = pins or {}
         self.versions = [Version(r) for r in of_kind(records, "campaign.defined")]
         self.campaign_ids = sorted({version.campaign_id for version in self.versions})
