@@ -127,7 +127,8 @@ class Book(dict[str, Any]):
 
     def __init__(self, pool: Pool, *changes: PoolChange, seed: bytes = SEED) -> None:
         super().__init__()
-        self.pool, self.changes, self._seed = pool, list(changes), seed
+        self.pool, self._seed = pool, seed
+        self.changes = sorted(changes, key=lambda change: change.effective_from_ms)
         self.said: list[Output] = []  # by the last of them
         self.heard: list[Output] = []  # by all
 

@@ -44,7 +44,7 @@ class PoolState(msgspec.Struct, frozen=True, array_like=True):
     """One pool, as its requests and its operator's records have made it."""
 
     known: bool = False  # its definition has taken effect
-    applied: tuple[int, ...] = ()  # which of its changes have, by place in the registry
+    applied: int = 0  # how many of its changes have: the first so many of the registry's
     no: int = 0  # public records so far
     previous: str = ""  # digest of the last of them
     closed_at_ms: int | None = None  # before the defined time

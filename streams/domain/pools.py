@@ -75,7 +75,8 @@ def step(
     """Fold one request. Total: every request is answered, or taken, exactly once.
 
     pool: its definition, None if there is none. changes: all that was ever recorded about it, in
-    log order. seed: gives the secret seed of a lottery; asked for only when something is drawn.
+    the order in which they take effect (`pool_history.py`). seed: gives the secret seed of a
+    lottery; asked for only when something is drawn.
     """
     key = request_key(request.pool_id, request.request_id)
     known = rows[key]
@@ -123,7 +124,7 @@ def next_deadline_ms(state: PoolState, pool: Pool, changes: Sequence[PoolChange]
         return pool.effective_from_ms
     if state.revealed:
         return 0
-    due = [changes[i].effective_from_ms for i in _open(state, changes)]
+    due = [change.effective_from_ms for change in changes[state.applied :]]
     reveal_ms = _reveal_ms(state, pool)
     return min(due if reveal_ms is None else [*due, reveal_ms], default=0)
 
@@ -140,14 +141,6 @@ def _reveal_ms(state: PoolState, pool: Pool) -> int | None:
     return closes_ms + pool.reveal_after_ms
 
 
-def _open(state: PoolState, changes: Sequence[PoolChange]) -> list[int]:
-    """Return the places of the changes not yet applied, in the order in which they take effect."""
-    if len(state.applied) == len(changes):
-        return []
-    places = [i for i in range(len(changes)) if i not in state.applied]
-    return sorted(places, key=lambda i: (changes[i].effective_from_ms, i))
-
-
 def _advance(
     public: Public, changes: Sequence[PoolChange], at_ms: int, seed: Seed | None = None
 ) -> None:
@@ -158,14 +151,13 @@ def _advance(
     """
     if not public.state.known:
         open_pool(public)
-    for place in _open(public.state, changes):
-        change = changes[place]
+    for change in changes[public.state.applied :]:
         reveal_ms = _reveal_ms(public.state, public.pool)
         if public.state.revealed or change.effective_from_ms > at_ms:
             break
         if reveal_ms is not None and change.effective_from_ms >= reveal_ms:
             break
-        applied = (*public.state.applied, place)
+        applied = public.state.applied + 1
         public.state = msgspec.structs.replace(public.state, applied=applied)
         apply(public, change, changes)
     reveal_ms = _reveal_ms(public.state, public.pool)
@@ -232,7 +224,7 @@ def _restock(public: Public, id_: str, units: int) -> bool:
 
 def _tables(public: Public, changes: Sequence[PoolChange]) -> list[Odds]:
     """Return every odds table in effect, in the order in which they came."""
-    added = (changes[place] for place in public.state.applied)
+    added = changes[: public.state.applied]
     return [*public.pool.odds, *(each.odds for each in added if isinstance(each, OddsAdded))]
 
 

@@ -288,8 +288,7 @@ class Verifier:
     def _apply(self, public: Public, change: PoolChange) -> None:
         """Let a change take effect as the fold does, and remember it."""
         self._changes.append(change)
-        places = tuple(range(len(self._changes)))
-        public.state = msgspec.structs.replace(public.state, applied=places)
+        public.state = msgspec.structs.replace(public.state, applied=len(self._changes))
         pools.apply(public, change, self._changes)
 
     def _reveal(self, record: _Revealed, public: Public) -> None:

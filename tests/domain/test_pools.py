@@ -246,7 +246,7 @@ def test_new_odds_are_for_those_who_name_them():
     book.when(ask(3, hours=3, odds_version=1)).then("drawn sure sure won", "result won sure")
 
 
-def test_changes_apply_in_the_order_of_their_times_whatever_the_order_of_the_log():
+def test_changes_apply_in_the_order_of_their_times():
     changes = [Restocked(ID, at(9), {"sure": 1}), Restocked(ID, at(2), {"sure": 2})]
     book = Book(certain(), *changes).when(ask(1, hours=2))
     book.then("committed 1", "restocked sure 2", "drawn sure sure won", "result won sure")
