@@ -5,15 +5,19 @@ State is carried from input to input, so that an accepted input meets what earli
 
 from __future__ import annotations
 
-from functools import reduce
+from contextlib import suppress
+from functools import cache, reduce
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from streams.domain import state as states
-from streams.domain.campaign import Campaigns
-from streams.domain.definition import campaign_from
+from streams.domain.campaign import Campaign, Campaigns
+from streams.domain.definition import TYPES, definition_from, parsed
+from streams.domain.definition.built import SAID
 from streams.domain.fold import Outcome, step
+from streams.domain.pool import Pool
+from streams.domain.pool_history import Unfit
 from streams.errors import CampaignRefused, EventRejected, Reason
 from streams.feed.batch import dead_letter
 from streams.feed.campaigns import Registry
@@ -27,7 +31,6 @@ from tests import builders
 from tests.wire.examples import DECODERS, examples, ms, user_of
 
 if TYPE_CHECKING:
-    from streams.domain.campaign import Campaign
     from streams.domain.events import Event
     from streams.domain.state import UserState
 
@@ -42,7 +45,7 @@ def definitions() -> list[dict[str, Any]]:
     """Return good definitions of every shape there is."""
     found = [orjson.loads(e.value) for e in examples("valid", topics=("campaigns",))]
     found += [orjson.loads(path.read_bytes()) for path in schemas_dir().glob("samples/*.json")]
-    found.append(builders.campaign())
+    found += [builders.pool(), builders.shelf(), builders.campaign()]
     found.append(builders.campaign(campaign_id="auto", enrolment="auto", rounds={"max": 5}))
     flat: list[dict[str, Any]] = []
     for one in found:
@@ -50,13 +53,14 @@ def definitions() -> list[dict[str, Any]]:
     return flat
 
 
-def registry() -> Campaigns:
-    """Return the registry of all of them."""
+@cache
+def registry(read: Any = definition_from) -> Campaigns:
+    """Return the registry of all that fit together: pools first, then of each campaign one."""
     known = Campaigns()
-    for one in definitions():
-        campaign, _ = campaign_from(one)
-        if campaign is not None and not any(c.campaign_id == campaign.campaign_id for c in known):
-            known = known.with_version(campaign)
+    found = [record for record, _ in map(read, definitions()) if record is not None]
+    for record in sorted(found, key=lambda record: not isinstance(record, Pool)):
+        with suppress(Unfit):
+            known = known.with_record(record)
     return known
 
 
@@ -188,22 +192,36 @@ class Definitions:
         self._number += 1
         recorded = WRITTEN_AT_MS if self._number % 4 == 0 else None
         try:
-            campaign = campaigns_wire.decode(value, recorded, "campaigns[0]@1")
+            record = campaigns_wire.decode(value, recorded, "campaigns[0]@1")
         except CampaignRefused as refused:
             str(refused).encode("utf-8", "surrogateescape")  # it goes to a log
+            if all(problem.endswith(SAID) for problem in refused.problems):
+                return _clear(value), True
             first = refused.problems[0].partition(": ")[2] or refused.problems[0]
             return f"{refused.reason.value}: {len(refused.problems) > 1} {_shape(first)}", False
         reader = Registry([])
         reader.take(
-            value, campaign.effective_from_ms - LEAD_MS, Position("campaigns", 0, self._number)
+            value, record.effective_from_ms - LEAD_MS, Position("campaigns", 0, self._number)
         )
-        known = [c.campaign_id for c in reader.campaigns]
-        if not known:  # a first version that is not 1, say: clear, but not in force
+        if not reader.campaigns.holds(record):  # a version that is not 1, say: clear, but unfit
             assert sum(reader.refused.values()) == 1
-            return "out of sequence", True
-        assert known == [campaign.campaign_id]
-        fold_under(campaign, reader.campaigns)
-        return "accepted", True
+            return f"{TYPES[type(record)]} out of sequence", True
+        if isinstance(record, Campaign):
+            fold_under(record, reader.campaigns)
+        return f"{TYPES[type(record)]} accepted", True
+
+
+def _clear(value: bytes) -> str:
+    """A definition that is clear, of what is not built yet: it fits the registry, or says why."""
+    record, _ = parsed(orjson.loads(value))
+    assert record is not None
+    try:
+        known = registry(parsed).with_record(record)
+    except Unfit as unfit:
+        str(unfit).encode("utf-8", "surrogateescape")
+        return f"{TYPES[type(record)]} unfit"
+    assert known.holds(record)
+    return f"{TYPES[type(record)]} fits"
 
 
 def fold_under(campaign: Campaign, campaigns: Campaigns) -> None:
