@@ -1,4 +1,4 @@
-"""Every pool and what was changed of it, in time: what a pool stage applies, and may not miss.
+"""Every pool and what was changed of it, in time: what a pool stage applies, each once.
 
 Immutable, like the registry of campaigns that holds it. Changes of a pool are ordered by
 (effective_from, place in the log). A change takes effect after its own record (D9), so whatever

@@ -110,7 +110,10 @@ def test_a_good_definition_has_no_problems_and_its_defaults():
         ),
         ({"saved": {**FIXED, "bp": 3}}, "saved.bp: unknown field"),
         ({"saved": {"rule": "table", "table": []}}, "saved.table: must be a list of integers"),
-        ({"saved": {"rule": "random", "min": 9, "max": 8}}, "saved.max: 8 is outside 9.."),
+        (
+            {"saved": {"rule": "random", "min_minor": 9, "max_minor": 8}},
+            "saved.max_minor: 8 is outside 9..",
+        ),
         (
             {"saved": FIXED, "final_rewards": [{**BANKED, "value_minor": 1}]},
             "final_rewards[0].value_minor: does not go with value",
@@ -187,7 +190,7 @@ def test_every_field_comes_out_as_it_was_written():
     found, said = parsed(
         campaign(
             target={"amount_minor": 9000, "match": "any"},
-            saved={"rule": "random", "min": 10, "max": 50, "cap_minor": 100},
+            saved={"rule": "random", "min_minor": 10, "max_minor": 50, "cap_minor": 100},
             final_rewards=[{**BANKED, "fallback": RIGHT}],
             step_rewards=[{"step": 1, "right": {**RIGHT, "supply": "shelf"}}],
             release={"instant_limit_minor": 100, "on": "settled", "hold_days": 7},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ from streams.domain.campaign import Campaigns
 from streams.domain.definition import parsed
 from streams.domain.pool import BudgetAdded, PoolClosed, Restocked
 from streams.domain.pool_history import Unfit
-from tests.builders import CLOSING, campaign, chances, change, odds, pool, shelf
+from tests.builders import CLOSING, campaign, chances, change, millis, odds, pool, shelf
 from tests.given import registry
 
 LIGHT = ["light_box", "full_link"]
@@ -176,16 +177,32 @@ def test_a_change_that_its_pool_cannot_take_is_refused(definition, problem):
     assert said.startswith(problem)
 
 
-def test_changes_are_kept_in_the_order_in_which_they_take_effect():
-    later = {**RESTOCK, "effective_from": "2026-03-12T00:00:00+08:00"}
-    closed = change("pool.closed", pool_id="wheel", effective_from="2026-03-13T00:00:00+08:00")
+def test_changes_stand_in_the_order_in_which_they_take_effect():
+    later = {**RESTOCK, "effective_from": first("03-12")}
+    closed = change("pool.closed", pool_id="wheel", effective_from=first("03-13"))
     campaigns = registry(pool(), closed, later, RESTOCK)
     changes = campaigns.pool_changes("wheel")
     assert [type(one) for one in changes] == [Restocked, Restocked, PoolClosed]
     starts = [one.effective_from_ms for one in changes]
     assert starts == sorted(starts)
-    assert campaigns.pool_closes_ms("wheel") == starts[-1]
     assert campaigns.pool_changes("shelf") == ()
+
+
+def test_of_two_changes_at_one_instant_the_first_in_the_log_comes_first():
+    more = {**RESTOCK, "stock": [{"prize_id": "five", "units": 9}]}
+    changes = registry(pool(), RESTOCK, more).pool_changes("wheel")
+    assert [one.units for one in changes if isinstance(one, Restocked)] == [{"top": 5}, {"five": 9}]
+
+
+def test_a_pool_ends_when_it_is_closed_and_else_as_defined():
+    early = change("pool.closed", pool_id="wheel", effective_from=first("03-13"))
+    earlier = change("pool.closed", pool_id="wheel", effective_from=first("03-12"))
+    closing = [registry(pool(), *closed) for closed in ([], [early], [early, earlier])]
+    ends = [known.pool_closes_ms("wheel") for known in closing]
+    assert ends == [
+        millis(datetime.fromisoformat(first(day))) for day in ("06-01", "03-13", "03-12")
+    ]
+    assert registry(shelf()).pool_closes_ms("shelf") is None
 
 
 def test_a_change_that_is_known_already_is_held_and_any_other_is_not():

@@ -136,8 +136,8 @@ def _saved(top: Fields) -> Saved | None:
     elif rule == "table":
         amounts["table"] = tuple(fields.integers("table", 0, MAX_MINOR))
     elif rule == "random":
-        amounts["min_minor"] = fields.integer("min", 0, MAX_MINOR)
-        amounts["max_minor"] = fields.integer("max", amounts["min_minor"], MAX_MINOR)
+        amounts["min_minor"] = fields.integer("min_minor", 0, MAX_MINOR)
+        amounts["max_minor"] = fields.integer("max_minor", amounts["min_minor"], MAX_MINOR)
     fields.refuse_unknown()
     return Saved(rule, **amounts)
 
