@@ -116,17 +116,20 @@ def _said(one: Definition) -> str:
 
 
 def _pool_said(one: Pool) -> str:
+    from fractions import Fraction
+
     from streams.domain.days import Calendar
 
     if one.kind == "rights":
         return ", ".join(f"{units} x {right_id}" for right_id, units in one.stock.items())
     table = one.odds[-1]
     worth = {prize.prize_id: prize.right.value_minor for prize in one.prizes}
-    cost = sum(weight.weight * worth[weight.prize_id] for weight in table.weights)
+    weighed = sum(weight.weight * worth[weight.prize_id] for weight in table.weights)
+    cost = Fraction(weighed, table.denominator)
     prizes = ", ".join(f"{p.stock} x {p.prize_id} ({p.right.value_minor})" for p in one.prizes)
     closes = Calendar().text(one.closes_at_ms or 0)
     return (
-        f"{prizes}; a draw costs {cost} / {table.denominator} {one.currency} minor units on average"
+        f"{prizes}; a draw costs {cost} {one.currency} minor units on average"
         f" (odds version {table.odds_version}); closes at {closes}"
     )
 
@@ -139,13 +142,38 @@ def _campaign_said(one: Campaign) -> str:
     }[one.mode]
     each = f"at least {one.min_amount_minor} {one.currency} minor units each"
     cap = f"at most {one.daily_cap} a day" if one.daily_cap else "any number a day"
-    rights = ", ".join(f"{r.type} {r.value_minor}" for r in one.final_rewards) or "none"
+    whole = f" {_both(one)} {one.target_amount_minor} in all" if one.target_amount_minor else ""
+    rights = ", ".join(f"{r.type} {r.value or r.value_minor}" for r in one.final_rewards) or "none"
     steps = f", {len(one.step_rewards)} step rewards" if one.step_rewards else ""
     start = "begins by itself" if one.auto else "begins with a claim"
     return (
-        f"{one.target_orders} orders ({each}, {cap}) in {window}; {start};"
-        f" final reward: {rights}{steps}; days in {one.calendar.time_zone}"
+        f"{one.target_orders} orders ({each}, {cap}){whole} in {window}; {start};"
+        f" final reward: {rights}{steps}{_chances_said(one)}; {_cost_said(one)};"
+        f" days in {one.calendar.time_zone}"
     )
+
+
+def _both(one: Campaign) -> str:
+    return "and" if one.match == "all" else "or"
+
+
+def _chances_said(one: Campaign) -> str:
+    if one.lottery is None:
+        return ""
+    count = sum(chances.count for chances in one.lottery.chances)
+    return f", {count} chances to draw from {one.lottery.pool_id}"
+
+
+def _cost_said(one: Campaign) -> str:
+    from streams.domain.worst_case import worst_case
+
+    owns = [one.with_variant(number) for number in range(len(one.variants) + 1)]
+    most = f"a task costs at most {max(worst_case(own).amount_minor for own in owns)}"
+    if one.budget is None:
+        return most
+    amount = f" of {one.budget.amount_minor}" if one.budget.amount_minor else ""
+    tasks = f", {one.budget.max_tasks} tasks in all" if one.budget.max_tasks else ""
+    return f"{most}{amount}{tasks}"
 
 
 def read_all(files: tuple[str, ...]) -> list[Definition]:
