@@ -134,16 +134,29 @@ def withdraw(cancellation_id: str, day: int = 21, when: datetime | None = None):
     )
 
 
-def result(reward_id: str, outcome: str, seq: int = 1, day: int = 10):
+def result(  # noqa: PLR0913  # a result has this many sides; tests name the ones they need
+    reward_id: str,
+    outcome: str,
+    seq: int = 1,
+    day: int = 10,
+    *,
+    retryable: bool = False,
+    id: str | None = None,  # noqa: A002
+):
     return _event(
         "reward.result",
         at(day),
         None,
-        result_id=f"res-{reward_id}-{seq}-{outcome}",
+        result_id=id or f"res-{reward_id}-{seq}-{outcome}",
         reward_id=reward_id,
         seq=seq,
         outcome=outcome,
+        retryable=retryable or None,
     )
+
+
+def collect(reward_id: str, day: int, claim_id: str = "k-collect"):
+    return _event("reward.collected", at(day), None, claim_id=claim_id, reward_id=reward_id)
 
 
 def campaign(**fields: Any) -> dict[str, Any]:
@@ -252,6 +265,8 @@ def change(type_: str, **fields: Any) -> dict[str, Any]:
 def topic_of(event: dict[str, Any]) -> str:
     if event["type"] in CANCELLATIONS:
         return "cancellations"
+    if event["type"] == "reward.collected":
+        return "claims"
     return {"order": "orders", "claim": "claims", "reward": "reward-results"}[
         event["type"].split(".")[0]
     ]

@@ -17,12 +17,20 @@ from streams.domain.view import task_view
 
 if TYPE_CHECKING:
     from streams.domain.asks import Ask
-    from streams.domain.campaign import Campaign
+    from streams.domain.campaign import Campaign, Right
     from streams.domain.ledger import Change
     from streams.domain.state import Task
 
 UTC = Calendar("UTC")
 TASK_EVENTS, REWARDS, DRAW_REQUESTS = "task-events", "rewards", "draw-requests"
+
+
+def given(right: Right) -> dict[str, Any]:
+    """Return a right as it is given out: what stands in for it, and where from, is ours to know."""
+    said: dict[str, Any] = msgspec.to_builtins(
+        msgspec.structs.replace(right, value="", fallback=None, supply="")
+    )
+    return {**said, "value_minor": right.value_minor}
 
 
 class Announcer:
@@ -84,7 +92,7 @@ class Announcer:
         entry = change.entry
         said: dict[str, Any] = {
             "reward_id": entry.reward_id,
-            "seq": entry.seq,
+            "seq": change.seq,
             "task_id": entry.task_id,
             "campaign_id": entry.campaign_id,
             "campaign_version": entry.campaign_version,
@@ -96,9 +104,11 @@ class Announcer:
             "postings": [{"account": a, "amount_minor": m} for a, m in change.postings if m],
         }
         if change.due is not None:
-            said["right"] = msgspec.to_builtins(change.due.right)
-            said["offset_minor"] = entry.offset
-            said["order_id"] = change.due.order_id
+            said["right"] = given(change.due.right)
+            said["offset_minor"] = change.offset
+            for name in ("order_id", "draw_id"):
+                if getattr(change.due, name):
+                    said[name] = getattr(change.due, name)
             valid_ms = self.at_ms + change.due.right.valid_days * DAY_MS
             said["valid_until"] = calendar.text(valid_ms)
         else:
@@ -107,7 +117,7 @@ class Announcer:
         if change.type == "reward.adjusted":
             event_id = ids.adjustment_id(entry.reward_id, change.reason, self.cause_id)
         else:
-            event_id = ids.ledger_event_id(entry.reward_id, change.type, entry.seq)
+            event_id = ids.ledger_event_id(entry.reward_id, change.type, change.seq)
         return self._output(REWARDS, change.type, event_id, calendar, said)
 
     def _task_event(

@@ -73,6 +73,12 @@ class Asked:
     def reservations(self) -> list[Ask]:
         return [ask for ask in self._by_id.values() if ask.purpose == RESERVE]
 
+    def over(self) -> frozenset[str]:
+        """Return the tasks whose reservation was released: what they get back is the budget's."""
+        of_budget = [ask for ask in self.reservations() if ask.amount_minor]
+        released = {ask.task_id for ask in of_budget if ask.state == RELEASED}
+        return frozenset(released - {ask.task_id for ask in of_budget if ask.state == GRANTED})
+
     def groups(self, task_id: str) -> dict[str, dict[str, Ask]]:
         """Return a task's reservations: what began the task -> pool -> ask."""
         groups: dict[str, dict[str, Ask]] = {}

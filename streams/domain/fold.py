@@ -11,28 +11,27 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from streams.domain import asking, asks, chances, ledger, orders, reservations, short_path
+from streams.domain import answers, asking, asks, holding, ledger, orders, settlement, short_path
 from streams.domain import facts as facts_
 from streams.domain.announce import Announcer
-from streams.domain.changes import calendar_of, peak, task_changes
+from streams.domain.changes import peak, task_changes
 from streams.domain.events import (
+    CancellationWithdrawn,
     ClaimRequested,
     DrawRequested,
     Event,
     Fact,
+    OrderCancelled,
     OrderReported,
     PoolAnswered,
     RewardResult,
 )
-from streams.domain.state import Entry, Task, UserState, pack_ledger, unpack_ledger
+from streams.domain.state import Task, UserState, pack_ledger, unpack_ledger
 from streams.domain.walk import Walk
 
 if TYPE_CHECKING:
-    from streams.domain.asks import Asked
     from streams.domain.campaign import Campaigns
-    from streams.domain.ledger import Due
     from streams.domain.outputs import Output
-    from streams.domain.tasks import Tally
 
 FOLD_VERSION = 1
 # A row travels as one changelog record; the broker's default limit for one is 1 MiB.
@@ -85,6 +84,8 @@ def step(state: UserState, event: Event, campaigns: Campaigns) -> Folded:
                 state.owed_minor,
                 state.asks.added_all(found.asked) if found.asked else state.asks,
                 state.asks_ms if found.asks_ms is None else found.asks_ms,
+                state.results,
+                state.early,
             )
             return Folded(after, tuple(found.outputs), Outcome.APPLIED)
     return refold(state, event, campaigns)
@@ -99,6 +100,8 @@ def _short(
         if not isinstance(fact, OrderReported) or fact.parent_order_id:
             return None
         prior = short_path.prior_versions(facts_.unpack(state.facts), fact)
+        if prior and holding.waits_for_orders(state.tasks, campaigns):
+            prior = None
         return None if prior is None else short_path.next_order(state, fact, prior, campaigns)
     if isinstance(fact, OrderReported):
         return short_path.next_order(state, fact, (), campaigns)
@@ -107,7 +110,8 @@ def _short(
     if isinstance(fact, DrawRequested):
         return short_path.next_draw(state, fact, campaigns)
     # A cancellation ahead of its order, or a withdrawal ahead of that: only remembered.
-    return short_path.Step(state.tasks, [], [])
+    remembered = isinstance(fact, OrderCancelled | CancellationWithdrawn)
+    return short_path.Step(state.tasks, [], []) if remembered else None
 
 
 def refold(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
@@ -146,6 +150,7 @@ def refold(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
     # What is due is a matter of how many orders each task counts: unmoved, so is the ledger.
     stands = [_progress(tally.task) for tally in new.tallies]
     moved = answer or list(map(_progress, state.tasks)) != stands
+    moved = moved or settlement.waits(new.tallies, campaigns)
     entries = unpack_ledger(state.ledger) if moved else {}
     stood = {task.task_id: task for task in state.tasks}
     outputs = _rejections(old, new, known, say)
@@ -158,8 +163,11 @@ def refold(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
         begun.append(task)
         outputs += said
     outputs += _order_changes(old, new, {task.task_id: task for task in begun}, campaigns, say)
+    early = answers.unpack(state.early)
     if moved:
-        outputs += _settle(new.tallies, entries, asked, campaigns, say)
+        dues = settlement.dues_of(after, new.tallies, asked, known)
+        told, early = settlement.settle(entries, dues, early, asked, campaigns, say)
+        outputs += told
     outputs += asking.after_walk(stood, begun, after, asked, say)
     if asked.any and not moved:
         entries = unpack_ledger(state.ledger)
@@ -174,6 +182,8 @@ def refold(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
         ledger.owed(entries) if moved else state.owed_minor,
         asked.pack(),
         asking.earliest_ms(begun, entries, asked, campaigns),
+        state.results,
+        answers.pack(early),
     )
     # An answer is of the time at which it was asked for: that others came since is no delay.
     outcome = Outcome.LATE if late and not answer else Outcome.APPLIED
@@ -233,61 +243,44 @@ def _order_changes(
     return outputs
 
 
-def _settle(
-    tallies: list[Tally],
-    entries: dict[str, Entry],
-    asked: Asked,
-    campaigns: Campaigns,
-    say: Announcer,
-) -> list[Output]:
-    dues = [
-        due for tally in tallies if not tally.task.pending for due in _dues(tally, asked, campaigns)
-    ]
-    dues, short = reservations.affordable(dues, entries, asked, campaigns)
-    policies = {
-        entry.reward_id: campaigns.pinned(entry.campaign_id, entry.campaign_version)
-        for entry in entries.values()
-    }
-    outputs = [
-        say.ledger(change, calendar_of(change, campaigns))
-        for change in ledger.settle(entries, dues, policies)
-    ]
-    return outputs + asking.after_ledger(entries, short, campaigns, asked, say)
-
-
-def _dues(tally: Tally, asked: Asked, campaigns: Campaigns) -> list[Due]:
-    task, campaign = tally.task, campaigns.of_task(tally.task)
-    dues: list[Due] = []
-    for k, order_id in enumerate(tally.counted, 1):
-        dues += ledger.dues_at(task, campaign, k, order_id)
-        dues += [
-            ledger.Due(task, campaign, label, "prize", right, order_id)
-            for label, right in chances.prizes_at(task, campaign, k, asked)
-        ]
-    return dues
-
-
 def _result(state: UserState, event: RewardResult, campaigns: Campaigns) -> Folded:
-    """Fold what the rights service did. Unknown or outdated (reward_id, seq): ignored."""
-    entries = unpack_ledger(state.ledger)
+    """Fold what the rights service did; what follows from it (`answers.py`) is worked out anew."""
+    mark = answers.mark_of(event)
+    found = answers.known(state.results, mark)
+    if found is not None:
+        return Folded(state, (), Outcome.DUPLICATE if found == mark else Outcome.CONFLICT)
+    if len(state.facts.data) + len(state.results) + len(state.early.data) > MAX_FACTS_BYTES:
+        return Folded(state, (), Outcome.ROW_FULL)
+    after = msgspec.structs.replace(
+        state, version=state.version + 1, results=answers.with_mark(state.results, mark)
+    )
+    entries, early = unpack_ledger(state.ledger), answers.unpack(state.early)
     entry = entries.get(event.reward_id)
-    change = None
-    if entry is not None and entry.seq == event.seq:
-        if event.outcome == "spent":
-            change = ledger.mark_spent(entry)
-        elif event.outcome == "expired":
-            change = ledger.mark_void(entry, "lapsed")
-        elif event.outcome == "failed" and not event.retryable:
-            change = ledger.mark_void(entry, "failed")
-    if change is None:
-        return Folded(state, (), Outcome.IGNORED)
+    if entry is None or entry.seq < event.seq:
+        if len(early) < answers.MOST_EARLY:
+            after = msgspec.structs.replace(after, early=answers.pack([*early, event]))
+        return Folded(after, (), Outcome.IGNORED)
+    policies, asked = settlement.policies_of(entries, campaigns), asks.unpack(state.asks)
+    settling = ledger.Settling(entries, policies, event.occurred_at_ms, over=asked.over())
+    if entry.seq > event.seq or not settling.answer(entry, event):
+        return Folded(after, (), Outcome.IGNORED)
     say = Announcer(state.user_id, event.cause_id, event.occurred_at_ms)
-    calendar = calendar_of(change, campaigns)
-    outputs = [say.ledger(change, calendar)]
-    after = msgspec.structs.replace(state, version=state.version + 1, ledger=pack_ledger(entries))
-    if state.asks.count:
-        asked = asks.unpack(state.asks)
+    outputs = settlement.said(settling, campaigns, say)
+    if event.outcome in answers.UNSETTLING:
+        known = facts_.unpack(state.facts)
+        walk = Walk(state.user_id, campaigns, asked).take(known)
+        dues = settlement.dues_of(walk, walk.tallies(), asked, known)
+        told, early = settlement.settle(entries, dues, early, asked, campaigns, say)
+        outputs += told
+    else:
         outputs += asking.after_ledger(entries, {}, campaigns, asked, say)
+    after = msgspec.structs.replace(
+        after,
+        ledger=pack_ledger(entries),
+        owed_minor=ledger.owed(entries),
+        early=answers.pack(early),
+    )
+    if asked.any:
         after = msgspec.structs.replace(
             after,
             asks=asked.pack(),

@@ -16,7 +16,7 @@ from streams.domain import ids
 from streams.domain.asks import ASKED, DENIED, GRANTED, RELEASED, RESERVE, Ask
 from streams.domain.pool import BUDGET
 from streams.domain.pool_state import TASKS
-from streams.domain.state import REVOKED, VOID
+from streams.domain.state import REVOKED, REVOKING, VOID
 from streams.domain.worst_case import worst_case
 
 if TYPE_CHECKING:
@@ -151,7 +151,8 @@ def free(
         if entry.task_id != task_id or entry.kind == "prize" or not holds(entry):
             continue
         if pool_id.startswith(BUDGET):
-            left[MONEY] = left.get(MONEY, 0) - entry.paid
+            held = entry.back if entry.state == REVOKING else entry.paid
+            left[MONEY] = left.get(MONEY, 0) - held
         elif entry.right_id in left:
             campaign = campaigns.pinned(entry.campaign_id, entry.campaign_version)
             left[entry.right_id] -= quantity(campaign, entry.right_id)
@@ -230,8 +231,13 @@ def _cost(due: Due) -> Iterator[tuple[str, str, int]]:
 
 
 def holds(entry: Entry) -> bool:
-    """Tell whether a reward still takes its share of what was set aside for its task."""
-    return entry.state not in (REVOKED, VOID)
+    """Tell whether a reward still takes its share of what was set aside for its task.
+
+    Void, it does if it was given all the same: it lapsed, or was owed and written off.
+    """
+    if entry.state == VOID:
+        return entry.why in ("lapsed", "written_off")
+    return entry.state != REVOKED
 
 
 def quantity(campaign: Campaign, right_id: str) -> int:

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from streams.domain import asking, asks, chances, changes, ledger, orders, reservations, tasks
+from streams.domain import (
+    asking,
+    asks,
+    chances,
+    changes,
+    holding,
+    ledger,
+    orders,
+    reservations,
+    tasks,
+)
 from streams.domain.announce import Announcer
 from streams.domain.asks import Asked
 from streams.domain.events import ClaimRequested, Fact, OrderCancelled, OrderReported
@@ -114,8 +124,8 @@ def _earned(
     won = chances.labels_at(campaign, counted.counted)
     if (dues or won) and counted.counted <= task.peak:
         return None  # issued or drawn before
-    if dues and state.owed_minor:
-        return None  # a debt to set off: the whole ledger is needed
+    if dues and (state.owed_minor or state.early.count or holding.asks(campaign)):
+        return None  # debts, results to come, orders to wait for: all of them are needed
     if dues and state.asks.count and asking.released(state.asks, task.task_id):
         return None  # the money went back: more is to be asked for
     return dues, won

@@ -83,12 +83,17 @@ class Task(msgspec.Struct, frozen=True, array_like=True):
     lacks: tuple[str, ...] = ()  # supply pools that had nothing left: their rights' fallbacks go
 
 
-ISSUED, REVOKED, SPENT, DEBT, VOID = range(1, 6)
-STANDING = frozenset({ISSUED, SPENT})
+# Where a reward stands; `rights.py` has the table of how it moves (rows hold the numbers).
+ISSUED, REVOKED, SPENT, DEBT, VOID, RESERVED, ISSUING, REVOKING = range(1, 9)
+STANDING = frozenset({ISSUING, ISSUED, SPENT})  # with the user, or on its way there
 
 
 class Entry(msgspec.Struct, array_like=True):
-    """One reward in the ledger. value = paid + offset; `owed` is what is left of its debt."""
+    """One reward in the ledger. value = paid + offset; `owed` is what is left of its debt.
+
+    A debt is what was spent and is no longer due: debt = owed + written_off + what later rewards
+    have set off against it.
+    """
 
     reward_id: str
     task_id: str
@@ -106,6 +111,13 @@ class Entry(msgspec.Struct, array_like=True):
     offset: int = 0
     owed: int = 0
     set_off: list[tuple[str, int]] = []  # which debts the offset went to
+    due: bool = True  # the fold says so, as of its last word
+    why: str = ""  # it is void: released, uncollected, failed, lapsed, written_off
+    held: int = 0  # set aside for it while it waits
+    back: int = 0  # what its last revocation takes, or took, back
+    debt: int = 0  # all of its debt so far
+    written_off: int = 0
+    since_ms: int = 0  # since when it is owed: the time of the cause
 
     @property
     def paid(self) -> int:
@@ -125,6 +137,8 @@ class UserState(msgspec.Struct, frozen=True):
     owed_minor: int = 0  # all debts, any currency: 0 lets issuing skip the set-off
     asks: Packed[Any] = Packed()  # of Ask
     asks_ms: int = 0  # the earliest instant at which time alone does something to them; 0: none
+    results: bytes = b""  # 12 bytes for each result known, in order: 6 of its id, 6 of its content
+    early: Packed[Any] = Packed()  # of RewardResult: their commands have not been given yet
 
 
 def new(user_id: str) -> UserState:
@@ -147,13 +161,19 @@ def pack_ledger(entries: dict[str, Entry]) -> Packed[Entry]:
 def canonical_state(state: UserState) -> bytes:
     """Return what must not depend on the order of arrival, as bytes to compare.
 
-    Facts, tasks and standing rewards with their value; without ledger seq, task rev and peak, which
-    say how often we changed our mind (semantics.md 5, L11: given the same facts).
+    Facts, tasks, and the rewards that are due with their value: waiting, given or spent. Without
+    what says how often we changed our mind (ledger seq, task rev and peak), and without what the
+    world was once given and is not due: debts, and rewards kept (semantics.md 5, L2 and L11: given
+    the same facts). A reward that is due and being taken back will be given again, so it is given.
     """
-    standing = sorted(
-        (entry.reward_id, entry.value, entry.state)
+    due = sorted(
+        (entry.reward_id, entry.value, _CLASS[entry.state])
         for entry in unpack_ledger(state.ledger).values()
-        if entry.state in STANDING
+        if entry.due and entry.state in _CLASS
     )
     tasks = [msgspec.structs.replace(task, rev=0, peak=0) for task in state.tasks]
-    return _encode((state.user_id, state.version, state.newest, state.facts, tasks, standing))
+    known = (state.facts, state.results)
+    return _encode((state.user_id, state.version, state.newest, known, tasks, due))
+
+
+_CLASS = {RESERVED: 0, ISSUING: 1, ISSUED: 1, REVOKING: 1, SPENT: 2}

@@ -25,7 +25,7 @@ from streams.domain.orders import Order
 from streams.domain.tasks import Answer, Offer, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from streams.domain.campaign import Campaign, Campaigns
     from streams.domain.state import Task
@@ -87,6 +87,19 @@ class Walk:
             if order.cancellations and orders.over_refunded(order):
                 said[order_id] = "OVER_REFUND"
         return said
+
+    def parts_of(self, task: Task) -> Callable[[str], list[list[OrderReported]]]:
+        """Return what tells, of a checkout, the versions of each part that counts for a task."""
+        campaign = self._campaign(task)
+
+        def parts(checkout_id: str) -> list[list[OrderReported]]:
+            return [
+                order.versions
+                for order in self._checkouts[checkout_id]
+                if orders.weigh(order, campaign, task.end_ms).code == orders.COUNTS
+            ]
+
+        return parts
 
     def past_horizon(self, tallies: list[Tally]) -> dict[tuple[str, str], str]:
         """Return (task id, cancellation id) -> order id of cancellations too late to act."""

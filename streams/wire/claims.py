@@ -1,14 +1,13 @@
-"""`claims`: a user asks to take part, to draw, or to leave. Schema: schemas/claims.v1.schema.json.
+"""`claims`: a user asks to take part, to draw, for a reward, or to leave.
 
-reward.collected belongs here too, but is not built yet: until then it is a dead letter,
-`unknown_type`, and can be sent again once it is.
+Schema: schemas/claims.v1.schema.json.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from streams.domain.events import ClaimRequested, DrawRequested, TaskWithdrawn
+from streams.domain.events import ClaimRequested, DrawRequested, RewardCollected, TaskWithdrawn
 from streams.wire.envelope import Context, Fact, Id, Reader, require_id
 
 if TYPE_CHECKING:
@@ -30,6 +29,12 @@ class Claim(Asked, tag="claim.requested"):
     context: Context | None = None
 
 
+class Collected(Asked, tag="reward.collected"):
+    """The user takes a reward."""
+
+    reward_id: Id
+
+
 class Withdrawn(Asked, tag="task.withdrawn"):
     """The user leaves a task."""
 
@@ -43,14 +48,22 @@ class Draw(Asked, tag="draw.requested"):
     step: Id
 
 
-READER: Reader[Claim | Draw | Withdrawn] = Reader(Claim, Draw, Withdrawn)
+READER: Reader[Claim | Collected | Draw | Withdrawn] = Reader(Claim, Collected, Draw, Withdrawn)
 
 
-def decode(record: Record) -> ClaimRequested | DrawRequested | TaskWithdrawn:
+def decode(record: Record) -> ClaimRequested | DrawRequested | RewardCollected | TaskWithdrawn:
     """Return what was asked; raises EventRejected. A record's `ce_id`, if any, is the claim_id."""
     claim, occurred_at_ms = READER.read(record)
     if record.headers:
         require_id(record, claim.claim_id)
+    if isinstance(claim, Collected):
+        return RewardCollected(
+            user_id=claim.user_id,
+            occurred_at_ms=occurred_at_ms,
+            recorded_at_ms=record.recorded_at_ms,
+            claim_id=claim.claim_id,
+            reward_id=claim.reward_id,
+        )
     if isinstance(claim, Withdrawn):
         return TaskWithdrawn(
             user_id=claim.user_id,

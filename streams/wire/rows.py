@@ -2,7 +2,8 @@
 
 Layout: one byte ROW_SCHEMA, then msgpack of the state by position, without the user id (the key).
 An older schema is upcast here and nowhere else; a newer one is refused (exit 78), never guessed.
-Schema 1 held the same structs with fewer fields at their ends, which decode to their defaults.
+Schema 1 held the same structs with fewer fields at their ends, which decode to their defaults, but
+for what its ledger left to be inferred (`_ledger_of_1`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,18 @@ from typing import Any
 
 import msgspec
 
-from streams.domain.state import Key, Packed, Task, UserState
+from streams.domain.state import (
+    DEBT,
+    REVOKED,
+    STANDING,
+    Entry,
+    Key,
+    Packed,
+    Task,
+    UserState,
+    pack_ledger,
+    unpack_ledger,
+)
 from streams.errors import DiskError, Refused
 
 ROW_SCHEMA = 2
@@ -27,6 +39,8 @@ class _Row(msgspec.Struct, frozen=True, array_like=True):
     owed_minor: int
     asks: Packed[Any] = Packed()
     asks_ms: int = 0
+    results: bytes = b""
+    early: Packed[Any] = Packed()
 
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
@@ -47,6 +61,8 @@ def encode_row(state: UserState) -> bytes:
         state.owed_minor,
         state.asks,
         state.asks_ms,
+        state.results,
+        state.early,
     )
     return _PREFIX + _encode(row)
 
@@ -75,8 +91,26 @@ def decode_row(user_id: str, data: bytes) -> UserState:
         row.facts,
         row.seen,
         row.tasks,
-        row.ledger,
+        row.ledger if data[:1] == _PREFIX else _ledger_of_1(row.ledger),
         row.owed_minor,
         row.asks,
         row.asks_ms,
+        row.results,
+        row.early,
     )
+
+
+def _ledger_of_1(ledger: Packed[Entry]) -> Packed[Entry]:
+    """Say of entries of schema 1 whether they are due, and what has become of their debts."""
+    entries = unpack_ledger(ledger)
+    paid_back: dict[str, int] = {}
+    for entry in entries.values():
+        for debt_id, part in entry.set_off:
+            paid_back[debt_id] = paid_back.get(debt_id, 0) + part
+    for entry in entries.values():
+        entry.due = entry.state in STANDING
+        entry.back = entry.value if entry.state == REVOKED else 0  # with a set-off it was less
+        if entry.state == DEBT:
+            entry.debt = entry.paid
+            entry.written_off = entry.paid - entry.owed - paid_back.get(entry.reward_id, 0)
+    return pack_ledger(entries)

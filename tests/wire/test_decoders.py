@@ -12,6 +12,7 @@ from streams.domain.events import (
     OrderCancelled,
     OrderReported,
     Returned,
+    RewardCollected,
     RewardResult,
     RiskVerdict,
     Status,
@@ -113,6 +114,16 @@ def test_a_withdrawal_names_the_cancellation_it_undoes():
         recorded_at_ms=WRITTEN_MS,
         cancellation_id="c-7",
         withdraws="c-5",
+    )
+
+
+def test_a_collected_reward():
+    assert DECODED["collected--a-reward"] == RewardCollected(
+        user_id="u-1",
+        occurred_at_ms=ms("2023-09-02T19:05:00+08:00"),
+        recorded_at_ms=WRITTEN_MS,
+        claim_id="k-2",
+        reward_id="rwd_00",
     )
 
 

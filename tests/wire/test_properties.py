@@ -18,6 +18,7 @@ from streams.domain.events import (
     OrderCancelled,
     OrderReported,
     Returned,
+    RewardCollected,
     RewardResult,
     RiskVerdict,
     Status,
@@ -99,6 +100,7 @@ claims = others(
     context=contexts,
 ) | others(TaskWithdrawn, claim_id=ids, task_id=ids)
 claims |= others(DrawRequested, claim_id=ids, task_id=ids, step=ids)
+claims |= others(RewardCollected, claim_id=ids, reward_id=ids)
 cancellations = (
     others(OrderCancelled, cancellation_id=ids, order_id=ids, lines=returned)
     | others(CancellationWithdrawn, cancellation_id=ids, withdraws=ids)
@@ -128,7 +130,7 @@ json_values = st.recursive(
 )
 
 
-def written(event: Event) -> tuple[str, dict]:  # noqa: PLR0911  # one for each type
+def written(event: Event) -> tuple[str, dict]:  # noqa: C901, PLR0911  # one for each type
     """Return the topic and the object a producer writes for an event: the decoder backwards."""
     match event:
         case OrderReported():
@@ -147,6 +149,9 @@ def written(event: Event) -> tuple[str, dict]:  # noqa: PLR0911  # one for each 
         case DrawRequested():
             body = {"claim_id": event.claim_id, "task_id": event.task_id, "step": event.step}
             return "claims", {"type": "draw.requested", **body}
+        case RewardCollected():
+            body = {"claim_id": event.claim_id, "reward_id": event.reward_id}
+            return "claims", {"type": "reward.collected", **body}
         case OrderCancelled():
             body = {"cancellation_id": event.cancellation_id, "order_id": event.order_id}
             if not event.lines:

@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 
 RIGHT_TYPES = ("red_packet", "cash", "points", "coupon", "voucher", "physical")
 POLICIES = ("keep", "revoke", "debt")
-DEFAULT_POLICIES = {kind: "debt" if kind in OWABLE else "revoke" for kind in RIGHT_TYPES} | {
-    "physical": "keep"  # "revoke until issued, then keep": assumed results issue it at once
-}
+# Of a physical right "revoke" means: until it is issued (`ledger.py`).
+DEFAULT_POLICIES = {kind: "debt" if kind in OWABLE else "revoke" for kind in RIGHT_TYPES}
 SAVED = "saved_amount"
 MOST_FALLBACKS = 3  # one behind another; a deeper chain is a slip, or an attack
 
@@ -79,8 +78,7 @@ def read_policies(top: Fields) -> dict[str, str]:
         policy = fields.choice(kind, POLICIES, policies[kind])
         if policy == "debt" and kind not in OWABLE:
             fields.problem(kind, f"{kind} cannot be owed")
-        # A physical right is issued as soon as it is due here, and from then on it is kept.
-        policies[kind] = "keep" if (kind, policy) == ("physical", "revoke") else policy
+        policies[kind] = policy
     fields.refuse_unknown()
     return policies
 

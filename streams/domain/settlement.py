@@ -1,0 +1,107 @@
+"""From what a walk found to the ledger: what is due, and the records that make it so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from streams.domain import answers, asking, chances, holding, ids, ledger, reservations
+from streams.domain import dues as dues_
+from streams.domain.changes import calendar_of
+from streams.domain.settling import Settling
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from streams.domain.announce import Announcer
+    from streams.domain.asks import Asked
+    from streams.domain.campaign import Campaign, Campaigns
+    from streams.domain.events import Fact, RewardResult
+    from streams.domain.ledger import Due
+    from streams.domain.outputs import Output
+    from streams.domain.state import Entry
+    from streams.domain.tasks import Tally
+    from streams.domain.walk import Walk
+
+
+def dues_of(walk: Walk, tallies: list[Tally], asked: Asked, known: Iterable[Fact]) -> list[Due]:
+    """Return every reward that is due to a user, with what each still waits for.
+
+    walk: after all facts; tallies: its own; known: the facts. A pending task has none yet.
+    """
+    taken: dict[str, int] | None = None
+    found: list[Due] = []
+    for tally in tallies:
+        if tally.task.pending:
+            continue
+        campaign = walk.campaigns.of_task(tally.task)
+        dues = _earned(tally, campaign, asked)
+        if dues and holding.asks(campaign):
+            taken = holding.collected(known) if taken is None else taken
+            dues = holding.with_waits(dues, tally.counted, walk.parts_of(tally.task), taken)
+        found += dues
+    return found
+
+
+def _earned(tally: Tally, campaign: Campaign, asked: Asked) -> list[Due]:
+    dues: list[Due] = []
+    for k, order_id in enumerate(tally.counted, 1):
+        dues += ledger.dues_at(tally.task, campaign, k, order_id)
+        dues += [
+            ledger.Due(
+                tally.task,
+                campaign,
+                label,
+                "prize",
+                right,
+                order_id,
+                draw_id=ids.draw_id(tally.task.task_id, label),
+            )
+            for label, right in chances.prizes_at(tally.task, campaign, k, asked)
+        ]
+    return dues
+
+
+def waits(tallies: list[Tally], campaigns: Campaigns) -> bool:
+    """Tell whether a fact may change the ledger though it changes no task's progress."""
+    return any(holding.asks(campaigns.of_task(tally.task)) for tally in tallies)
+
+
+def policies_of(entries: dict[str, Entry], campaigns: Campaigns) -> dict[str, Campaign]:
+    return {
+        entry.reward_id: campaigns.pinned(entry.campaign_id, entry.campaign_version)
+        for entry in entries.values()
+    }
+
+
+def settle(  # noqa: PLR0913  # what is due, what stands, what was answered, and when
+    entries: dict[str, Entry],
+    dues: list[Due],
+    early: list[RewardResult],
+    asked: Asked,
+    campaigns: Campaigns,
+    say: Announcer,
+    now_ms: int = 0,
+) -> tuple[list[Output], list[RewardResult]]:
+    """Bring the ledger to what is due, and fold results whose command is given by that.
+
+    Changes `entries` and `asked`; returns what is said, and the results that still wait for their
+    command. now_ms: the deadline that has passed, if one did (`ledger.settle`).
+    """
+    dues, short = reservations.affordable(
+        dues_.with_fallbacks(entries, dues), entries, asked, campaigns
+    )
+    policies = policies_of(entries, campaigns)
+    policies |= {due.reward_id: due.campaign for due in ledger.with_all_fallbacks(dues)}
+    settling = Settling(entries, policies, say.at_ms, now_ms, asked.over())
+    settling.bring_to(dues)
+    unsettled = bool(early)
+    while unsettled:
+        early, unsettled = answers.apply_early(settling, early)
+        if unsettled:
+            settling.bring_to(dues)
+    outputs = said(settling, campaigns, say)
+    return outputs + asking.after_ledger(entries, short, campaigns, asked, say), early
+
+
+def said(settling: Settling, campaigns: Campaigns, say: Announcer) -> list[Output]:
+    return [say.ledger(change, calendar_of(change, campaigns)) for change in settling.changes]
