@@ -1,0 +1,174 @@
+"""What a due reward waits for: its orders, days, a review, its user; and the time of debts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from streams.domain import facts, ledger, settlement
+from streams.domain import state as s
+from streams.domain.announce import Announcer
+from streams.domain.asks import Asked
+from streams.domain.days import DAY_MS
+from streams.domain.walk import Walk
+from tests.builders import USER, at, campaign, cancel, claim, collect, millis, order, result
+from tests.given import Given, given, said
+
+DEAR = [{"step": 1, "right": {"right_id": "rp-1", "type": "red_packet", "value_minor": 900}}]
+TWO = [
+    *DEAR,
+    {"step": 2, "right": {"right_id": "rp-2", "type": "red_packet", "value_minor": 900}},
+    {"step": 2, "right": {"right_id": "c-2", "type": "coupon", "value_minor": 100}},
+]
+
+
+def releasing(hold_days: int = 0, **fields: Any) -> dict[str, Any]:
+    release = {"instant_limit_minor": 500, "on": "fulfilled", "hold_days": hold_days}
+    return campaign(release=release, step_rewards=TWO, **fields)
+
+
+def collecting(**fields: Any) -> dict[str, Any]:
+    return campaign(collect="manual", collect_days=3, step_rewards=DEAR, **fields)
+
+
+def at_time(known: Given, at_ms: int) -> list[str]:
+    """What the ledger says once that instant is reached, as a tick of it makes the fold do."""
+    entries, dues = s.unpack_ledger(known.state.ledger), dues_of(known)
+    say = Announcer(USER, f"deadline:{at_ms}", at_ms)
+    outputs, _ = settlement.settle(entries, dues, [], Asked(), known.campaigns, say, now_ms=at_ms)
+    return list(map(said, outputs))
+
+
+def dues_of(known: Given) -> list[ledger.Due]:
+    have = facts.unpack(known.state.facts)
+    walk = Walk(USER, known.campaigns).take(have)
+    return settlement.dues_of(walk, walk.tallies(), Asked(), have)
+
+
+def deadline(known: Given) -> int:
+    entries = s.unpack_ledger(known.state.ledger)
+    policies = settlement.policies_of(entries, known.campaigns)
+    return ledger.next_deadline_ms(entries, dues_of(known), policies)
+
+
+def test_a_reward_above_the_limit_waits_until_its_order_has_come_so_far():
+    known = given(releasing(), [claim()])
+    known.when(order("o1")).then("task.advanced 1", "reserved 1 rp-1 900")
+    known.when(order("o1", day=2, version=2, status="fulfilled")).then("issued 1 rp-1")
+
+
+def test_a_reward_at_the_limit_is_given_at_once():
+    known = given(releasing(), [claim(), order("o1")])
+    known.when(order("o2")).then("task.advanced 2", "reserved 2 rp-2 900", "issued 2 c-2")
+
+
+def test_a_later_reward_waits_for_each_order_so_far():
+    known = given(releasing(), [claim(), order("o1"), order("o2")])
+    known.when(order("o2", day=3, version=2, status="fulfilled")).then()
+    known.when(order("o1", day=4, version=2, status="settled")).then(
+        "issued 1 rp-1", "issued 2 rp-2"
+    )
+
+
+def test_an_order_far_enough_at_once_holds_nothing_back():
+    known = given(releasing(), [claim()])
+    known.when(order("o1", status="fulfilled")).then("task.advanced 1", "issued 1 rp-1")
+
+
+def test_days_of_hold_end_at_their_deadline_and_no_event_ends_them_sooner():
+    known = given(releasing(hold_days=2), [claim(), order("o1", status="fulfilled")])
+    known.when(order("o9")).then("task.advanced 2", "reserved 2 rp-2 900", "issued 2 c-2")
+    free_ms = millis(at(1)) + 2 * DAY_MS
+    assert deadline(known) == free_ms
+    assert at_time(known, free_ms) == ["issued 1 rp-1"]
+
+
+def test_what_waits_and_is_lost_is_void_and_waits_again_when_it_is_due_again():
+    known = given(releasing(), [claim(), order("o1")])
+    known.when(cancel("o1", day=2)).then("task.regressed 0", "released 1 rp-1 900")
+    known.when(order("o3")).then("task.advanced 1", "reserved 1 rp-1 900")
+    known.when(order("o3", day=4, version=2, status="fulfilled")).then("issued 1 rp-1")
+
+
+def test_a_reward_whose_orders_never_come_so_far_is_void_at_the_horizon():
+    known = given(releasing(), [claim(), order("o1")])
+    horizon_ms = millis(at(11, "00:00")) + 30 * DAY_MS
+    assert deadline(known) == horizon_ms
+    assert at_time(known, horizon_ms) == ["released 1 rp-1 900"]
+
+
+def test_a_reward_to_be_collected_waits_for_its_user_and_is_given_when_taken():
+    known = given(collecting(), [claim()])
+    known.when(order("o1")).then("task.advanced 1", "reserved 1 rp-1 900")
+    known.when(collect(known.reward_id("1", "rp-1"), day=2)).then("issued 1 rp-1")
+
+
+def test_a_reward_that_is_not_collected_in_time_is_void_for_good():
+    known = given(collecting(), [claim(), order("o1")])
+    by_ms = millis(at(1)) + 3 * DAY_MS
+    assert deadline(known) == by_ms
+    assert at_time(known, by_ms) == ["released 1 rp-1 900"]
+    known.when(collect(known.reward_id("1", "rp-1"), day=4, claim_id="late")).then()
+
+
+def test_a_reward_collected_once_need_not_be_collected_again():
+    known = given(collecting(results="assumed"), [claim(), order("o1")])
+    known.when(collect(known.reward_id("1", "rp-1"), day=2), cancel("o1", day=3))
+    known.when(order("o4")).then("task.advanced 1", "issued 1 rp-1 seq=3")
+
+
+def test_a_collection_read_before_what_earns_it_counts_all_the_same():
+    reward_id = given(collecting(), [claim(), order("o1")]).reward_id("1", "rp-1")
+    known = given(collecting(), [claim(), collect(reward_id, day=2)])
+    known.when(order("o1")).then("task.advanced 1", "issued 1 rp-1")
+
+
+def test_a_collection_of_a_reward_that_needs_none_says_nothing():
+    known = given(campaign(), [claim(), order("o1")])
+    known.when(collect(known.reward_id("1", "rp-1"), day=2)).then()
+
+
+def test_a_reward_under_review_waits_whatever_else_is_done():
+    known = given(campaign(step_rewards=DEAR), [claim(), order("o1")])
+    dues = [due._replace(held=True) for due in dues_of(known)]
+    entries: dict[str, s.Entry] = {}
+    policies = {due.reward_id: due.campaign for due in dues}
+    (change,) = ledger.settle(entries, dues, policies)
+    assert (change.reason, change.postings) == ("reserved", [("budget", -900), ("reserved", 900)])
+    (change,) = ledger.settle(entries, dues_of(known), policies)
+    assert (change.type, change.postings) == (
+        "reward.issued",
+        [("reserved", -900), ("issued", 900)],
+    )
+
+
+def test_what_waited_and_pays_a_debt_gives_the_rest_back():
+    """Reserved at its full value, paid less: the set-off part goes home."""
+    cash = {"right_id": "rp-9", "type": "cash", "value_minor": 900}
+    other = campaign(
+        campaign_id="other",
+        window={"days": 20},
+        release={"instant_limit_minor": 500, "on": "fulfilled"},
+        step_rewards=[{"step": 1, "right": cash}],
+    )
+    small = [{"step": 1, "right": {"right_id": "rp-1", "type": "red_packet", "value_minor": 100}}]
+    known = given([campaign(step_rewards=small), other], [claim(), order("o1")])
+    known.when(result(known.reward_id("1", "rp-1"), "spent", day=2), cancel("o1", day=3))
+    known.when(claim("k2", day=12, campaign_id="other"), order("o12"))
+    known.when(order("o12", day=13, version=2, status="fulfilled")).then("issued 1 rp-9 offset=100")
+    assert [(p["account"], p["amount_minor"]) for p in known.outputs[0].body["postings"]] == [
+        ("reserved", -900), ("issued", 800), ("budget", 100), ("debt", -100), ("spent", 100),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("days", "open_"), [(89, []), (90, ["written_off 1 rp-1 900"])])
+def test_a_debt_is_written_off_after_its_days(days, open_):
+    known = given(campaign(step_rewards=DEAR, debt_days=90), [claim(), order("o1")])
+    known.when(result(known.reward_id("1", "rp-1"), "spent", day=2), cancel("o1", day=3))
+    assert deadline(known) == millis(at(3)) + 90 * DAY_MS
+    assert at_time(known, millis(at(3)) + days * DAY_MS) == open_
+
+
+def test_a_ledger_where_nothing_waits_has_no_deadline():
+    assert deadline(given(campaign(), [claim(), order("o1"), order("o2")])) == 0
