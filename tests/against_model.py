@@ -46,6 +46,15 @@ def case_of(seed: int, features: frozenset[str]) -> tuple[list[Any], list[Any]]:
 def differences(records: list[dict[str, Any]], events: list[dict[str, Any]]) -> list[str]:
     """Every way in which the engine and the model disagree about one case; empty: they agree."""
     campaigns = registry(*records)
+    try:
+        return differing(records, events, campaigns)
+    except Exception as error:  # noqa: BLE001  step() is total: whatever it raises is a difference
+        return [f"crash: {type(error).__name__}: {error}"]
+
+
+def differing(
+    records: list[dict[str, Any]], events: list[dict[str, Any]], campaigns: Campaigns
+) -> list[str]:
     run = fold(events, campaigns)
     earned = users.earn(USER, run.events, records)
     found = compare("tasks", tasks_of(run.state), tasks_of_model(earned))

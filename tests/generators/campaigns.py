@@ -126,7 +126,7 @@ def options(  # noqa: C901, PLR0912  a line or two for each feature
             "match": rng.choice(["all", "any"]),
         }
     if on("saved", 0.7):
-        fields["saved"] = saved(rng)
+        fields["saved"] = saved(rng, endless="amount_minor" in fields["target"])
         fields["final_rewards"] = [
             {"right_id": "bank", "type": "red_packet", "value": "saved_amount"},
             *fields["final_rewards"][: rng.randint(0, 1)],
@@ -191,16 +191,17 @@ def audience(rng: random.Random) -> dict[str, Any]:
     return clauses
 
 
-def saved(rng: random.Random) -> dict[str, Any]:
+def saved(rng: random.Random, *, endless: bool) -> dict[str, Any]:
+    """endless: no count bounds the orders, so a cap has to."""
     rule = rng.choice(
         [
             {"rule": "fixed", "value_minor": 30},
             {"rule": "percent", "bp": rng.choice([250, 3333])},
             {"rule": "table", "table": [10, 20, 35][: rng.randint(1, 3)]},
-            {"rule": "random", "min": 5, "max": rng.choice([5, 9, 77])},
+            {"rule": "random", "min_minor": 5, "max_minor": rng.choice([5, 9, 77])},
         ]
     )
-    if rule["rule"] == "percent" or rng.random() < 0.5:
+    if endless or rule["rule"] == "percent" or rng.random() < 0.5:
         rule["cap_minor"] = rng.choice([40, 75, 1000])
     return rule
 

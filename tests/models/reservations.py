@@ -49,7 +49,7 @@ def highest_saved_minor(version: Version) -> int:
     if rule["rule"] == "table":
         table = rule["table"]
         return sum(table[min(step, len(table)) - 1] for step in range(1, version.per_cycle + 1))
-    return rule["max"] * version.per_cycle
+    return rule["max_minor"] * version.per_cycle
 
 
 def purposes_of(version: Version) -> list[str]:

@@ -37,8 +37,8 @@ def raw_minor(tally: Tally, label: int, step: int, consumption_minor: int) -> in
     if rule["rule"] == "table":
         return rule["table"][min(step, len(rule["table"])) - 1]
     lines = ["leidan/saved/1", tally.round.task_id, str(label)]
-    width = rule["max"] - rule["min"] + 1
-    return rule["min"] + sample(None, lines, width)
+    width = rule["max_minor"] - rule["min_minor"] + 1
+    return rule["min_minor"] + sample(None, lines, width)
 
 
 def saved_by(tally: Tally, cycle: int | None = None) -> int:

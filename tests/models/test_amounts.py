@@ -61,7 +61,7 @@ def test_a_saved_amount_is_paid_at_the_end_up_to_its_cap():
 
 
 def test_a_random_amount_is_the_same_for_the_same_step():
-    dice = saving({"rule": "random", "min": 5, "max": 77})
+    dice = saving({"rule": "random", "min_minor": 5, "max_minor": 77})
     first, again = final(days(3), dice), final([*days(3), order("o4", 4), cancel("o1")], dice)
     assert first == again
     assert 15 <= first[0] <= 231
