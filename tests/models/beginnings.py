@@ -72,8 +72,9 @@ def refusal(  # noqa: C901, PLR0911  one line per code, in their order
         return "CAMPAIGN_NOT_OPEN"
     if version.closes_ms is not None and at_ms >= version.closes_ms:
         return "CAMPAIGN_ENDED"
-    if version.first_day is not None and at_ms >= version.window_end(at_ms):
-        return "CAMPAIGN_ENDED"
+    window = variant_of(version, claim.event.get("context"))
+    if version.first_day is not None and at_ms >= window.window_end(at_ms):
+        return "CAMPAIGN_ENDED"  # a variant has days of its own
     if world.stopped(version.campaign_id, at_ms):
         return "CAMPAIGN_STOPPED"
     if version.auto:
@@ -150,7 +151,7 @@ def begin_alone(world: World, facts: list[Fact], begun: Begun, order: Fact) -> N
     so_far = [fact for fact in facts if fact.key <= order.key]
     together = begun.with_rounds(proposed)
     for this in proposed:
-        counted = tally_of(world, so_far, together, this).counted
+        counted = tally_of(world, so_far, together, this, order.key).counted
         serves = any(order["order_id"] in found.names for found in counted)
         if serves or not this.version.group:
             begin(world, begun, this)
@@ -179,6 +180,8 @@ def automatic_round(
         found = checkout_of(so_far, version, end_ms, order["order_id"])
         if found is None or found.key[0] != time_ms or found.amount_minor < version.min_minor:
             continue
+        if order["order_id"] not in found.parts:
+            continue  # an order that does not count itself begins nothing
         first_ms = version.begin_of(version.first_day or version.day(time_ms))
         if not first_ms <= time_ms < end_ms or not is_open(version, time_ms):
             continue

@@ -45,7 +45,8 @@ def answer_to_draw(world: World, facts: list[Fact], begun: Begun, asked: Fact) -
         return "NO_CHANCE"
     if draw_id(this.task_id, asked["step"]) in begun.draws:
         return "DRAW"
-    tally = tally_of(world, [fact for fact in facts if fact.key < asked.key], begun, this)
+    before = [fact for fact in facts if fact.key < asked.key]
+    tally = tally_of(world, before, begun, this, asked.key)
     if asked["step"] not in chances_of(tally):
         return "NO_CHANCE"
     if world.pool_closed(this.version.lottery["pool_id"], asked.key[0]):

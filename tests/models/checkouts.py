@@ -21,6 +21,7 @@ class Checkout(NamedTuple):
     consumption_minor: int
     parent: str
     names: frozenset[str]  # its order ids and the parent's
+    parts: frozenset[str]  # the order ids that make it up
 
 
 def checkout_of(facts: list[Fact], version: Version, end_ms: int, order_id: str) -> Checkout | None:
@@ -56,6 +57,7 @@ def checkouts(facts: list[Fact], version: Version, end_ms: int) -> list[Checkout
             consumption_minor=sum(left.consumption_minor for _key, left in found),
             parent=parent,
             names=frozenset({parent, *(key[1] for key, _left in found)}),
+            parts=frozenset(key[1] for key, _left in found),
         )
         for parent, found in parts.items()
     ]

@@ -55,8 +55,13 @@ class Tally:
             self.spare.append(order)
 
 
-def tally_of(world: World, facts: list[Fact], begun: Begun, this: Round) -> Tally:
-    """What one round has counted, given all rounds: those of its group compete for its orders."""
+def tally_of(
+    world: World, facts: list[Fact], begun: Begun, this: Round, until: Key | None = None
+) -> Tally:
+    """What one round has counted, given all rounds: those of its group compete for its orders.
+
+    until: the moment that `facts` lie before, if it is judged as of a moment.
+    """
     group = this.version.group
     rounds = [r for r in begun.all() if r.version.group == group] if group else [this]
     tallies = [Tally(each) for each in rounds]
@@ -66,7 +71,7 @@ def tally_of(world: World, facts: list[Fact], begun: Begun, this: Round) -> Tall
             if order.amount_minor >= tally.round.version.min_minor:
                 offers[order.parent].append((tally, order))
     for candidates in sorted(offers.values(), key=lambda found: min(o.key for _, o in found)):
-        tally, order = winner(world, candidates)
+        tally, order = winner(world, candidates, until)
         tally.take(order)
     return next(tally for tally in tallies if tally.round is this)
 
@@ -83,7 +88,7 @@ class Last(NamedTuple):
 
 def as_of(world: World, facts: list[Fact], begun: Begun, this: Round, key: Key) -> Last:
     """Where a round stood just before a moment, by the facts before it."""
-    tally = tally_of(world, [fact for fact in facts if fact.key < key], begun, this)
+    tally = tally_of(world, [fact for fact in facts if fact.key < key], begun, this, key)
     if tally.met:
         return Last(tally.counted[-1].key[0], tally.counted[-1].key)
     ends = [this.end_ms]

@@ -30,6 +30,7 @@ class Due(NamedTuple):
     type: str
     value_minor: int
     currency: str
+    grouped: bool = False  # whether its orders serve this task alone
     orders: tuple[str, ...] = ()
 
 
@@ -44,7 +45,8 @@ def dues_of(world: World, tally: Tally, state: str) -> list[Due]:
     for label in chances_of(tally):
         right = drawn_right(world, this.task_id, label)
         if right is not None:
-            found.append(due_of(this, label, "prize", right, 0, names))
+            reached = names[: int(label.split("#")[0])]
+            found.append(due_of(this, label, "prize", right, 0, reached))
     kill = world.kills.get(this.version.campaign_id)
     if state == "killed" and kill is not None and kill.compensation is not None:
         found.append(due_of(this, COMPENSATION_STEP, "compensation", kill.compensation, 0, ()))
@@ -88,5 +90,6 @@ def due_of(  # noqa: PLR0913  a reward has this many sides
         type=right["type"],
         value_minor=value,
         currency=this.version.currency,
+        grouped=bool(this.version.group),
         orders=orders,
     )

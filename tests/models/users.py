@@ -13,7 +13,7 @@ records of `campaigns` as parsed JSON. Times inside are ms since the epoch, UTC;
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.models.beginnings import walk
 from tests.models.chances import chances_of
@@ -23,6 +23,9 @@ from tests.models.facts import largest_tick_ms, unique
 from tests.models.lives import is_closed, state_of
 from tests.models.saved import saved_by
 from tests.models.world import World
+
+if TYPE_CHECKING:
+    from tests.models.pins import Pin
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ def earn(
     events: list[dict[str, Any]],
     campaigns: list[dict[str, Any]],
     now_ms: int | None = None,
-    pins: dict[str, set[str]] | None = None,
+    pins: list[Pin] | None = None,
 ) -> Earned:
     """Work out everything from the set; `now_ms` only tells active from expired and killed.
 

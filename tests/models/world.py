@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.models.definitions import Version
 from tests.models.facts import RESULT, Fact, instant_ms
+
+if TYPE_CHECKING:
+    from tests.models.pins import Pin
 
 
 class Kill(NamedTuple):
@@ -18,8 +21,8 @@ class Kill(NamedTuple):
 class World:
     """The records of `campaigns` by kind, what pools answered, and pins given from outside.
 
-    pins: {order id: {task_id}}: a paid step of that task rested on the order (P5). That depends on
-    arrival, so it is an input here.
+    pins: a paid step of that task rested on the order (P5). That depends on arrival, so it is an
+    input here; `pins.py` works it out.
     """
 
     def __init__(
@@ -27,11 +30,11 @@ class World:
         user_id: str,
         records: list[dict[str, Any]],
         facts: list[Fact],
-        pins: dict[str, set[str]] | None = None,
+        pins: list[Pin] | None = None,
     ) -> None:
         self.user_id = user_id
         self.facts = facts
-        self.pins = pins or {}
+        self.pins = pins or []
         self.versions = [Version(r) for r in of_kind(records, "campaign.defined")]
         self.campaign_ids = sorted({version.campaign_id for version in self.versions})
         self.stops = {r["campaign_id"]: begins_ms(r) for r in of_kind(records, "campaign.stopped")}
