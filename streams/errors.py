@@ -35,7 +35,7 @@ class Reason(StrEnum):
 
 
 class Exit(IntEnum):
-    """What a supervisor should do next. 65 and 78: do not restart. Source: reliability.md 3."""
+    """What a supervisor should do next. 65, 77 and 78: do not restart. Source: reliability.md 3."""
 
     OK = 0
     DIFFERENT = 1
@@ -48,6 +48,7 @@ class Exit(IntEnum):
     STUCK = 71
     DISK = 74
     FENCED = 75
+    SECRET = 77
     REFUSED = 78
     INTERRUPTED = 130
 
@@ -96,6 +97,15 @@ class Refused(RewardsError):
     """Identity, counts, settings or offsets do not fit: restarting is wrong (exit 78)."""
 
     exit = Exit.REFUSED
+
+
+class SecretRefused(RewardsError):
+    """The secret seed of a lottery is missing, or not the one committed to (D7, exit 77).
+
+    Operator action: give the worker the seed behind the published commitment; no other one will do.
+    """
+
+    exit = Exit.SECRET
 
 
 NO_REBUILD = "This version cannot rebuild rows from the input yet: do not start empty"

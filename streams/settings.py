@@ -31,7 +31,13 @@ KILL = os.environ.get("LEIDAN_KILL", "")
 """Read once, at import: feed/kill_points.py."""
 
 SECRETS = frozenset(
-    {"sasl.password", "ssl.key.password", "sasl.oauthbearer.client.secret", "web_token"}
+    {
+        "sasl.password",
+        "ssl.key.password",
+        "sasl.oauthbearer.client.secret",
+        "web_token",
+        "pool_secrets",
+    }
 )
 """Settings whose values are secret; those of kafka.client by librdkafka's names."""
 
@@ -49,7 +55,8 @@ def redacted(text: str) -> str:
     return text
 
 
-def _hide(secret: object) -> None:
+def hide(secret: object) -> None:
+    """From now on `redacted` leaves this out."""
     if len(str(secret)) >= SHORTEST_SECRET:
         _known.add(str(secret))
 
@@ -120,6 +127,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     exit_when_idle_s: float | None = None  # leave with 0 after so long without input
     web_host: str = "127.0.0.1"
     web_port: int | None = None  # /metrics and /healthz; None = off
+    pool_secrets: str | None = None  # lines of <pool_id>=<64 hex digits>, the seeds of lotteries
+    pool_secrets_dir: str | None = None  # or a file for each pool, named by its id
     web_token: str | None = None  # whoever asks must bear it, except for /livez and /readyz
     log_level: str = "INFO"
 
@@ -152,7 +161,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __repr__(self) -> str:
         shown = {name: getattr(self, name) for name in self.__struct_fields__}
-        shown["web_token"] = HIDDEN if self.web_token else None
+        for name in SECRETS & shown.keys():
+            shown[name] = HIDDEN if shown[name] else None
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     def topic(self, name: str) -> str:
@@ -220,7 +230,7 @@ def _note_secrets(merged: dict[str, Any]) -> None:
     for place in (merged, client if isinstance(client, dict) else {}):
         for key, value in place.items():
             if key in SECRETS:
-                _hide(value)
+                hide(value)
 
 
 def _opened(given: dict[str, Any]) -> dict[str, Any]:
@@ -265,7 +275,7 @@ def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
         if path[-1].endswith("_file") and path[-1] != "stats_file":
             path[-1] = path[-1].removesuffix("_file")
             value = _secret_from(value, name)  # noqa: PLW2901
-            _hide(value)  # whatever it is: who writes it into a file has a reason
+            hide(value)  # whatever it is: who writes it into a file has a reason
         if path[:2] == ["kafka", "client"] and path[2:]:
             path[2] = path[2].replace("_", ".")  # librdkafka's names have dots
         given: Any = value

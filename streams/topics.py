@@ -17,13 +17,22 @@ CLAIMS = "claims"
 CANCELLATIONS = "cancellations"
 REWARD_RESULTS = "reward-results"
 CAMPAIGNS = "campaigns"
+DRAW_REQUESTS = "draw-requests"
+DRAW_RESULTS = "draw-results"
 REWARDS = "rewards"
+LOTTERY_DRAWS = "lottery-draws"
 TASK_EVENTS = "task-events"
 DEAD_LETTERS = "dead-letters"
 CHANGELOG = "user-tasks-changelog"
 
-# What the fold of one user reads: partition p of each must land on the same worker.
 USER_KEYED = (ORDERS, CLAIMS, CANCELLATIONS, REWARD_RESULTS)
+"""What others say of a user."""
+
+FOLDED = (*USER_KEYED, DRAW_RESULTS, DRAW_REQUESTS)
+"""What a worker folds: partition p of each must land on the same one. The order is that inside one
+poll. Orders first: when catching up, a claim or cancellation that comes after newer orders is
+refolded once, an order that comes after a newer claim each time. Pools last: what they are asked
+for in a poll was asked in an earlier one."""
 
 
 class Schemas(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

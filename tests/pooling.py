@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import orjson
 
 from streams.domain import ids, pools, sample
@@ -120,6 +121,24 @@ def reserve(pool: Pool, n: int = 1, amount: int = 0, hours: float = 1, **units: 
 
 def release(pool: Pool, n: int = 1, amount: int = 0, hours: float = 2, **units: int) -> Released:
     return Released(pool.pool_id, "u-1", at(hours), f"req_rel_{n}", f"tsk_{n}", amount, units)
+
+
+def written(request: Request) -> tuple[bytes, bytes]:
+    """Return key and value of a request's record."""
+    type_ = {DrawAsked: "draw.asked", Reserved: "pool.reserve", Released: "pool.release"}.get(
+        type(request), "unit.returned"
+    )
+    body = {
+        "type": type_,
+        "v": 1,
+        "event_id": f"evt-{request.request_id}",
+        "cause_id": "test",
+        **msgspec.to_builtins(request),
+    }
+    at_ms = body.pop("occurred_at_ms")
+    body["occurred_at"] = datetime.fromtimestamp(at_ms / 1000, UTC).isoformat()
+    given = {name: value for name, value in body.items() if value not in ("", {}, 0)}
+    return request.pool_id.encode(), orjson.dumps(given)
 
 
 class Book(dict[str, Any]):

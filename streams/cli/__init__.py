@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 import streams
-from streams.cli import campaign, demo, load, simulate, topics, worker
+from streams.cli import campaign, demo, load, lottery, simulate, topics, worker
 from streams.cli.terminal import say
 from streams.errors import (
     BrokerUnreachable,
@@ -44,8 +44,8 @@ NEXT: dict[type[RewardsError], str] = {
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""\b
-Exit status: 0 done; 1 a difference was found; 2 usage or configuration; 4 no broker;
-78 refused; 130 interrupted. The worker adds 65, 70, 71, 74 and 75: see README.md.""",
+Exit status: 0 done; 1 a difference was found; 2 usage or configuration; 3 not as it should be;
+4 no broker; 78 refused; 130 interrupted. The worker has more: see README.md.""",
 )
 @click.version_option(
     streams.__version__,
@@ -63,6 +63,7 @@ for _verb in (
     load.load,
     topics.topics,
     campaign.campaign,
+    lottery.lottery,
 ):
     cli.add_command(_verb)
 

@@ -58,6 +58,7 @@ def worker(
     70 our own error            restart; a record that kills three starts is parked
     71 stuck                    restart
     74 disk or RocksDB          restart once the disk is well
+    77 a lottery's secret seed  do not restart: give it the seed that was committed to
     75 fenced, or broker lost   restart
     78 refused: identity, partition counts, offsets    do not restart: read the message
     """

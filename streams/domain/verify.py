@@ -301,7 +301,14 @@ class Verifier:
 
 
 def published_pool(definition: dict[str, Any], commitment: str) -> Pool:
-    """Return the pool of a published definition. Raises msgspec.ValidationError, ValueError."""
+    """Return the pool of a published definition. Raises Mismatch."""
+    try:
+        return _published_pool(definition, commitment)
+    except (msgspec.ValidationError, ValueError) as wrong:
+        raise Mismatch(f"pool: {wrong}") from None
+
+
+def _published_pool(definition: dict[str, Any], commitment: str) -> Pool:
     found = msgspec.convert(definition, _Definition)
     return Pool(
         pool_id=found.pool_id,

@@ -92,9 +92,14 @@ FactT = TypeVar("FactT", bound=Fact)
 
 
 class Reader(Generic[FactT]):
-    """Reads the values of one topic: `types` are its structs, told apart by their tag."""
+    """Reads the values of one topic: `types` are its structs, told apart by their tag.
 
-    def __init__(self, *types: type[FactT]) -> None:
+    key: the field that the record's key repeats. ours: we write the topic ourselves, so a time
+    ahead of the record's says that a shop's clock and ours differ, and must cost no request.
+    """
+
+    def __init__(self, *types: type[FactT], key: str = "user_id", ours: bool = False) -> None:
+        self._key, self._lead_ms = key, LATEST_MS if ours else LEAD_MS
         union: Any = types[0]
         for other in types[1:]:
             union |= other
@@ -112,8 +117,8 @@ class Reader(Generic[FactT]):
             fact: FactT = self._decode(value)
         except msgspec.DecodeError as error:
             raise self._diagnosed(record, value, error) from None
-        if record.key != fact.user_id.encode():
-            raise rejected(record, Reason.KEY_MISMATCH, "key is not user_id")
+        if record.key != getattr(fact, self._key).encode():
+            raise rejected(record, Reason.KEY_MISMATCH, f"key is not {self._key}")
         since = _exact(value, fact.occurred_at) - _EPOCH
         at_ms = (since.days * 86_400 + since.seconds) * 1_000 + since.microseconds // 1_000
         if at_ms < EARLIEST_MS:
@@ -123,7 +128,7 @@ class Reader(Generic[FactT]):
         # A control character is written as an escape, as DEL, or as C1, whose first byte is C2.
         if value.find(b"\\") >= 0 or value.find(b"\x7f") >= 0 or value.find(b"\xc2") >= 0:
             _require_no_control(record, fact)
-        if at_ms > record.recorded_at_ms + LEAD_MS:
+        if at_ms > record.recorded_at_ms + self._lead_ms:
             raise rejected(record, Reason.FUTURE, f"{at_ms - record.recorded_at_ms} ms ahead")
         return fact, at_ms
 
@@ -138,9 +143,9 @@ class Reader(Generic[FactT]):
             return rejected(record, Reason.UNKNOWN_MAJOR, f"v {major}")
         if bytes(head.user_id) in (b"", b"null"):
             return rejected(record, Reason.NO_USER)
-        user_id = _as(str, head.user_id)
-        if user_id is not None and record.key != user_id.encode():
-            return rejected(record, Reason.KEY_MISMATCH, "key is not user_id")
+        key = _as(str, getattr(head, self._key))
+        if key is not None and record.key != key.encode():
+            return rejected(record, Reason.KEY_MISMATCH, f"key is not {self._key}")
         return rejected(record, Reason.SCHEMA, str(error))
 
 
@@ -159,11 +164,12 @@ def require_id(record: Record, own_id: str) -> None:
 
 
 class _Head(msgspec.Struct, gc=False):
-    """The three fields that decide before the schema does, unparsed: any of them may be wrong."""
+    """The fields that decide before the schema does, unparsed: any of them may be wrong."""
 
     type: msgspec.Raw = msgspec.Raw()
     v: msgspec.Raw = msgspec.Raw()
     user_id: msgspec.Raw = msgspec.Raw()
+    pool_id: msgspec.Raw = msgspec.Raw()
 
 
 _HEAD = msgspec.json.Decoder(_Head)
@@ -268,6 +274,8 @@ def _texts(value: object) -> Iterator[str]:
     elif isinstance(value, (list, tuple)):
         for each in value:
             yield from _texts(each)
+    elif isinstance(value, dict):
+        yield from _texts(list(value))
     elif isinstance(value, msgspec.Struct):
         yield from _texts(msgspec.structs.astuple(value))
 

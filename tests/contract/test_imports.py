@@ -38,6 +38,8 @@ OURS: dict[str, set[str]] = {
     "retail": EDGE,
     "health": EDGE,
     "ticker": EDGE,
+    "pool_secrets": KERNEL,
+    "partitioner": set(),
     "feed": EDGE | {"feed"},
     "agents": KERNEL | {"agents", "feed.batch"},
     "broker": {"broker"},

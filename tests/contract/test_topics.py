@@ -12,7 +12,10 @@ CONSTANTS = {
     topics.CANCELLATIONS,
     topics.REWARD_RESULTS,
     topics.CAMPAIGNS,
+    topics.DRAW_REQUESTS,
+    topics.DRAW_RESULTS,
     topics.REWARDS,
+    topics.LOTTERY_DRAWS,
     topics.TASK_EVENTS,
     topics.DEAD_LETTERS,
     topics.CHANGELOG,
@@ -37,9 +40,10 @@ def test_a_topic_says_what_it_is_for_and_who_uses_it(topic):
     assert topic.consumers
 
 
-def test_topics_of_one_user_all_have_as_many_partitions():
-    by_user = (*topics.USER_KEYED, topics.REWARDS, topics.TASK_EVENTS, topics.CHANGELOG)
-    assert {topics.registry()[name].partition_count(12) for name in by_user} == {12}
+def test_topics_keyed_by_user_or_pool_all_have_as_many_partitions():
+    said = (topics.REWARDS, topics.LOTTERY_DRAWS, topics.TASK_EVENTS, topics.CHANGELOG)
+    keyed = (*topics.FOLDED, *said)
+    assert {topics.registry()[name].partition_count(12) for name in keyed} == {12}
 
 
 def test_campaigns_have_one_partition_and_the_brokers_time():
@@ -48,18 +52,20 @@ def test_campaigns_have_one_partition_and_the_brokers_time():
     assert campaigns.configs["message.timestamp.type"] == "LogAppendTime"
 
 
-@pytest.mark.parametrize("name", [*topics.USER_KEYED, topics.CAMPAIGNS, topics.REWARDS])
+@pytest.mark.parametrize(
+    "name", [*topics.FOLDED, topics.CAMPAIGNS, topics.REWARDS, topics.LOTTERY_DRAWS]
+)
 def test_what_a_replay_needs_is_kept_for_ever(name):
     configs = topics.topic_configs(name)
     assert (configs["cleanup.policy"], configs["retention.ms"]) == ("delete", "-1")
 
 
-@pytest.mark.parametrize("name", topics.USER_KEYED)
+@pytest.mark.parametrize("name", topics.FOLDED)
 def test_inputs_carry_the_time_their_writer_gave_them(name):
     assert topics.topic_configs(name)["message.timestamp.type"] == "CreateTime"
 
 
-@pytest.mark.parametrize("name", [*topics.USER_KEYED, topics.CAMPAIGNS])
+@pytest.mark.parametrize("name", [*topics.FOLDED, topics.CAMPAIGNS])
 def test_whatever_an_input_may_hold_fits_into_a_dead_letter(name):
     largest = int(topics.topic_configs(name)["max.message.bytes"])
     room_for_headers = 1024 * 1024

@@ -28,7 +28,7 @@ from streams.wire import campaigns as campaigns_wire
 from streams.wire import outputs, rows
 from streams.wire.envelope import LEAD_MS
 from tests import builders
-from tests.wire.examples import DECODERS, examples, ms, user_of
+from tests.wire.examples import DECODERS, examples, key_of, ms
 
 if TYPE_CHECKING:
     from streams.domain.events import Event
@@ -157,7 +157,7 @@ class Records:
         """The value's own user nearly always: a wrong key ends the matter at once."""
         body = value[5:] if value[:1] == b"\x00" else value
         try:
-            user = user_of(body)
+            user = key_of(body, self.topic)
             key = None if user is None else user.encode()
         except (ValueError, RecursionError):  # no text, or too deep for the parser of the tests
             key = builders.USER.encode()

@@ -16,7 +16,7 @@ import yaml
 
 from streams.feed.ports import Record
 from streams.topics import schemas_dir
-from streams.wire import cancellations, claims, orders, results
+from streams.wire import cancellations, claims, draw_requests, draw_results, orders, results
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,10 @@ DECODERS = {
     "claims": claims.decode,
     "cancellations": cancellations.decode,
     "reward-results": results.decode,
+    "draw-requests": draw_requests.decode,
+    "draw-results": draw_results.decode,
 }
+KEYS = {"draw-requests": "pool_id"}  # of the others: user_id
 WRITTEN_AT = "2026-01-01T00:00:00+00:00"
 
 
@@ -65,7 +68,7 @@ class Example(NamedTuple):
     @property
     def record(self) -> Record:
         around = self.around
-        key = around["key"] if "key" in around else user_of(self.value)
+        key = around["key"] if "key" in around else key_of(self.value, self.topic)
         headers = [(name, text.encode()) for name, text in around.get("headers", {}).items()]
         key = None if key is None else key.encode()
         return Record(self.topic, 0, 0, key, self.value, headers, self.recorded_at_ms)
@@ -78,12 +81,12 @@ def ms(text: str) -> int:
     return round(datetime.fromisoformat(text).timestamp() * 1000)
 
 
-def user_of(value: bytes) -> str | None:
+def key_of(value: bytes, topic: str) -> str | None:
     try:
-        user_id = json.loads(value).get("user_id")
+        key = json.loads(value).get(KEYS.get(topic, "user_id"))
     except (ValueError, AttributeError):
         return None
-    return user_id if isinstance(user_id, str) else None
+    return key if isinstance(key, str) else None
 
 
 def examples(*kinds: str, topics: tuple[str, ...] = ()) -> list[Example]:
