@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from streams import __version__, connect, health, metrics, topics
 from streams import settings as settings_
-from streams.agents import cancellations, claims, dead_letters, orders, results
+from streams.agents import answers, cancellations, claims, dead_letters, draws, orders, results
 from streams.agents.channel import BatchChannel
-from streams.domain import state
 from streams.domain.fold import FOLD_VERSION
 from streams.errors import DiskError, Exit, Refused
 from streams.feed import preflight, stats
@@ -34,6 +33,7 @@ from streams.feed.producer import KafkaProducer
 from streams.feed.service import FeedService
 from streams.feed.unit_of_work import Versions
 from streams.feed.watchdog import Watchdog
+from streams.pool_secrets import Seeds
 from streams.store.meta import Identity
 from streams.store.overlay import Codec
 from streams.store.rows import DiskStore
@@ -48,17 +48,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FOLDED = (topics.ORDERS, topics.CLAIMS, topics.CANCELLATIONS, topics.REWARD_RESULTS)
-"""Order of the topics inside one poll. Orders first: when catching up, a claim or cancellation that
-comes after newer orders is refolded once, an order that comes after a newer claim each time."""
-
 AGENTS = {
     topics.ORDERS: orders,
     topics.CLAIMS: claims,
     topics.CANCELLATIONS: cancellations,
     topics.REWARD_RESULTS: results,
+    topics.DRAW_RESULTS: answers,
 }
-
 
 FAUST_STOP_S = 3.0
 """What Faust gets to stop after the feed has: usually 1 s, and nothing of ours depends on it."""
@@ -74,7 +70,9 @@ class MonotonicClock:
 class Worker:
     """Everything one worker is made of; see `create_app` and `run_worker`."""
 
-    def __init__(self, settings: Settings, found: Found, reader: CampaignReader) -> None:
+    def __init__(
+        self, settings: Settings, found: Found, reader: CampaignReader, seeds: Seeds
+    ) -> None:
         self.settings, self.reader = settings, reader
         self.watchdog = Watchdog()
         self.meter = Meter()
@@ -86,13 +84,13 @@ class Worker:
             make_producer=lambda: KafkaProducer(settings),
             make_history=lambda cancelled: KafkaHistory(settings, cancelled),
             store=DiskStore(settings.database_dir, _identity(settings, found)),
-            codec=Codec(state.new, rows.decode_row, rows.encode_row),
+            codec=Codec(rows.new, rows.decode, rows.encode),
             encode=outputs.encode,
             campaigns=reader,
             executor=Background("restore"),
             committer=Background("commit"),
             clock=MonotonicClock(),
-            topics=FOLDED,
+            topics=topics.FOLDED,
             changelog=topics.CHANGELOG,
             versions=Versions(FOLD_VERSION, rows.ROW_SCHEMA),
             batch_records=settings.batch_records,
@@ -101,9 +99,10 @@ class Worker:
             note=notes.write,
         )
         self.app = _faust(settings)
-        channels = {topic: BatchChannel(self.app, maxsize=1) for topic in FOLDED}
+        channels = {topic: BatchChannel(self.app, maxsize=1) for topic in topics.FOLDED}
         for topic, module in AGENTS.items():
             module.register(self.app, channels[topic])
+        draws.register(self.app, channels[topics.DRAW_REQUESTS], seeds)
         dead_letters.register(
             self.app,
             settings.topic(topics.DEAD_LETTERS),
@@ -174,10 +173,12 @@ def create_app(settings: Settings) -> Worker:
     reader = CampaignReader(settings, from_files)
     reader.start()
     reader.wait()
+    seeds = Seeds(settings)
+    seeds.require(reader.current().pools, int(time.time() * 1_000))
     metrics.BUILD.labels(__version__, str(FOLD_VERSION), importlib.metadata.version("tzdata")).set(
         1
     )
-    return Worker(settings, found, reader)
+    return Worker(settings, found, reader, seeds)
 
 
 def run_worker(settings: Settings) -> int:

@@ -21,22 +21,24 @@ class Wrong(Exception):
     """What is wrong with which record."""
 
 
-def judge(lines: list[bytes]) -> int:
-    """Return how many draws were judged. Raises Wrong. The records must end with the reveal."""
+def judge(lines: list[bytes], known: bytes | None = None) -> int:
+    """Return how many draws were judged. Raises Wrong.
+
+    known: the secret seed, where its keeper asks before the reveal; else they must end with it.
+    """
     try:
         records = [json.loads(line) for line in lines]
-        return _judge(lines, records)
+        return _judge(lines, records, known)
     except (KeyError, TypeError, ValueError, AttributeError, StopIteration, IndexError) as error:
         raise Wrong(f"unreadable: {error!r}") from None
 
 
-def _judge(lines: list[bytes], records: list[dict[str, Any]]) -> int:
+def _judge(lines: list[bytes], records: list[dict[str, Any]], known: bytes | None) -> int:
     first, last = records[0], records[-1]
     need(first["type"] == "draw.committed", "begins with the commitment")
-    need(last["type"] == "draw.revealed", "ends with the reveal")
-    need(sorted(last) == sorted([*FRAME, "seed", "records"]), "fields of the reveal")
-    seed = bytes.fromhex(last["seed"])
-    need(last["seed"] == seed.hex(), "hex in small letters")
+    revealed = last["type"] == "draw.revealed"
+    need(revealed or known is not None, "ends with the reveal")
+    seed = bytes.fromhex(last["seed"]) if revealed else known or b""
     pool = first["pool"]
     for place, record in enumerate(records):
         for key in FRAME:
@@ -50,17 +52,12 @@ def _judge(lines: list[bytes], records: list[dict[str, Any]]) -> int:
         need(record["previous"] == earlier, f"chain at {place}")
         need(written(moment(record["occurred_at"])) == record["occurred_at"], f"time of {place}")
     need(first["commitment"] == fair.commitment(pool["pool_id"], seed), "commitment")
-    need(last["records"] == len(records), "count")
     need(moment(first["occurred_at"]) == moment(pool["effective_from"]), "time of commitment")
     need(moment(pool["effective_from"]) <= moment(pool["opens_at"]), "committed before opening")
-    closes = min(
-        [moment(pool["closes_at"])]
-        + [moment(r["occurred_at"]) for r in records if r.get("reason") == "closed"]
-    )
-    wait = pool.get("reveal_after_hours", 48) * 3_600_000
-    need(moment(last["occurred_at"]) == closes + wait, "time of the reveal")
+    if revealed:
+        _reveal(records, pool)
     draws = 0
-    for place, record in enumerate(records[:-1]):
+    for place, record in enumerate(records[:-1] if revealed else records):
         before = records[:place]
         if record["type"] == "draw.committed":
             _commitment(record, before, pool)
@@ -71,6 +68,19 @@ def _judge(lines: list[bytes], records: list[dict[str, Any]]) -> int:
             need(record["type"] == "draw.stock_changed", f"type of {place}")
             _change(record, before, pool)
     return draws
+
+
+def _reveal(records: list[dict[str, Any]], pool: dict[str, Any]) -> None:
+    last = records[-1]
+    need(sorted(last) == sorted([*FRAME, "seed", "records"]), "fields of the reveal")
+    need(last["seed"] == bytes.fromhex(last["seed"]).hex(), "hex in small letters")
+    need(last["records"] == len(records), "count")
+    closes = min(
+        [moment(pool["closes_at"])]
+        + [moment(r["occurred_at"]) for r in records if r.get("reason") == "closed"]
+    )
+    wait = pool.get("reveal_after_hours", 48) * 3_600_000
+    need(moment(last["occurred_at"]) == closes + wait, "time of the reveal")
 
 
 FRAME = ("type", "v", "pool_id", "occurred_at", "no", "previous")

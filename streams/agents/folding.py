@@ -7,7 +7,7 @@ Decoding comes first for the whole batch only because it depends on nothing.
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from streams.domain.fold import Outcome, step
 from streams.errors import EventRejected, Reason
@@ -22,11 +22,25 @@ if TYPE_CHECKING:
 
     Decode = Callable[[Record], Event]
 
+T = TypeVar("T")
 _DEAD = {Outcome.CONFLICT: Reason.CONFLICT, Outcome.ROW_FULL: Reason.ROW_FULL}
 _DETAIL = {
     Outcome.CONFLICT: "the same id was reported before with another content",
     Outcome.ROW_FULL: "the user's history has reached its bound",
 }
+
+
+def decoded(batch: Batch, decode: Callable[[Record], T]) -> list[T | EventRejected]:
+    """K1: return what each record says, or why it says nothing."""
+    events: list[T | EventRejected] = []
+    for record in batch.records:
+        batch.at = record
+        try:
+            events.append(decode(record))
+        except EventRejected as rejected:
+            events.append(rejected)
+    reach("K1")
+    return events
 
 
 def fold_batch(batch: Batch, decode: Decode) -> None:
@@ -35,15 +49,8 @@ def fold_batch(batch: Batch, decode: Decode) -> None:
     Whatever raises here is our own bug; ``batch.at`` then names the record (see `fail_stop`).
     """
     started_s = perf_counter()
-    events: list[Event | EventRejected] = []
-    for record in batch.records:
-        batch.at = record
-        try:
-            events.append(decode(record))
-        except EventRejected as rejected:
-            events.append(rejected)
+    events = decoded(batch, decode)
     decoded_s = perf_counter()
-    reach("K1")
     overlay = batch.overlay
     overlay.prefetch(event.user_id for event in events if not isinstance(event, EventRejected))
     read_s = perf_counter()

@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
+from streams.topics import DRAW_REQUESTS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
@@ -31,7 +33,7 @@ MOST_BYTES = 32 << 20
 MOST_OF_A_USER = 100
 """Records of one user in one unit of work. One that is not the latest of its user walks all that is
 known of them, 7,000 orders in a full row: some 0.2 s. A poll full of those outlasted the watchdog,
-and so did every restart."""
+and so did every restart. A pool's request walks nothing, and a hot pool must not wait."""
 
 
 class Aligner:
@@ -134,13 +136,13 @@ class Aligner:
 
     def _cut(self, p: int, records: list[Record]) -> list[Record]:
         """Return what comes before the first record too many of its user; the rest goes back."""
-        users = Counter(record[3] for record in records)
+        users = Counter(record[3] for record in records if record[0] != DRAW_REQUESTS)
         del users[None]  # no key, no user, no walk
         if max(users.values(), default=0) <= MOST_OF_A_USER:
             return records
         seen: Counter[bytes | None] = Counter()
         for n, record in enumerate(records):
-            seen[record[3]] += record[3] is not None
+            seen[record[3]] += record[3] is not None and record[0] != DRAW_REQUESTS
             if seen[record[3]] > MOST_OF_A_USER:
                 for later in reversed(records[n:]):
                     self._lanes[p][self._index[later[0]]].appendleft(later)

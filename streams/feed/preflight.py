@@ -25,7 +25,7 @@ class Found(NamedTuple):
 
     cluster: str
     partitions: int
-    topic_ids: dict[str, str]  # of the user-keyed topics and the changelog
+    topic_ids: dict[str, str]  # of the folded topics and the changelog
 
 
 def check(settings: Settings) -> Found:
@@ -50,7 +50,7 @@ def check(settings: Settings) -> Found:
     if settings.embedded:
         return Found(str(there.cluster_id), partitions, {})
     _require_configs(settings, admin)
-    keyed = (*topics.USER_KEYED, topics.CHANGELOG)
+    keyed = (*topics.FOLDED, topics.CHANGELOG)
     return Found(str(there.cluster_id), partitions, _topic_ids(settings, admin, keyed))
 
 

@@ -29,7 +29,7 @@ CACHE_BYTES = 128 << 20  # whole process, memtables included: reliability.md 4, 
 MEMTABLE_BYTES = 64 << 20  # of those; charged to the cache
 WRITE_BUFFER_BYTES = 8 << 20  # one memtable of one database
 MAX_OPEN_FILES = 128  # one database
-FIRST_USER = b"\1"  # keys of ours begin with a NUL, no user's does
+FIRST_ROW = b"\1"  # keys of ours begin with a NUL, those of pools with \1, no user's with either
 LOCK_WAIT_S = 30.0  # a stopped predecessor gets this long to let go
 
 
@@ -207,9 +207,9 @@ class DiskRows:
             self._fail("write", error)
 
     def users(self) -> Iterator[tuple[bytes, bytes]]:
-        """Walk all user rows in key order. Exhaust or close it: an open walk keeps the LOCK."""
+        """Walk all rows in key order. Exhaust or close it: an open walk keeps the LOCK."""
         try:
-            yield from _walk(self._db, FIRST_USER)
+            yield from _walk(self._db, FIRST_ROW)
         except Exception as error:  # noqa: BLE001 - rocksdict raises just that
             self._fail("read", error)
 
@@ -266,10 +266,10 @@ def _move_aside(path: Path) -> None:
 
 
 def read_rows(path: Path) -> Iterator[tuple[bytes, bytes]]:
-    """Walk the user rows of a database nobody writes to, without taking its LOCK (checkers)."""
+    """Walk the rows of a database nobody writes to, without taking its LOCK (checkers)."""
     db = _read_only(path)
     try:
-        yield from _walk(db, FIRST_USER)
+        yield from _walk(db, FIRST_ROW)
     finally:
         db.close()
 

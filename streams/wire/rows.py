@@ -1,6 +1,6 @@
-"""Rows to bytes and back: one user's state as RocksDB and the changelog hold it.
+"""Rows to bytes and back: states of users and pools as RocksDB and the changelog hold them.
 
-Layout: one byte ROW_SCHEMA, then msgpack of the state by position, without the user id (the key).
+Layout: one byte ROW_SCHEMA, then msgpack of the state by position, without the key (a user's id).
 An older schema is upcast here and nowhere else; a newer one is refused (exit 78), never guessed.
 Schema 1 held the same structs with fewer fields at their ends, which decode to their defaults, but
 for what its ledger left to be inferred (`_ledger_of_1`).
@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from streams.domain import pool_state, state
 from streams.domain.state import (
     DEBT,
     REVOKED,
@@ -25,6 +26,9 @@ from streams.domain.state import (
     unpack_ledger,
 )
 from streams.errors import DiskError, Refused
+from streams.wire import pool_rows
+
+State = UserState | pool_state.Row
 
 ROW_SCHEMA = 2
 
@@ -49,8 +53,26 @@ _PREFIX = bytes([ROW_SCHEMA])
 _READ = tuple(bytes([schema]) for schema in range(1, ROW_SCHEMA + 1))
 
 
-def encode_row(state: UserState) -> bytes:
+def new(key: str) -> State:
+    """Return the state behind a key of which nothing is known."""
+    return pool_state.new(key) if pool_state.is_pool_key(key) else state.new(key)
+
+
+def encode(row: State) -> bytes:
     """Return the row's bytes; the same state gives the same bytes in every process."""
+    return encode_row(row) if isinstance(row, UserState) else _PREFIX + pool_rows.encode(row)
+
+
+def decode(key: str, data: bytes) -> State:
+    """Return the state of a row; raises as `decode_row`."""
+    if not pool_state.is_pool_key(key):
+        return decode_row(key, data)
+    _refuse_newer(key, data)
+    return pool_rows.decode(key, data[1:])
+
+
+def encode_row(state: UserState) -> bytes:
+    """Return the bytes of a user's row."""
     row = _Row(
         state.version,
         state.newest,
@@ -73,12 +95,7 @@ def decode_row(user_id: str, data: bytes) -> UserState:
     Raises Refused when a newer version of leidan wrote it, DiskError when it is damaged: a row that
     cannot be read is never a user of whom nothing is known (reliability.md 4).
     """
-    if data[:1] not in _READ and data:
-        msg = (
-            f"row of user {user_id!r} has schema {data[0]}, this version reads {ROW_SCHEMA}: "
-            "start the newer version of leidan, or rebuild the state from the log"
-        )
-        raise Refused(msg)
+    _refuse_newer(user_id, data)
     try:
         row = _decode(data[1:])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -114,3 +131,12 @@ def _ledger_of_1(ledger: Packed[Entry]) -> Packed[Entry]:
             entry.debt = entry.paid
             entry.written_off = entry.paid - entry.owed - paid_back.get(entry.reward_id, 0)
     return pack_ledger(entries)
+
+
+def _refuse_newer(key: str, data: bytes) -> None:
+    if data[:1] not in _READ and data:
+        msg = (
+            f"row of user {key!r} has schema {data[0]}, this version reads {ROW_SCHEMA}: "
+            "start the newer version of leidan, or rebuild the state from the log"
+        )
+        raise Refused(msg)

@@ -54,5 +54,7 @@ def cause_id(seen: Seen) -> str:
             return f"claim:{event['claim_id']}"
         case "cancellations":
             return f"cancel:{event['cancellation_id']}"
+        case "draw-results":
+            return f"result:{event['request_id']}"
         case _:
             return f"result:{event['result_id']}"

@@ -98,24 +98,26 @@ def gather(  # noqa: PLR0913 - what the control lacks is left out by name
     followed: Mapping[str, list[Seen]] | None = None,
 ) -> Evidence:
     """Read everything. Stop the workers first: a live RocksDB is read as of its last flush."""
-    from tests.kafka.harness import USER_KEYED  # noqa: PLC0415 - needs confluent-kafka
+    from tests.kafka.harness import FOLDED  # noqa: PLC0415 - needs confluent-kafka
 
     names = {"rewards": ledger, "dead-letters": "dead-letters"}
+    if changelog is not None:
+        names["lottery-draws"] = "lottery-draws"
     if task_events is not None:
         names["task-events"] = task_events
     if changelog is not None:
         names[CHANGELOG] = changelog
-    every = (*USER_KEYED, *names.values())
+    every = (*FOLDED, *names.values())
     # LSO first: a transaction that ends between the two calls must not look open.
     lso, hw = topics.ends(every, committed=True), topics.ends(every)
     return Evidence(
-        inputs={topic: topics.read(topic) for topic in USER_KEYED},
+        inputs={topic: topics.read(topic) for topic in FOLDED},
         outputs={name: topics.read(topic) for name, topic in names.items()},
         committed=topics.committed(group),
         watermarks={at: (lso[at], hw[at]) for at in hw},
         databases=[database for path in state_dirs for database in open_databases(path)],
         followed=dict(followed or {}),
-        user_keyed=USER_KEYED,
+        user_keyed=FOLDED,
     )
 
 

@@ -7,18 +7,32 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from streams.domain import pools
 from streams.domain.campaign import Campaigns
 from streams.domain.fold import step
+from streams.domain.pool_state import Row
+from streams.domain.pool_state import new as new_row
 from streams.domain.state import canonical_state, new
 from streams.errors import EventRejected
 from streams.feed.ports import Record
-from streams.wire import campaigns, cancellations, claims, orders, outputs, results
-from streams.wire.rows import encode_row
+from streams.wire import (
+    campaigns,
+    cancellations,
+    claims,
+    draw_requests,
+    draw_results,
+    orders,
+    outputs,
+    results,
+)
+from streams.wire.rows import encode, encode_row
+from tests.pooling import SEED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from streams.domain.events import Event
+    from streams.domain.outputs import Output
     from streams.domain.state import UserState
     from tests.checker.evidence import Seen
 
@@ -30,7 +44,17 @@ DECODE: dict[str, Callable[[Record], Event]] = {
     "claims": claims.decode,
     "cancellations": cancellations.decode,
     "reward-results": results.decode,
+    "draw-results": draw_results.decode,
 }
+SAID = ("rewards", "task-events", "lottery-draws")
+"""Outputs whose records of one key all come from one partition, so that their order is known."""
+
+
+class Rows(dict[str, Row]):
+    """Rows of pools; an absent one is that of which nothing is known."""
+
+    def __missing__(self, key: str) -> Row:
+        return new_row(key)
 
 
 class Fold:
@@ -43,16 +67,17 @@ class Fold:
             else Campaigns.of(one for path in definitions for one in campaigns.read_file(path))
         )
         self.states: dict[bytes, UserState] = {}
-        self.outputs: dict[str, dict[bytes, list[bytes]]] = {
-            "rewards": defaultdict(list),
-            "task-events": defaultdict(list),
-        }
+        self.pools = Rows()
+        self.outputs: dict[str, dict[bytes, list[bytes]]] = defaultdict(lambda: defaultdict(list))
 
     def fold(self, log: Iterable[Seen]) -> set[bytes]:
         """Fold records in order; return the keys whose row was touched."""
         touched = set()
         for seen in log:
             record = Record(*seen[:5], list(seen.headers), seen.timestamp_ms)
+            if seen.topic == "draw-requests":
+                touched |= self._ask(record)
+                continue
             try:
                 event = DECODE[seen.topic](record)
             except EventRejected:
@@ -60,16 +85,35 @@ class Fold:
             key = event.user_id.encode()
             before = self.states.get(key) or new(event.user_id)
             after, produced, _outcome = step(before, event, self.campaigns)
-            for output in produced:
-                out = outputs.encode(output, record)
-                assert out.value is not None, f"{out.topic}: an output without value"
-                self.outputs[out.topic][key].append(out.value)
+            self._say(produced, record)
             if after is not before:
                 self.states[key] = after
                 touched.add(key)
         return touched
 
+    def _ask(self, record: Record) -> set[bytes]:
+        """Fold what a pool is asked."""
+        try:
+            request = draw_requests.decode(record)
+        except EventRejected:
+            return set()
+        pool_id = request.pool_id
+        known, changes = self.campaigns.pool(pool_id), self.campaigns.pool_changes(pool_id)
+        folded = pools.step(self.pools, request, known, changes, lambda _pool: SEED)
+        self.pools.update(folded.rows)
+        self._say(folded.outputs, record)
+        return {key.encode() for key in folded.rows}
+
+    def _say(self, produced: Iterable[Output], record: Record) -> None:
+        for output in produced:
+            out = outputs.encode(output, record)
+            assert out.value is not None, f"{out.topic}: an output without value"
+            assert out.key is not None, f"{out.topic}: an output without key"
+            self.outputs[out.topic][out.key].append(out.value)
+
     def row(self, key: bytes) -> bytes:
+        if key.startswith(b"\x01"):
+            return encode(self.pools[key.decode()])
         return encode_row(self.states[key])
 
     def canonical(self, key: bytes) -> bytes | None:

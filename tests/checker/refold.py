@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tests.checker.evidence import stands_at
 from tests.checker.findings import BROKEN, LOST, SPURIOUS
-from tests.checker.fold import Fold
+from tests.checker.fold import SAID, Fold
 from tests.checker.transactions import merged, transactions
 
 if TYPE_CHECKING:
@@ -61,9 +61,9 @@ def rows_are_the_folds(
 
 def outputs_are_the_folds(report: Report, evidence: Evidence, log_model: Fold) -> None:
     """I2: per user and topic the same records in the same order, values byte for byte."""
-    for topic in ("rewards", "task-events"):
+    for topic in SAID:
         found: dict[bytes, list[bytes]] = defaultdict(list)
-        for seen in evidence.outputs[topic]:
+        for seen in evidence.outputs.get(topic, ()):
             assert seen.key is not None, f"{stands_at(seen)}: an output without key"
             assert seen.value is not None, f"{stands_at(seen)}: an output without value"
             found[seen.key].append(seen.value)
@@ -100,8 +100,8 @@ def same_log_same_outputs(
             if seen.key is not None and seen.position not in bad:
                 by_user[seen.key].append(seen)
     found: dict[tuple[str, bytes | None], list[bytes | None]] = defaultdict(list)
-    for topic in ("rewards", "task-events"):
-        for seen in evidence.outputs[topic]:
+    for topic in SAID:
+        for seen in evidence.outputs.get(topic, ()):
             found[topic, seen.key].append(seen.value)
     for key, records in sorted(by_user.items()):
         if len({seen.topic for seen in records}) > 1:
@@ -109,6 +109,7 @@ def same_log_same_outputs(
         report.compared["logs of one topic"] += 1
         alone = Fold(files)
         alone.fold(records)
-        for topic, wanted in alone.outputs.items():
+        for topic in SAID:
+            wanted = alone.outputs[topic]
             if found[topic, key] != wanted[key]:
                 report.add("I11", BROKEN, f"{topic} of {key!r}: not what its log alone gives")

@@ -28,6 +28,8 @@ def versions_count_events(report: Report, evidence: Evidence) -> None:
     for meta, taken, written in transactions(report, evidence):
         events = Counter(seen.key for topic in taken for seen in topic)
         for key, seen in written.items():
+            if key.startswith(b"\x01"):
+                continue  # a pool's: they count nothing
             report.compared["versions"] += 1
             version = version_of(seen.value or b"")
             grown = version - known[key]

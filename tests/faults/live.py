@@ -13,7 +13,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from tests import checker
-from tests.kafka.harness import USER_KEYED, Reader
+from tests.kafka.harness import FOLDED, Reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -88,8 +88,8 @@ class LiveReader:
     def __init__(self, topics: Topics) -> None:
         self.checked = LiveCheck()
         self.error: BaseException | None = None
-        self._reader = Reader(topics, (LEDGER, SAID, *USER_KEYED), patient=True)
-        self._taken = dict.fromkeys((LEDGER, SAID, *USER_KEYED), 0)
+        self._reader = Reader(topics, (LEDGER, SAID, *FOLDED), patient=True)
+        self._taken = dict.fromkeys((LEDGER, SAID, *FOLDED), 0)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="live", daemon=True)
         self._thread.start()
@@ -111,7 +111,7 @@ class LiveReader:
             self.error = error
 
     def _check(self) -> None:
-        for topic in USER_KEYED:
+        for topic in FOLDED:
             self.checked.take_input(self._new(topic))
         for topic in (LEDGER, SAID):
             self.checked.take_output(self._new(topic))

@@ -33,9 +33,10 @@ if TYPE_CHECKING:
     from streams.traffic import Sent
     from tests.kafka.cluster import Cluster
 
-USER_KEYED = ("orders", "claims", "cancellations", "reward-results")
-OUTPUTS = ("rewards", "task-events", "dead-letters")
-EVERY = (*USER_KEYED, *OUTPUTS, CHANGELOG)
+USER_KEYED = ("orders", "claims", "cancellations", "reward-results")  # what shops and others send
+FOLDED = (*USER_KEYED, "draw-results", "draw-requests")
+OUTPUTS = ("rewards", "task-events", "lottery-draws", "dead-letters")
+EVERY = (*FOLDED, *OUTPUTS, CHANGELOG)
 PARTITIONS = 4  # two for each of two workers: a rebalance moves some and leaves some
 
 # Larger than the 10 MB poison value with its key, headers and batch frame.
@@ -245,7 +246,7 @@ class Topics:
 
         return _patiently(ask)
 
-    def committed(self, group: str, topics: Iterable[str] = USER_KEYED) -> dict[At, int]:
+    def committed(self, group: str, topics: Iterable[str] = FOLDED) -> dict[At, int]:
         """C: the group's stable offsets; partitions it never committed are absent."""
         asked = [TopicPartition(self.prefix + t, p) for t, p in self.partitions(topics)]
         reader = Consumer(

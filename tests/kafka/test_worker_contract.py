@@ -65,7 +65,7 @@ class Nobody:
 
 def joined(settings: Settings) -> KafkaLog:
     log, listener = KafkaLog(settings), Nobody()
-    log.subscribe(topics.USER_KEYED, listener)
+    log.subscribe(topics.FOLDED, listener)
     deadline = time.monotonic() + 30
     while not listener.assigned:
         assert log.poll(10, 0.2) == [], "paused until started"
@@ -181,7 +181,7 @@ def test_reading_c_waits_for_offsets_of_an_open_transaction(settings):
     history = KafkaHistory(settings, lambda: False)
     found: list[dict[str, int]] = []
     reading = threading.Thread(
-        target=lambda: found.append(history.committed(0, topics.USER_KEYED)), daemon=True
+        target=lambda: found.append(history.committed(0, topics.FOLDED)), daemon=True
     )
     reading.start()
     reading.join(2)
@@ -233,7 +233,7 @@ def test_reading_begins_where_told_and_goes_on_behind_what_was_returned(settings
         producer.produce(settings.topic("orders"), str(n).encode(), b"k", partition=0)
     producer.flush()
     log = joined(settings)
-    log.start(0, {**dict.fromkeys(topics.USER_KEYED, 0), "orders": 5})
+    log.start(0, {**dict.fromkeys(topics.FOLDED, 0), "orders": 5})
     offsets: list[int] = []
 
     def until(count: int) -> None:
@@ -249,7 +249,7 @@ def test_reading_begins_where_told_and_goes_on_behind_what_was_returned(settings
     until(15)
     assert offsets == list(range(5, 20))
     deadline = time.monotonic() + 10
-    while not all(log.at_end(topic, 0) for topic in topics.USER_KEYED):
+    while not all(log.at_end(topic, 0) for topic in topics.FOLDED):
         assert log.poll(10, 0.2) == []
         assert time.monotonic() < deadline
     assert not log.at_end("orders", 1), "never started"
@@ -281,6 +281,6 @@ def test_our_producer_puts_a_user_where_java_would(settings):
 def test_preflight_knows_the_clusters_topics_by_id(settings):
     found = preflight.check(settings)
     assert found.partitions == 8
-    assert set(found.topic_ids) == {*topics.USER_KEYED, topics.CHANGELOG}
+    assert set(found.topic_ids) == {*topics.FOLDED, topics.CHANGELOG}
     assert len(set(found.topic_ids.values())) == 5
     assert found.cluster

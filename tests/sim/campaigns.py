@@ -7,7 +7,9 @@ from typing import Any
 
 from streams.domain.campaign import Campaigns
 from streams.domain.definition import campaign_from
+from streams.domain.sample import commitment
 from tests.builders import campaign
+from tests.pooling import EVERY_TICKET, SEED, lottery, odds, prize, rights
 
 
 def _steps(*values: int) -> list[dict[str, Any]]:
@@ -32,8 +34,31 @@ DEFINITIONS = (
 )
 
 
+POOLS = (
+    lottery(
+        pool_id="wheel",
+        commitment=commitment("wheel", SEED),
+        prizes=[
+            prize("top", 3, 900, max_per_user=1, release={"kind": "even", "jitter": True}),
+            prize("five", 5, 50),
+        ],
+        odds=[odds(("top", 300_000), ("five", 400_000))],
+        budget_minor=3_000,
+        fallback={"right_id": "c-1", "type": "coupon", "value_minor": 1},
+    ),
+    lottery(
+        pool_id="last-one",
+        commitment=commitment("last-one", SEED),
+        prizes=[prize("sure", 1, 10)],
+        odds=[odds(("sure", EVERY_TICKET))],
+    ),
+    rights(cup=4, cake=2),
+)
+"""Drawn and reserved from by requests that a test client sends, beside the shops' records."""
+
+
 @cache
 def registry() -> Campaigns:
     parsed = [campaign_from(definition) for definition in DEFINITIONS]
     assert all(found is not None for found, _ in parsed), [said for _, said in parsed]
-    return Campaigns.of(found for found, _ in parsed if found is not None)
+    return Campaigns.of([*POOLS, *(found for found, _ in parsed if found is not None)])

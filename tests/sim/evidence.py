@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streams.topics import CHANGELOG, DEAD_LETTERS, REWARDS, TASK_EVENTS, USER_KEYED
+from streams.topics import CHANGELOG, DEAD_LETTERS, FOLDED, LOTTERY_DRAWS, REWARDS, TASK_EVENTS
 from streams.wire.rows import ROW_SCHEMA
 from tests.checker import Database, Evidence, Seen
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from streams.feed.ports import Record
     from tests.sim.world import World
 
-OUTPUTS = (REWARDS, TASK_EVENTS, DEAD_LETTERS, CHANGELOG)
+OUTPUTS = (REWARDS, TASK_EVENTS, LOTTERY_DRAWS, DEAD_LETTERS, CHANGELOG)
 THIS, NEXT = bytes([ROW_SCHEMA]), bytes([ROW_SCHEMA + 1])
 COMMITTED = True
 """A downstream reader's isolation level; a planted bug reads without."""
@@ -27,7 +27,7 @@ class Follower:
     def __init__(self, world: World) -> None:
         self._world = world
         self._position: dict[tuple[str, int], int] = {}
-        self.seen: dict[str, list[Seen]] = {REWARDS: [], TASK_EVENTS: []}
+        self.seen: dict[str, list[Seen]] = {REWARDS: [], TASK_EVENTS: [], LOTTERY_DRAWS: []}
         world.clock.after(self.EVERY_S, self._read)
 
     def _read(self) -> None:
@@ -63,13 +63,13 @@ def gather(world: World) -> Evidence:
         ]
 
     return Evidence(
-        inputs={topic: read(topic) for topic in USER_KEYED},
+        inputs={topic: read(topic) for topic in FOLDED},
         outputs={topic: read(topic) for topic in OUTPUTS[:-1]}
         | {CHANGELOG: [seen._replace(value=row(seen.value)) for seen in read(CHANGELOG)]},
         committed=dict(broker.offsets),
         watermarks={
             (topic, p): (broker.log(topic, p).stable, broker.log(topic, p).high)
-            for topic in (*USER_KEYED, *OUTPUTS)
+            for topic in (*FOLDED, *OUTPUTS)
             for p in numbers
         },
         databases=[
@@ -84,5 +84,5 @@ def gather(world: World) -> Evidence:
             for p, disk in sorted(worker.store.disks.items())
         ],
         followed=world.reader.seen,
-        user_keyed=USER_KEYED,
+        user_keyed=FOLDED,
     )

@@ -10,13 +10,19 @@ id with another content, and bytes that can never become an event.
 from __future__ import annotations
 
 import random
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 import orjson
 
 from streams.traffic import POISON_KINDS, Traffic, poison
+from tests.pooling import ask, release, reserve, returned, rights, written
 from tests.sim.campaigns import BY_ITSELF, CLAIMED
 
+if TYPE_CHECKING:
+    from streams.domain.pool_requests import Request
+
+COFFEE = rights(cup=4, cake=2)
 LIGHT_BYTES = 4_000
 """Poison of megabytes is tier T4's: here it would only cost time."""
 
@@ -49,6 +55,8 @@ def history(seed: int) -> list[Sent]:
         _contradict(rng, sent)
     if rng.random() < 0.4:
         _spoil(rng, sent)
+    if rng.random() < 0.5:
+        _ask(rng, sent, users)
     return sent
 
 
@@ -85,6 +93,29 @@ def _contradict(rng: random.Random, sent: list[Sent]) -> None:
 def _same_order(value: bytes, event: dict[str, object]) -> bool:
     found = orjson.loads(value)
     return all(found[name] == event[name] for name in ("user_id", "order_id", "version"))
+
+
+def _ask(rng: random.Random, sent: list[Sent], users: int) -> None:
+    """Put requests to pools among the records, some of them twice."""
+    asked: list[Sent] = []
+    for n in range(rng.choice((5, 15, 40))):
+        user, hours = f"asker-{rng.randint(1, users)}", rng.random() * 900
+        which = rng.random()
+        if which < 0.5:
+            wheel = rng.choice(("wheel", "wheel", "last-one"))
+            request: Request = ask(n, hours, user, pool_id=wheel)
+        elif which < 0.7:
+            request = msgspec.structs.replace(
+                returned(rng.randint(0, n), hours, user), pool_id="wheel", request_id=f"back-{n}"
+            )
+        else:
+            make = reserve if rng.random() < 0.7 else release
+            request = make(COFFEE, n // 3, hours=hours, cup=1, cake=rng.randint(1, 2))
+            request = msgspec.structs.replace(request, user_id=user, request_id=f"r-{n}")
+        asked.append(Sent("draw-requests", *written(request), request.occurred_at_ms, kind="ask"))
+    asked += [one._replace(kind="asked again") for one in asked if rng.random() < 0.2]
+    for one in asked:
+        sent.insert(rng.randint(0, len(sent)), one)
 
 
 def _spoil(rng: random.Random, sent: list[Sent]) -> None:

@@ -71,8 +71,8 @@ def a_record_that_was_not_read() -> Evidence:
     return replace(clean(), committed=c | {("orders", 0): c["orders", 0] - 1})
 
 
-def draws_without_a_model() -> Evidence:
-    return with_output("draws", rows()[:1])
+def a_draw_that_nobody_asked_for() -> Evidence:
+    return with_output("lottery-draws", rows()[:1])
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def draws_without_a_model() -> Evidence:
         (a_version_that_counts_twice, "I6"),
         (outputs_in_another_order, "I11"),
         (a_record_that_was_not_read, "I12"),
-        (draws_without_a_model, "I5"),
+        (a_draw_that_nobody_asked_for, "I5"),
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )

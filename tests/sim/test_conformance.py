@@ -154,7 +154,7 @@ class Member:
 def joined(answering: Broker, instance: str = "a", beside: Log | None = None) -> Log:
     """A member with an assignment; ``beside`` is polled too, so that it lets go."""
     log, member = answering.log(instance), Member()
-    log.subscribe(topics.USER_KEYED, member)
+    log.subscribe(topics.FOLDED, member)
     deadline_s = answering.now_s() + WAIT_S
     while not member.partitions:
         assert log.poll(10, 0.2) == [], "paused until started"
@@ -165,7 +165,7 @@ def joined(answering: Broker, instance: str = "a", beside: Log | None = None) ->
 
 
 def committed(answering: Broker) -> dict[str, int]:
-    return answering.history().committed(P, topics.USER_KEYED)
+    return answering.history().committed(P, topics.FOLDED)
 
 
 def test_what_is_committed_can_be_read_and_its_marker_takes_an_offset(answering):

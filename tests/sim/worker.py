@@ -10,9 +10,8 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from streams.agents import folding
+from streams.agents import draws, folding
 from streams.domain.fold import FOLD_VERSION
-from streams.domain.state import new
 from streams.errors import Exit, RewardsError
 from streams.feed import batch as batch_module
 from streams.feed import loop, unit_of_work
@@ -20,9 +19,10 @@ from streams.feed.loop import Feed
 from streams.feed.unit_of_work import Versions
 from streams.store import restore
 from streams.store.overlay import Codec
-from streams.topics import CHANGELOG, USER_KEYED
-from streams.wire import cancellations, claims, orders, outputs, results
-from streams.wire.rows import ROW_SCHEMA, decode_row, encode_row
+from streams.topics import CHANGELOG, DRAW_REQUESTS, FOLDED
+from streams.wire import cancellations, claims, draw_results, orders, outputs, results
+from streams.wire.rows import ROW_SCHEMA, decode, encode, new
+from tests.pooling import SEED
 from tests.sim.campaigns import registry
 from tests.sim.consumer import SimLog
 from tests.sim.fibers import Killed, Process
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from streams.domain.campaign import Campaigns
-    from streams.domain.state import UserState
     from streams.feed.unit_of_work import UnitOfWork
+    from streams.wire.rows import State
     from tests.sim.world import World
 
 DECODE = {
@@ -42,6 +42,7 @@ DECODE = {
     "claims": claims.decode,
     "cancellations": cancellations.decode,
     "reward-results": results.decode,
+    "draw-results": draw_results.decode,
 }
 POLL_S = 0.2
 
@@ -50,13 +51,13 @@ class Exited(BaseException):
     """os._exit with a code, as `stop_process` does it."""
 
 
-def encode_newer(state: UserState) -> bytes:
+def encode_newer(state: State) -> bytes:
     """A row of the next row schema, as far as this version's code can tell."""
-    return bytes([ROW_SCHEMA + 1]) + encode_row(state)[1:]
+    return bytes([ROW_SCHEMA + 1]) + encode(state)[1:]
 
 
-def decode_either(user_id: str, data: bytes) -> UserState:
-    return decode_row(user_id, bytes([ROW_SCHEMA]) + data[1:])
+def decode_either(key: str, data: bytes) -> State:
+    return decode(key, bytes([ROW_SCHEMA]) + data[1:])
 
 
 class CampaignSource:
@@ -110,13 +111,13 @@ class Worker:
             store=self.store.of(process),
             codec=Codec(new, decode_either, encode_newer)
             if self.newer
-            else Codec(new, decode_row, encode_row),
+            else Codec(new, decode, encode),
             encode=outputs.encode,
             campaigns=CampaignSource(world),
             executor=SimExecutor(world.clock, process, "restore"),
             committer=SimExecutor(world.clock, process, "commit"),
             clock=SimClock(world.clock),
-            topics=USER_KEYED,
+            topics=FOLDED,
             changelog=CHANGELOG,
             versions=Versions(FOLD_VERSION, ROW_SCHEMA),
             batch_records=world.batch_records,
@@ -148,7 +149,10 @@ def fold(work: UnitOfWork) -> None:
     """What the agents do, batch after batch."""
     for batch in work.batches:
         with batch_module.fail_stop(batch):
-            folding.fold_batch(batch, DECODE[batch.topic])
+            if batch.topic == DRAW_REQUESTS:
+                draws.fold_requests(batch, lambda _pool: SEED)
+            else:
+                folding.fold_batch(batch, DECODE[batch.topic])
 
 
 @contextmanager
