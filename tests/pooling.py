@@ -92,9 +92,11 @@ def rights(**stock: int) -> Pool:
     return Pool(pool_id="coffee", kind="rights", effective_from_ms=at(-24), stock=stock)
 
 
-def budget(amount_minor: int | None = None, max_tasks: int = 0) -> Pool:
+def budget(
+    amount_minor: int | None = None, max_tasks: int = 0, pool_id: str = "budget:veg"
+) -> Pool:
     return Pool(
-        pool_id="budget:veg",
+        pool_id=pool_id,
         kind="budget",
         effective_from_ms=at(-24),
         currency="CNY",

@@ -31,7 +31,7 @@ def targets(directory: Path) -> dict[str, Target]:
     """Return every target by name; files are written below ``directory``."""
     made: list[Target] = []
     for topic in world.TOPICS:
-        records = world.Records(topic)
+        records = world.Requests() if topic == "draw-requests" else world.Records(topic)
         made.append(Target(topic, records.examples, records.judge))
     definitions = world.Definitions()
     made.append(Target("campaigns", definitions.examples, definitions.judge))

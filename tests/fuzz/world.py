@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from streams.domain import pools
 from streams.domain import state as states
 from streams.domain.campaign import Campaign, Campaigns
 from streams.domain.definition import TYPES, definition_from, parsed
@@ -28,6 +29,7 @@ from streams.wire import campaigns as campaigns_wire
 from streams.wire import outputs, rows
 from streams.wire.envelope import LEAD_MS
 from tests import builders
+from tests.pooling import SEED, Book, budget, lottery, rights
 from tests.wire.examples import DECODERS, examples, key_of, ms
 
 if TYPE_CHECKING:
@@ -142,6 +144,9 @@ class Records:
         except EventRejected as refused:
             _require_sendable(dead_letter(record, refused.reason, refused.detail))
             return f"{refused.reason.value}: {_shape(refused.detail)}", False
+        return self._accepted(record, event)
+
+    def _accepted(self, record: Record, event: Any) -> tuple[str, bool]:
         assert record.key == event.user_id.encode(), "keyed by user"
         assert not event.user_id.startswith("\0"), "keys of ours begin with NUL"
         state = self._users.get(event.user_id)
@@ -154,7 +159,7 @@ class Records:
         return "accepted", True
 
     def _key(self, value: bytes) -> bytes | None:
-        """The value's own user nearly always: a wrong key ends the matter at once."""
+        """The value's own user, or pool, nearly always: a wrong key ends the matter at once."""
         body = value[5:] if value[:1] == b"\x00" else value
         try:
             user = key_of(body, self.topic)
@@ -178,6 +183,30 @@ def _shape(detail: str) -> str:
     """A detail without its numbers and names: how it ended, not with what."""
     head = detail.partition("`")[0] if "`$" not in detail else detail
     return "".join("0" if sign.isdigit() else sign for sign in head)[:60]
+
+
+class Requests(Records):
+    """Requests to pools: decode, then fold into the rows of the pool, each encoded and read."""
+
+    def __init__(self) -> None:
+        super().__init__("draw-requests")
+        pools_there = [lottery(), rights(cup=20, cake=9), budget(10**6, pool_id="budget:veg-full")]
+        self._pools = {pool.pool_id: pool for pool in pools_there}
+        self._rows = Book(pools_there[0])
+
+    def _accepted(self, record: Record, event: Any) -> tuple[str, bool]:
+        assert record.key == event.pool_id.encode(), "keyed by pool"
+        if len(self._rows) > MOST_USERS:
+            self._rows.clear()
+        pool = self._pools.get(event.pool_id)
+        folded = pools.step(self._rows, event, pool, (), lambda _pool: SEED)
+        assert set(folded.rows) <= set(pools.keys_of(event)), "rows that were not fetched"
+        for output in folded.outputs:
+            _require_sendable(outputs.encode(output, record))
+        for key, row in folded.rows.items():
+            assert rows.decode(key, rows.encode(row)) == row, "a row must be read as written"
+        self._rows.update(folded.rows)
+        return "accepted", True
 
 
 class Definitions:
