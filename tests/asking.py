@@ -18,6 +18,7 @@ from tests.given import Given, registry
 
 if TYPE_CHECKING:
     from streams.domain.outputs import Output
+    from streams.domain.state import UserState
 
 WHEEL = "wheel"
 CLOSES = at(20, "00:00")
@@ -125,12 +126,20 @@ class Moment(msgspec.Struct, frozen=True):
 
 
 def tick(known: Given, when: datetime) -> Given:
-    """Time reaches an instant: each deadline on the way is passed as of its own time."""
-    outputs: list[Output] = []
-    while 0 < asking.next_deadline_ms(known.state, known.campaigns) <= millis(when):
-        at_ms = asking.next_deadline_ms(known.state, known.campaigns)
-        now = Moment(at_ms, Announcer(USER, f"deadline:{UTC.text(at_ms)}", at_ms))
-        known.state, said = asking.pass_time(known.state, now, known.campaigns)
-        outputs += said
+    known.state, outputs = pass_until(known.state, known.campaigns, millis(when))
     known.outputs = tuple(outputs)
     return known
+
+
+def pass_until(
+    state: UserState, campaigns: Campaigns, until_ms: int
+) -> tuple[UserState, list[Output]]:
+    """Time reaches an instant: each deadline on the way is passed as of its own time."""
+    outputs: list[Output] = []
+    while 0 < asking.next_deadline_ms(state, campaigns) <= until_ms:
+        at_ms = asking.next_deadline_ms(state, campaigns)
+        now = Moment(at_ms, Announcer(state.user_id, f"deadline:{UTC.text(at_ms)}", at_ms))
+        state, said = asking.pass_time(state, now, campaigns)
+        assert asking.next_deadline_ms(state, campaigns) != at_ms, "a deadline that does not pass"
+        outputs += said
+    return state, outputs

@@ -248,10 +248,10 @@ def _release_free(  # noqa: PLR0913  # a task and a pool, and all that tells wha
 
 
 def _release(ask: Ask, part: Share, asked: Asked, say: Announcer) -> list[Output]:
+    request_id = reservations.release_id(ask, say.cause_id)
     asked.put(reservations.given_back(ask, part))
     units = {name: n for name, n in part.items() if name != reservations.MONEY}
     minor = part.get(reservations.MONEY, 0)
     if not minor and not units:
         return []
-    request_id = reservations.release_id(ask, say.cause_id)
     return [say.release(ask, request_id, minor, units)]

@@ -168,7 +168,9 @@ def given_back(ask: Ask, part: Share) -> Ask:
 
 
 def release_id(ask: Ask, cause_id: str) -> str:
-    return ids.request_id(ask.task_id, f"release:{ask.request_id}", cause_id)
+    """One deadline can give back twice of one grant: what went back before tells them apart."""
+    before = sum(ask.released.values())
+    return ids.request_id(ask.task_id, f"release:{ask.request_id}:{before}", cause_id)
 
 
 def affordable(
@@ -203,10 +205,13 @@ def affordable(
 
 
 def more(task_id: str, pool_id: str, short: Share, say: Announcer, asked: Asked) -> Ask | None:
-    """Return a further reservation for what is short; None: one is outstanding."""
+    """Return a further reservation for what is short; None: one is outstanding, or just denied."""
     known = [a for a in asked.reservations() if (a.task_id, a.pool_id) == (task_id, pool_id)]
-    if any(ask.state == ASKED for ask in known):
-        return None
+    for ask in known:
+        if ask.state == ASKED:
+            return None
+        if ask.state == DENIED and say.cause_id == f"result:{ask.request_id}":
+            return None  # asked again at once, the two would go on for ever
     return Ask(
         request_id=ids.request_id(task_id, _purpose("more", pool_id), say.cause_id),
         purpose=RESERVE,

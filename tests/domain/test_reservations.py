@@ -8,6 +8,7 @@ from streams.domain.view import state_of
 from tests.asking import BUDGET, answer, asked, tick, user, ware, with_budget
 from tests.builders import at, campaign, cancel, claim, order, result, withdraw
 from tests.given import registry
+from tests.shared_pools import Shop
 
 THREE = campaign()
 WORST = 1100  # 100 + 200 + 300 + 500
@@ -192,3 +193,28 @@ def test_an_order_that_comes_back_after_the_release_is_paid_once_there_is_money_
     tick(known, at(13)).then(f"pool.release {BUDGET} {WORST - 100}")
     known.when(withdraw("c1", day=14)).then("task.advanced 2", f"pool.reserve {BUDGET} 200")
     known.when(answer(asked(known)[0], "granted")).then("issued 2 rp-2 seq=3")
+
+
+def test_fixture_39_a_budget_for_one_task_grants_one_of_two_claims():
+    shop = Shop(with_budget(THREE, WORST), ["u-1", "u-2"])
+    shop.tell(claim("k1"))
+    shop.tell({**claim("k2"), "user_id": "u-2"})
+    shop.drain()
+    said = [(o.key, o.type, o.body.get("code")) for o in shop.said if o.topic == "task-events"]
+    assert said == [
+        ("u-1", "task.claimed", None),
+        ("u-2", "claim.rejected", "BUDGET_EXHAUSTED"),
+    ]
+    shop.tell({**claim("k3", day=3), "user_id": "u-2"})
+    shop.drain()
+    assert shop.said[-1].body["code"] == "BUDGET_EXHAUSTED"
+
+
+def test_a_task_that_gave_back_its_budget_makes_room_for_another():
+    shop = Shop(with_budget(THREE, WORST), ["u-1", "u-2"])
+    shop.tell(claim("k1"))
+    shop.drain()
+    shop.tick(at(13))
+    shop.tell({**claim("k2", day=14), "user_id": "u-2"})
+    shop.drain()
+    assert shop.said[-1].type == "task.claimed"

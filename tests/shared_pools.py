@@ -1,0 +1,155 @@
+"""Users and the pools they share: the real folds, with the log between them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from streams.domain import asks, pools, reservations
+from streams.domain.events import PoolAnswered
+from streams.domain.fold import Outcome, refold, step
+from streams.domain.pool_requests import DrawAsked, Released, Reserved, UnitReturned
+from streams.domain.pool_state import PoolState, pool_key
+from streams.domain.pool_state import new as new_row
+from streams.domain.state import UserState, new, unpack_ledger
+from tests.asking import pass_until
+from tests.builders import decoded, millis
+from tests.pooling import SEED
+
+if TYPE_CHECKING:
+    from streams.domain.campaign import Campaigns
+    from streams.domain.events import Event
+    from streams.domain.outputs import Output
+    from streams.domain.pool_requests import Request
+
+REQUESTS = {
+    "draw.asked": DrawAsked,
+    "pool.reserve": Reserved,
+    "pool.release": Released,
+    "unit.returned": UnitReturned,
+}
+ANSWERS = {"draw.result": "drawn", "pool.granted": "granted", "pool.denied": "denied"}
+
+
+class Rows(dict[str, Any]):
+    """The rows of the pools."""
+
+    def __missing__(self, key: str) -> Any:
+        return new_row(key)
+
+
+class Shop:
+    """Some users, the pools they share, and what is on its way between them."""
+
+    def __init__(self, campaigns: Campaigns, users: list[str]) -> None:
+        self.campaigns, self.rows = campaigns, Rows()
+        self.users = {user: new(user) for user in users}
+        self.requests: dict[str, list[Request]] = {}  # by pool, in log order
+        self.served: dict[str, int] = {}
+        self.answers: dict[str, list[PoolAnswered]] = {user: [] for user in users}
+        self.heard = dict.fromkeys(users, 0)
+        self.said: list[Output] = []
+
+    def tell(self, event: dict[str, Any] | Event) -> Outcome:
+        """A user's next event: both paths must say and leave the same."""
+        fact = decoded(event) if isinstance(event, dict) else event
+        before = self.users[fact.user_id]
+        folded, slow = step(before, fact, self.campaigns), refold(before, fact, self.campaigns)
+        assert folded.state == slow.state
+        assert sorted(map(str, folded.outputs)) == sorted(map(str, slow.outputs))
+        self._leave(folded.state, folded.outputs)
+        return folded.outcome
+
+    def tick(self, when: datetime) -> None:
+        for state in list(self.users.values()):
+            self._leave(*pass_until(state, self.campaigns, millis(when)))
+
+    def _leave(self, state: UserState, outputs: tuple[Output, ...] | list[Output]) -> None:
+        self.users[state.user_id] = state
+        self.said += outputs
+        for output in outputs:
+            if output.topic == "draw-requests":
+                self.requests.setdefault(output.key, []).append(request_of(output))
+
+    def serve(self, pool_id: str) -> bool:
+        """Let a pool take its next request, if there is one."""
+        at, log = self.served.get(pool_id, 0), self.requests.get(pool_id, [])
+        if at == len(log):
+            return False
+        self.served[pool_id] = at + 1
+        self.ask(log[at])
+        return True
+
+    def ask(self, request: Request) -> None:
+        campaigns, pool_id = self.campaigns, request.pool_id
+        pool, changes = campaigns.pool(pool_id), campaigns.pool_changes(pool_id)
+        folded = pools.step(self.rows, request, pool, changes, lambda _pool: SEED)
+        self.rows.update(folded.rows)
+        self.said += folded.outputs
+        for output in folded.outputs:
+            if output.topic == "draw-results":
+                self.answers[output.key].append(answer_of(output))
+
+    def hear(self, user: str) -> bool:
+        """Let a user's fold read its next answer, if there is one."""
+        at = self.heard[user]
+        if at == len(self.answers[user]):
+            return False
+        self.heard[user] = at + 1
+        self.tell(self.answers[user][at])
+        return True
+
+    def drain(self) -> None:
+        """Let everything on its way arrive."""
+        moved = True
+        while moved:
+            served = [self.serve(pool_id) for pool_id in sorted(self.requests)]
+            moved = any(served + [self.hear(user) for user in self.users])
+
+    # --- what the books say ---------------------------------------------------------------------
+
+    def pool(self, pool_id: str) -> PoolState:
+        state = self.rows[pool_key(pool_id)]
+        assert isinstance(state, PoolState)
+        return state
+
+    def asks(self, user: str) -> list[asks.Ask]:
+        asked = asks.unpack(self.users[user].asks)
+        return [*asked.reservations(), *asked.draws()]
+
+    def standing(self, user: str) -> dict[str, int]:
+        """Return what a user has been given and still has: value by reward id."""
+        entries = unpack_ledger(self.users[user].ledger).values()
+        return {e.reward_id: e.value for e in entries if reservations.holds(e)}
+
+    def overdrawn(self, user: str) -> list[tuple[str, str, int]]:
+        """Return (task, pool, minor) of rewards that no grant covers: none, ever (L8)."""
+        state, asked = self.users[user], asks.unpack(self.users[user].asks)
+        entries = unpack_ledger(state.ledger)
+        owing = {(e.task_id, f"budget:{e.campaign_id}") for e in entries.values()}
+        free = [(*of, reservations.free(*of, asked, entries, self.campaigns)) for of in owing]
+        return [(*of, left[""]) for *of, left in free if left.get("", 0) < 0]
+
+
+def request_of(output: Output) -> Request:
+    occurred = datetime.fromisoformat(output.body["occurred_at"])
+    body = {**output.body, "occurred_at_ms": millis(occurred)}
+    return msgspec.convert(body, REQUESTS[output.type])
+
+
+def answer_of(output: Output) -> PoolAnswered:
+    body = output.body
+    occurred_ms = millis(datetime.fromisoformat(body["occurred_at"]))
+    return PoolAnswered(
+        user_id=body["user_id"],
+        occurred_at_ms=occurred_ms,
+        recorded_at_ms=occurred_ms,
+        request_id=body["request_id"],
+        pool_id=body["pool_id"],
+        answer=ANSWERS[output.type],
+        outcome=body["outcome"],
+        prize_id=body.get("prize_id", ""),
+        right=msgspec.json.encode(body["right"]) if "right" in body else b"",
+    )
