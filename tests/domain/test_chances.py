@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from streams.domain import short_path
 from streams.domain.fold import Outcome
-from tests.asking import PRIZE, answer, asked, draw, tick, user, with_lottery
-from tests.builders import at, campaign, cancel, claim, order, result, withdraw
+from tests.asking import PRIZE, answer, asked, draw, lottery, tick, user, wheel, with_lottery
+from tests.builders import at, campaign, cancel, claim, decoded, order, result, withdraw
+from tests.given import registry
 
 WON = [claim(), order("o1"), order("o2"), order("o3")]
 
@@ -209,3 +211,14 @@ def test_a_prize_that_is_kept_is_not_returned():
 def test_a_prize_lost_after_grace_is_returned_at_the_next_tick():
     known = tick(drawn(), at(14)).when(cancel("o3", day=15))
     tick(known, at(15)).then("unit.returned wheel 3")
+
+
+def test_a_plain_order_of_a_lottery_with_a_budget_looks_at_no_history():
+    definition = lottery(campaign(target={"orders": 3}), (2, 1), draw="immediate")
+    known = user(registry(wheel(), {**definition, "budget": {"amount_minor": 10**6}}), claim())
+    known.when(answer(asked(known)[0], "granted"))
+    for name in ("o1", "o2", "o3"):  # a step, a chance drawn at once, the target
+        fact = decoded(order(name))
+        assert short_path.next_order(known.state, fact, (), known.campaigns) is not None
+        known.when(fact)
+    known.then("task.advanced 3", "task.completed 3", "issued 3 c-3", "issued 3 pts")
