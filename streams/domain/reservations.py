@@ -178,9 +178,11 @@ def affordable(
 ) -> tuple[list[Due], dict[tuple[str, str], Share]]:
     """Return the dues that can be paid, and what is short by (task id, pool id).
 
-    Only what falls due again after its task's reservation was released can be short.
+    Short can be only what falls due again after its task's reservation was released, and what no
+    claim reserves: the compensation of a killed campaign.
     """
     over = {ask.task_id for ask in asked.reservations() if ask.state == RELEASED}
+    over |= {due.task.task_id for due in dues if due.kind == "compensation"}
     if not over:
         return dues, {}
     stand = {(e.task_id, e.step, e.kind, e.right_id) for e in entries.values() if holds(e)}

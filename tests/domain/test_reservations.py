@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from streams.domain import asks, reservations
+from streams.domain.campaign import Right
+from streams.domain.ledger import Due
+from streams.domain.state import unpack_ledger
 from streams.domain.view import state_of
 from tests.asking import BUDGET, answer, asked, tick, user, ware, with_budget
 from tests.builders import at, campaign, cancel, claim, order, result, withdraw
@@ -218,3 +222,14 @@ def test_a_task_that_gave_back_its_budget_makes_room_for_another():
     shop.tell({**claim("k2", day=14), "user_id": "u-2"})
     shop.drain()
     assert shop.said[-1].type == "task.claimed"
+
+
+@pytest.mark.parametrize(("value", "short"), [(WORST - 100, {}), (WORST, {"": 100})])
+def test_a_compensation_takes_what_is_left_of_the_reservation_and_asks_for_the_rest(value, short):
+    known = granted(order("o1"))
+    right = Right(right_id="sorry", type="points", value_minor=value)
+    due = Due(known.task(), next(iter(known.campaigns)), "0", "compensation", right, "")
+    entries, asked_ = unpack_ledger(known.state.ledger), asks.unpack(known.state.asks)
+    payable, lacking = reservations.affordable([due], entries, asked_, known.campaigns)
+    assert payable == ([] if short else [due])
+    assert lacking == ({(known.task().task_id, BUDGET): short} if short else {})
