@@ -174,7 +174,7 @@ class User:
         before = s.pack_ledger(entries)
         say = Announcer(USER, "again", 0)
         asked = asks.unpack(self.state.asks)
-        said, _ = settlement.settle(entries, dues, [], asked, self.campaigns, say)
+        said = settlement.settle(entries, dues, [], asked, self.campaigns, say).outputs
         assert (said, s.pack_ledger(entries)) == ([], before), "settled twice is settled"
         for due in dues:
             entry = entries[due.reward_id]

@@ -86,6 +86,7 @@ def step(state: UserState, event: Event, campaigns: Campaigns) -> Folded:
                 state.asks_ms if found.asks_ms is None else found.asks_ms,
                 state.results,
                 state.early,
+                state.ledger_ms,
             )
             return Folded(after, tuple(found.outputs), Outcome.APPLIED)
     return refold(state, event, campaigns)
@@ -163,10 +164,10 @@ def refold(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
         begun.append(task)
         outputs += said
     outputs += _order_changes(old, new, {task.task_id: task for task in begun}, campaigns, say)
-    early = answers.unpack(state.early)
+    early, ledger_ms = answers.unpack(state.early), state.ledger_ms
     if moved:
         dues = settlement.dues_of(after, new.tallies, asked, known)
-        told, early = settlement.settle(entries, dues, early, asked, campaigns, say)
+        told, early, ledger_ms = settlement.settle(entries, dues, early, asked, campaigns, say)
         outputs += told
     outputs += asking.after_walk(stood, begun, after, asked, say)
     if asked.any and not moved:
@@ -184,6 +185,7 @@ def refold(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
         asking.earliest_ms(begun, entries, asked, campaigns),
         state.results,
         answers.pack(early),
+        ledger_ms,
     )
     # An answer is of the time at which it was asked for: that others came since is no delay.
     outcome = Outcome.LATE if late and not answer else Outcome.APPLIED
@@ -265,12 +267,12 @@ def _result(state: UserState, event: RewardResult, campaigns: Campaigns) -> Fold
     if entry.seq > event.seq or not settling.answer(entry, event):
         return Folded(after, (), Outcome.IGNORED)
     say = Announcer(state.user_id, event.cause_id, event.occurred_at_ms)
-    outputs = settlement.said(settling, campaigns, say)
+    outputs, ledger_ms = settlement.said(settling, campaigns, say), state.ledger_ms
     if event.outcome in answers.UNSETTLING:
         known = facts_.unpack(state.facts)
         walk = Walk(state.user_id, campaigns, asked).take(known)
         dues = settlement.dues_of(walk, walk.tallies(), asked, known)
-        told, early = settlement.settle(entries, dues, early, asked, campaigns, say)
+        told, early, ledger_ms = settlement.settle(entries, dues, early, asked, campaigns, say)
         outputs += told
     else:
         outputs += asking.after_ledger(entries, {}, campaigns, asked, say)
@@ -279,6 +281,7 @@ def _result(state: UserState, event: RewardResult, campaigns: Campaigns) -> Fold
         ledger=pack_ledger(entries),
         owed_minor=ledger.owed(entries),
         early=answers.pack(early),
+        ledger_ms=ledger_ms,
     )
     if asked.any:
         after = msgspec.structs.replace(

@@ -1,26 +1,43 @@
-"""From what a walk found to the ledger: what is due, and the records that make it so."""
+"""From what a walk found to the ledger: what is due, the records that make it so, and time.
+
+`next_deadline_ms` and `pass_time` are the ledger's part of a tick.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from streams.domain import answers, asking, chances, holding, ids, ledger, reservations
+import msgspec
+
+from streams.domain import (
+    answers,
+    asking,
+    asks,
+    chances,
+    facts,
+    holding,
+    ids,
+    ledger,
+    reservations,
+)
 from streams.domain import dues as dues_
 from streams.domain.changes import calendar_of
 from streams.domain.settling import Settling
+from streams.domain.state import pack_ledger, unpack_ledger
+from streams.domain.walk import Walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from streams.domain.announce import Announcer
+    from streams.domain.asking import Moment
     from streams.domain.asks import Asked
     from streams.domain.campaign import Campaign, Campaigns
     from streams.domain.events import Fact, RewardResult
     from streams.domain.ledger import Due
     from streams.domain.outputs import Output
-    from streams.domain.state import Entry
+    from streams.domain.state import Entry, UserState
     from streams.domain.tasks import Tally
-    from streams.domain.walk import Walk
 
 
 def dues_of(walk: Walk, tallies: list[Tally], asked: Asked, known: Iterable[Fact]) -> list[Due]:
@@ -73,6 +90,14 @@ def policies_of(entries: dict[str, Entry], campaigns: Campaigns) -> dict[str, Ca
     }
 
 
+class Settled(NamedTuple):
+    """What is said, the results that still wait for their command, and when time acts next."""
+
+    outputs: list[Output]
+    early: list[RewardResult]
+    next_ms: int
+
+
 def settle(  # noqa: PLR0913  # what is due, what stands, what was answered, and when
     entries: dict[str, Entry],
     dues: list[Due],
@@ -81,15 +106,13 @@ def settle(  # noqa: PLR0913  # what is due, what stands, what was answered, and
     campaigns: Campaigns,
     say: Announcer,
     now_ms: int = 0,
-) -> tuple[list[Output], list[RewardResult]]:
+) -> Settled:
     """Bring the ledger to what is due, and fold results whose command is given by that.
 
-    Changes `entries` and `asked`; returns what is said, and the results that still wait for their
-    command. now_ms: the deadline that has passed, if one did (`ledger.settle`).
+    Changes `entries` and `asked`. now_ms: the deadline that has passed, if one did.
     """
-    dues, short = reservations.affordable(
-        dues_.with_fallbacks(entries, dues), entries, asked, campaigns
-    )
+    dues = dues_.with_fallbacks(entries, dues)
+    dues, short = reservations.affordable(dues, entries, asked, campaigns)
     policies = policies_of(entries, campaigns)
     policies |= {due.reward_id: due.campaign for due in ledger.with_all_fallbacks(dues)}
     settling = Settling(entries, policies, say.at_ms, now_ms, asked.over())
@@ -100,8 +123,40 @@ def settle(  # noqa: PLR0913  # what is due, what stands, what was answered, and
         if unsettled:
             settling.bring_to(dues)
     outputs = said(settling, campaigns, say)
-    return outputs + asking.after_ledger(entries, short, campaigns, asked, say), early
+    outputs += asking.after_ledger(entries, short, campaigns, asked, say)
+    return Settled(outputs, early, ledger.next_deadline_ms(entries, dues, policies, now_ms))
 
 
 def said(settling: Settling, campaigns: Campaigns, say: Announcer) -> list[Output]:
     return [say.ledger(change, calendar_of(change, campaigns)) for change in settling.changes]
+
+
+def next_deadline_ms(state: UserState, _campaigns: Campaigns) -> int:
+    """Return the next instant at which time alone changes the ledger; 0: none.
+
+    It may have passed already: what is due again after its days of hold goes at the next tick.
+    """
+    return state.ledger_ms
+
+
+def pass_time(
+    state: UserState, now: Moment, campaigns: Campaigns
+) -> tuple[UserState, list[Output]]:
+    """Do what is due at exactly this instant: end waits, write debts off."""
+    if state.ledger_ms != now.at_ms:
+        return state, []
+    asked, known = asks.unpack(state.asks), facts.unpack(state.facts)
+    walk = Walk(state.user_id, campaigns, asked).take(known)
+    dues = dues_of(walk, walk.tallies(), asked, known)
+    entries, early = unpack_ledger(state.ledger), answers.unpack(state.early)
+    settled = settle(entries, dues, early, asked, campaigns, now.say, now.at_ms)
+    after = msgspec.structs.replace(
+        state,
+        ledger=pack_ledger(entries),
+        owed_minor=ledger.owed(entries),
+        asks=asked.pack(),
+        asks_ms=asking.earliest_ms(state.tasks, entries, asked, campaigns),
+        early=answers.pack(settled.early),
+        ledger_ms=settled.next_ms,
+    )
+    return after, settled.outputs

@@ -70,8 +70,8 @@ class Settling:
             self._void(entry, rights.LOST, "released")
             return
         policy = self.policies[entry.reward_id].policies[entry.type]
-        if policy == "keep" or (entry.type == "physical" and entry.state == ISSUED):
-            return  # physical: once it is issued, nobody fetches it
+        if policy == "keep" or (policy == "until_issued" and entry.state == ISSUED):
+            return
         if entry.state in (ISSUING, ISSUED):
             self.revoke(entry, "not_due")
         else:

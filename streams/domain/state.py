@@ -139,6 +139,7 @@ class UserState(msgspec.Struct, frozen=True):
     asks_ms: int = 0  # the earliest instant at which time alone does something to them; 0: none
     results: bytes = b""  # 12 bytes for each result known, in order: 6 of its id, 6 of its content
     early: Packed[Any] = Packed()  # of RewardResult: their commands have not been given yet
+    ledger_ms: int = 0  # the earliest instant at which time alone changes the ledger; 0: none
 
 
 def new(user_id: str) -> UserState:

@@ -45,6 +45,7 @@ class _Row(msgspec.Struct, frozen=True, array_like=True):
     asks_ms: int = 0
     results: bytes = b""
     early: Packed[Any] = Packed()
+    ledger_ms: int = 0
 
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
@@ -85,6 +86,7 @@ def encode_row(state: UserState) -> bytes:
         state.asks_ms,
         state.results,
         state.early,
+        state.ledger_ms,
     )
     return _PREFIX + _encode(row)
 
@@ -114,6 +116,7 @@ def decode_row(user_id: str, data: bytes) -> UserState:
         row.asks_ms,
         row.results,
         row.early,
+        row.ledger_ms,
     )
 
 

@@ -148,6 +148,12 @@ def test_a_physical_right_with_assumed_results_is_issued_at_once_and_kept():
     given(mug, FIRST).when(cancel("o1", day=2)).then("task.regressed 0")
 
 
+def test_a_physical_right_whose_campaign_says_revoke_is_taken_back_though_it_was_issued():
+    mug = {**with_right(type="physical"), "clawback": {"physical": "revoke"}}
+    known = answered(given(mug, FIRST), "issued", right_id="r")
+    known.when(cancel("o1", day=3)).then("task.regressed 0", "revoked 1 r")
+
+
 def test_row29_the_second_order_cancelled_takes_the_third_step_and_the_final_reward():
     three = [claim(), order("o1"), order("o2"), order("o3")]
     known = given(campaign(results="required"), three)

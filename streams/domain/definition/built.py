@@ -27,11 +27,9 @@ NOT_BUILT: dict[str, Any] = {
     "variants": (),
     "exclusion_group": "",
     "budget": None,
-    "results": "assumed",
     "reminders": (),
     "target.amount_minor": 0,
     "right.value": "",
-    "right.fallback": None,
     "right.supply": "",
 }
 # Types of records on `campaigns` which nothing acts on yet.

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 
 RIGHT_TYPES = ("red_packet", "cash", "points", "coupon", "voucher", "physical")
 POLICIES = ("keep", "revoke", "debt")
-# Of a physical right "revoke" means: until it is issued (`ledger.py`).
-DEFAULT_POLICIES = {kind: "debt" if kind in OWABLE else "revoke" for kind in RIGHT_TYPES}
+# What no definition says by name: revoke until the right is issued, then keep it.
+UNTIL_ISSUED = "until_issued"
+DEFAULT_POLICIES = {kind: "debt" if kind in OWABLE else "revoke" for kind in RIGHT_TYPES} | {
+    "physical": UNTIL_ISSUED
+}
 SAVED = "saved_amount"
 MOST_FALLBACKS = 3  # one behind another; a deeper chain is a slip, or an attack
 
