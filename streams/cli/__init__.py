@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 import streams
-from streams.cli import campaign, demo, load, lottery, simulate, topics, worker
+from streams.cli import campaign, demo, load, lottery, rights, simulate, topics, worker
 from streams.cli.terminal import say
 from streams.errors import (
     BrokerUnreachable,
@@ -60,6 +60,7 @@ for _verb in (
     demo.demo,
     worker.worker,
     simulate.simulate,
+    rights.rights,
     load.load,
     topics.topics,
     campaign.campaign,

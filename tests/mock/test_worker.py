@@ -49,12 +49,14 @@ def broker() -> Iterator[EmbeddedBroker]:
 class Worker:
     """`python -m streams worker` on the embedded broker, one life."""
 
-    def __init__(self, broker: EmbeddedBroker, directory: Path, **settings: Any) -> None:
+    def __init__(
+        self, broker: EmbeddedBroker, directory: Path, campaign: Path = SAMPLE, **settings: Any
+    ) -> None:
         self.stats_file, self.log = directory / "stats.json", directory / "worker.log"
         given = {"embedded": True, "state_dir": directory / "state", "session_timeout_ms": 1_000}
         given |= settings
         command = [sys.executable, "-m", "streams", "worker"]
-        command += ["--bootstrap-servers", broker.bootstrap, "--campaigns", str(SAMPLE)]
+        command += ["--bootstrap-servers", broker.bootstrap, "--campaigns", str(campaign)]
         command += ["--stats-file", str(self.stats_file)]
         for key, value in given.items():
             command += ["--set", f"{key}={value}"]

@@ -1,0 +1,1 @@
+"""A small reference rights service: does what the ledger commands and answers, faults at will."""
