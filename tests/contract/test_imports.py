@@ -133,7 +133,15 @@ TOP = ("streams.app", "streams.cli")
 
 HELPERS = {
     f"tests.{name}"
-    for name in ("asking", "builders", "fair", "given", "pooling", "second_verifier")
+    for name in (
+        "asking",
+        "builders",
+        "fair",
+        "given",
+        "pooling",
+        "second_verifier",
+        "shared_pools",
+    )
 }
 
 
