@@ -20,6 +20,7 @@ from streams.domain.walk import Walk
 from tests import builders as b
 from tests import histories
 from tests.builders import USER, decoded
+from tests.checker import Entry, Report, Seen, money
 from tests.given import registry
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class User:
         self.seqs: dict[str, int] = {}
         self.given: Counter[str] = Counter()  # issued less revoked, by reward
         self.answers = 0
+        self.ledger: list[Entry] = []
 
     @property
     def entries(self) -> dict[str, s.Entry]:
@@ -136,6 +138,8 @@ class User:
         if output.topic != "rewards":
             return
         body = output.body
+        position = Seen("rewards", 0, len(self.ledger), b"", b"", (), 0)
+        self.ledger.append(Entry(position, body))
         reward_id, amount = body["reward_id"], body["amount_minor"]
         assert sum(p["amount_minor"] for p in body["postings"]) == 0
         for posting in body["postings"]:
@@ -234,6 +238,34 @@ def test_the_books_hold_whatever_happens_and_whatever_is_answered(campaign, othe
             user.answer(
                 entry, data.draw(st.sampled_from(OUTCOMES)), seq=data.draw(st.integers(1, 4))
             )
+    the_checker_finds_nothing(user, [campaign, other])
+
+
+def the_checker_finds_nothing(user: User, definitions: list[dict[str, Any]]) -> None:
+    """The judge of every other tier, on this ledger: it must know all that a ledger may say."""
+    report = Report()
+    due = {d.reward_id: money.Right(USER, d.right.value_minor) for d in user.dues()}
+    money.net_equals_the_set_model(report, user.ledger, due, definitions)
+    money.money_is_conserved(report, user.ledger, due)
+    assert report.findings == []
+
+
+def test_the_checker_misses_no_command_that_is_lost():
+    user = User(registry(b.campaign(results="required")))
+    for event in (b.claim(), b.order("o1"), b.order("o2"), b.order("o3"), b.cancel("o1", day=4)):
+        user.take(event)
+        answer_all(user)
+    whole = user.ledger
+    assert len(whole) > 6
+    for i, entry in enumerate(whole):
+        if entry.body["type"] == "reward.adjusted":
+            continue
+        user.ledger = whole[:i] + whole[i + 1 :]
+        try:
+            the_checker_finds_nothing(user, [b.campaign()])
+        except AssertionError:
+            continue
+        raise AssertionError(entry.body)
 
 
 @hypothesis.given(campaigns(), EVENTS, st.booleans())

@@ -111,7 +111,7 @@ def check(
     each_event_once(report, [*ledger, *said])
     seq_without_gap(report, ledger)
     due = expected(evidence, definitions, bad)
-    net_equals_the_set_model(report, ledger, due)
+    net_equals_the_set_model(report, ledger, due, definitions)
     money_is_conserved(report, ledger, due)
     causes_exist(report, evidence, [*ledger, *said])
     dead_letters_are_the_bad_ones(report, evidence, bad)

@@ -1,5 +1,8 @@
 """I2, I3, I5: the net of the ledger is what the input earns, to the minor unit.
 
+A reward that is earned may still wait (for its orders, its user, its answer), or have failed for
+good; one that is not may be kept. The ledger must then say so.
+
 What is earned is worked out by `tests/models/users.py`, which shares no code with the fold.
 """
 
@@ -53,42 +56,131 @@ def expected(
     return due
 
 
-def standing(ledger: Iterable[Entry]) -> dict[str, Entry]:
-    """Rewards whose newest entry, by seq, is an issue: the net of the ledger."""
-    newest: dict[str, Entry] = {}
+class Held:
+    """What the ledger says one reward is, from its records in their order."""
+
+    def __init__(self) -> None:
+        self.issue: Entry | None = None  # the newest
+        self.paid = 0  # of that issue, until it is taken back
+        self.value = 0  # what its user has of it: paid and set off, less what is owed
+        self.given = False
+        self.says = ""  # why it is not, or no longer only that: the newest record's word
+
+    def take(self, entry: Entry) -> None:
+        body = entry.body
+        self.says = body.get("reason") or "issued"
+        moved: Counter[str] = Counter()
+        for posting in body["postings"]:
+            moved[posting.get("account", "")] += posting["amount_minor"]
+        if body["type"] == "reward.issued":
+            self.issue, self.paid, self.given = entry, body["amount_minor"], True
+            self.value = body["amount_minor"] + body["offset_minor"]
+        elif body["type"] == "reward.revoked":
+            self.says = "returning" if moved["returning"] else "revoked"
+            self.paid, self.value, self.given = 0, 0, False
+        elif self.says == "failed":
+            self.paid, self.value, self.given = 0, 0, False
+        elif self.says == "spent" and body["seq"] % 2 == 0:  # it was not taken back after all
+            self.value, self.given = moved["spent"], True
+        elif self.says in ("owed", "restored"):
+            self.value += moved["spent"]
+            self.given = self.value > 0
+
+
+def held(ledger: Iterable[Entry]) -> dict[str, Held]:
+    """What becomes of each reward; a repeated record is one finding (I1), and counts once."""
+    found: dict[str, Held] = {}
+    known: set[str] = set()
     for entry in ledger:
-        if entry.body["type"] == "reward.adjusted":
-            continue
-        known = newest.get(entry.body["reward_id"])
-        if known is None or entry.body["seq"] > known.body["seq"]:
-            newest[entry.body["reward_id"]] = entry
-    return {
-        reward_id: entry
-        for reward_id, entry in newest.items()
-        if entry.body["type"] == "reward.issued"
-    }
+        if entry.event_id not in known:
+            known.add(entry.event_id)
+            found.setdefault(entry.body["reward_id"], Held()).take(entry)
+    return found
+
+
+def standing(ledger: Iterable[Entry]) -> dict[str, Entry]:
+    """Rewards that their users have, each with its newest issue: the net of the ledger."""
+    return {id_: one.issue for id_, one in held(ledger).items() if one.given and one.issue}
+
+
+# What the ledger may say of a reward that is earned and not given. What it says must be so: that is
+# held against the fold, record for record (`refold.py`), and against its laws in its own tests.
+WAITS = frozenset({"reserved", "released", "failed", "returning"})
+
+
+class Terms:
+    """What the definitions let a user keep that is not earned: by policy, or in another's stead."""
+
+    def __init__(self, definitions: Sequence[dict[str, Any]]) -> None:
+        self.policies: dict[tuple[str, str], str] = {}
+        self.fallbacks: set[str] = set()
+        for definition in definitions:
+            if "campaign_id" not in definition:
+                continue
+            for type_, policy in definition.get("clawback", {}).items():
+                self.policies[definition["campaign_id"], type_] = policy
+            self._fallbacks_in(definition)
+
+    def _fallbacks_in(self, value: Any) -> None:
+        if isinstance(value, dict):
+            if value.get("fallback"):
+                self.fallbacks.add(value["fallback"]["right_id"])
+            for inner in value.values():
+                self._fallbacks_in(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                self._fallbacks_in(inner)
+
+    def keeps(self, one: Held) -> bool:
+        """Tell whether a reward that is not earned may stand all the same."""
+        assert one.issue is not None, "only what was issued stands"
+        right, campaign_id = one.issue.body["right"], one.issue.body["campaign_id"]
+        debt = right["type"] in ("red_packet", "cash", "points")
+        default = "debt" if debt else "until_issued" if right["type"] == "physical" else "revoke"
+        policy = self.policies.get((campaign_id, right["type"]), default)
+        if policy == "keep" or right["right_id"] in self.fallbacks:
+            return True
+        return policy == "until_issued" or (policy != "debt" and one.says == "spent")
 
 
 def net_equals_the_set_model(
-    report: Report, ledger: Iterable[Entry], due: Mapping[str, Right]
+    report: Report,
+    ledger: Iterable[Entry],
+    due: Mapping[str, Right],
+    definitions: Sequence[dict[str, Any]] = (),
 ) -> None:
     """I2: nothing missing, nothing extra. A test that counts only duplicates is blind to loss."""
-    stands = standing(ledger)
+    have, terms = held(ledger), Terms(definitions)
     report.compared["rewards due"] += len(due)
-    for reward_id in sorted(due.keys() - stands.keys()):
-        report.add(
-            "I2", LOST, f"{reward_id} of {due[reward_id].user_id}: earned, not in the ledger"
-        )
-    for reward_id in sorted(stands.keys() - due.keys()):
-        report.add("I2", SPURIOUS, f"{stands[reward_id]}: stands, but the input does not earn it")
+    for reward_id, right in sorted(due.items()):
+        one = have.get(reward_id)
+        if one is None or (not one.given and one.says not in WAITS):
+            report.add("I2", LOST, f"{reward_id} of {right.user_id}: earned, not in the ledger")
+    for reward_id, one in sorted(have.items()):
+        if one.given and reward_id not in due and not terms.keeps(one):
+            report.add("I2", SPURIOUS, f"{one.issue}: stands, but the input does not earn it")
 
 
 def money_is_conserved(report: Report, ledger: Iterable[Entry], due: Mapping[str, Right]) -> None:
-    """I3: issued - revoked == model per user; and `books_balance`."""
-    net = books_balance(report, ledger)
+    """I3: what users have of what they earned is its value, to the minor unit; and `books_balance`.
+
+    Spent at a lower value than is due now, nothing is added (semantics.md 5, rule 5).
+    """
+    entries = list(ledger)
+    books_balance(report, entries)
+    have = held(entries)
+    net: Counter[str] = Counter()
     model: Counter[str] = Counter()
-    for right in due.values():
-        model[right.user_id] += right.value_minor
+    for reward_id, right in due.items():
+        one = have.get(reward_id)
+        if one is not None and one.given:
+            net[right.user_id] += one.value
+            spent = one.says in ("spent", "restored")
+            model[right.user_id] += (
+                min(right.value_minor, one.value) if spent else right.value_minor
+            )
+        elif one is None or one.says not in WAITS:
+            model[right.user_id] += right.value_minor
     for user_id in sorted(net.keys() | model.keys()):
         report.compared["users' money"] += 1
         if net[user_id] != model[user_id]:
@@ -96,31 +188,38 @@ def money_is_conserved(report: Report, ledger: Iterable[Entry], due: Mapping[str
             report.add("I3", BROKEN, text)
 
 
-def books_balance(report: Report, ledger: Iterable[Entry]) -> Counter[str]:
-    """I3: postings sum to zero, what is revoked was issued; holds for any prefix. Net by user.
+# Accounts that cannot be overdrawn, whatever was read so far of a user. `reserved` can: the part of
+# it that a claim has set aside is in the books of its pool.
+SOLVENT = ("issued", "returning", "spent", "debt", "breakage", "written_off")
+
+
+def books_balance(report: Report, ledger: Iterable[Entry]) -> None:
+    """I3: postings sum to zero, no account is overdrawn, what is revoked was issued: any prefix.
 
     Counted on each event once, so that a repeated record is one finding (I1) and not many.
     """
-    net: Counter[str] = Counter()
-    paid: dict[str, int] = {}
+    accounts: dict[str, Counter[str]] = defaultdict(Counter)
+    rewards: dict[str, Held] = defaultdict(Held)
     known: set[str] = set()
     for entry in ledger:
         body = entry.body
         if sum(posting["amount_minor"] for posting in body["postings"]):
             report.add("I3", BROKEN, f"{entry}: postings {body['postings']} do not sum to zero")
-        if entry.event_id in known or body["type"] == "reward.adjusted":
+        if entry.event_id in known:
             continue
         known.add(entry.event_id)
-        if body["type"] == "reward.issued":
-            paid[body["reward_id"]] = body["amount_minor"]
-            net[body["user_id"]] += body["amount_minor"] + body["offset_minor"]
-        else:
-            issued = paid.pop(body["reward_id"], None)
-            if issued != body["amount_minor"]:
-                text = f"{entry}: revokes {body['amount_minor']}, standing was {issued}"
+        of_user = accounts[body["user_id"]]
+        for posting in body["postings"]:
+            of_user[posting.get("account", "")] += posting["amount_minor"]
+        for account in SOLVENT:
+            if of_user[account] < 0:
+                text = f"{entry}: overdraws {account} of its user by {-of_user[account]}"
                 report.add("I3", BROKEN, text)
-            net[body["user_id"]] -= body["amount_minor"]
-    return net
+        one = rewards[body["reward_id"]]
+        if body["type"] == "reward.revoked" and one.paid != body["amount_minor"]:
+            text = f"{entry}: revokes {body['amount_minor']}, standing was {one.paid}"
+            report.add("I3", BROKEN, text)
+        one.take(entry)
 
 
 def stock_is_never_oversold(report: Report, evidence: Evidence) -> None:
