@@ -2,8 +2,7 @@
 
 A bug is a change to the source of one function, which must still be there to be changed, or a
 patch of one of the ports where the mistake would be in a client's use. Nothing of it is in
-`streams/`. Bugs of the protocol of reliability.md 9; stock read outside the single writer is not
-among them, because there are no pools yet.
+`streams/`. Bugs of the protocol of reliability.md 9.
 """
 
 from __future__ import annotations
@@ -19,8 +18,10 @@ from unittest import mock
 
 import msgspec
 
-from streams.agents import folding
+from streams.agents import draws, folding
 from streams.domain import fold as fold_module
+from streams.domain import pools
+from streams.domain.pool_state import POOL
 from streams.feed import batch as batch_module
 from streams.feed.loop import Feed
 from streams.feed.unit_of_work import UnitOfWork
@@ -252,6 +253,31 @@ def _split_p() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _stock_outside_the_overlay() -> Iterator[None]:
+    """A pool's row is kept in memory, where no dropped overlay and no other worker undoes it."""
+    step, memory = pools.step, {}
+
+    class Beside:
+        def __init__(self, rows: Any) -> None:
+            self._rows = rows
+
+        def __getitem__(self, key: str) -> Any:
+            return memory.get(key) or self._rows[key]
+
+    def remembering(rows: Any, request: Any, pool: Any, changes: Any, seed: Any) -> Any:
+        folded = step(Beside(rows), request, pool, changes, seed)
+        memory.update({k: row for k, row in folded.rows.items() if k.startswith(POOL)})
+        return folded
+
+    with mock.patch.object(draws.pools, "step", remembering):
+        yield
+
+
+def _requests_forgotten() -> AbstractContextManager[Any]:
+    return changed(pools, "step", ("if known.answer:", "if known is None:"))
+
+
 class Bug(NamedTuple):
     """start: a seed shortly before the one that catches it, so that the test is quick."""
 
@@ -266,7 +292,7 @@ BUGS = {
     "no dedupe": Bug(_no_dedupe),
     "outputs repeated after restore": Bug(_outputs_after_restore),
     "a delivery error ignored": Bug(_delivery_ignored),
-    "producer kept after a commit timeout": Bug(_producer_kept, 100),
+    "producer kept after a commit timeout": Bug(_producer_kept, 150),
     "metadata taken at K5": Bug(_metadata_of_now, 105),
     "restore ends at LSO": Bug(_restore_to_lso, 170),
     "restore skips V == C": Bug(_no_v_equals_c),
@@ -276,6 +302,8 @@ BUGS = {
     "wall clock in the fold": Bug(_wall_clock),
     "read_uncommitted downstream": Bug(_read_uncommitted),
     "a p split across workers": Bug(_split_p),
+    "stock outside the overlay": Bug(_stock_outside_the_overlay),
+    "requests to pools forgotten": Bug(_requests_forgotten),
 }
 
 

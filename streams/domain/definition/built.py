@@ -36,11 +36,6 @@ NOT_BUILT: dict[str, Any] = {
 NOT_BUILT_TYPES = {
     "campaign.stopped",
     "campaign.killed",
-    "budget.added",
-    "pool.defined",
-    "pool.odds_added",
-    "pool.restocked",
-    "pool.closed",
 }
 SAID = "not built in this version"
 
