@@ -1,7 +1,8 @@
-"""Pools that answer by the toss of a hash: a stand-in for the second stage in random cases.
+"""Pools and a rights service that answer by the toss of a hash, in random cases.
 
-What a request is answered, and when, depends on its request_id alone, so a case can be made smaller
-without its answers changing. Some are answered at once, some later, some after everything else.
+What a request or a command is answered, and when, depends on its id alone, so a case can be made
+smaller without its answers changing. Some are answered at once, some later, some after everything
+else.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from tests.builders import decoded
 from tests.models.facts import instant_ms
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from streams.domain.events import Event
     from streams.domain.outputs import Output
 
@@ -31,14 +34,50 @@ PRIZES = (
 ANSWERS = {"pool.granted": "granted", "pool.denied": "denied", "draw.result": "drawn"}
 
 
-def answer(request: Output) -> tuple[dict[str, Any], int] | None:
-    """(the answer as an event on the wire, after how many further events it is read), or None."""
-    if request.type not in ("pool.reserve", "draw.asked"):
-        return None
+LATER = (0, 0, 0, 2, 5, 99)
+"""After how many further events an answer is read."""
+
+REQUIRED = {
+    "reward.issued": (
+        *(
+            ("issued",),
+            ("issued",),
+            ("issued", "spent"),
+            ("issued", "spent"),
+            ("issued", "expired"),
+        ),
+        *(("again", "issued"), ("failed",), ("spent",), ()),
+    ),
+    "reward.revoked": (("revoked",), ("revoked",), ("revoke_failed",), ()),
+}
+ASSUMED = {
+    "reward.issued": (("spent",), ("spent",), ("expired",), ("failed",), (), (), ()),
+    "reward.revoked": (("revoke_failed",), (), (), ()),
+}
+"""What the rights service says, in turn, to a command. again: failed, but retryable."""
+
+Said = tuple[dict[str, Any], int]
+"""An event on the wire, and after how many further events it is read."""
+
+
+def answers(output: Output, services: dict[str, str]) -> list[Said]:
+    """What comes back of one output. services: results of each campaign: required or assumed."""
+    if output.type in ("pool.reserve", "draw.asked"):
+        return [pool_answer(output)]
+    if output.type in ("reward.issued", "reward.revoked"):
+        return list(results(output, services.get(output.body["campaign_id"], "")))
+    return []
+
+
+def toss(*names: object) -> bytes:
+    return hashlib.sha256("/".join(map(str, names)).encode()).digest()
+
+
+def pool_answer(request: Output) -> Said:
     body = request.body
-    toss = hashlib.sha256(body["request_id"].encode()).digest()
+    dice = toss(body["request_id"])
     said: dict[str, Any] = {
-        "type": "pool.granted" if toss[0] < 180 else "pool.denied",
+        "type": "pool.granted" if dice[0] < 180 else "pool.denied",
         "v": 1,
         "user_id": body["user_id"],
         "occurred_at": body["occurred_at"],
@@ -48,9 +87,35 @@ def answer(request: Output) -> tuple[dict[str, Any], int] | None:
     }
     if request.type == "draw.asked":
         said |= {"type": "draw.result", "outcome": "nothing"}
-        if toss[1] < 200:
-            said |= {"outcome": "won", "prize_id": "p", "right": PRIZES[toss[2] % 2]}
-    return said, (0, 0, 0, 2, 5, 99)[toss[3] % 6]
+        if dice[1] < 200:
+            said |= {"outcome": "won", "prize_id": "p", "right": PRIZES[dice[2] % 2]}
+    return said, LATER[dice[3] % len(LATER)]
+
+
+def results(output: Output, service: str) -> Iterator[Said]:
+    if not service:
+        return
+    body = output.body
+    dice = toss(body["reward_id"], body["seq"])
+    choices = (REQUIRED if service == "required" else ASSUMED)[output.type]
+    later = 0
+    for turn, outcome in enumerate(choices[dice[0] % len(choices)]):
+        later += LATER[dice[turn + 1] % len(LATER)]
+        yield (
+            {
+                "type": "reward.result",
+                "v": 1,
+                "user_id": body["user_id"],
+                "occurred_at": body["occurred_at"],
+                "recorded_at_ms": instant_ms(body["occurred_at"]),
+                "result_id": f"{body['reward_id']}-{body['seq']}-{turn}",
+                "reward_id": body["reward_id"],
+                "seq": body["seq"],
+                "outcome": "failed" if outcome == "again" else outcome,
+                "retryable": outcome == "again",
+            },
+            later,
+        )
 
 
 def as_event(event: dict[str, Any]) -> Event:

@@ -25,11 +25,20 @@ PARTS = {"o1", *PARENTS}
 def history(
     rng: random.Random, features: frozenset[str], records: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Up to twenty events, some of them twice; most of a campaign's claims come early."""
+    """Up to twenty events, some of them twice; half of the histories are fertile: much counts."""
     campaigns = [r for r in records if r["type"] == "campaign.defined"]
-    made = [claim(rng, features, campaigns) for _ in range(rng.randint(1, 4))]
-    made += [order(rng, features) for _ in range(rng.randint(1, 10))]
-    made += [cancellation(rng) for _ in range(rng.choice([0, 0, 1, 2, 3]))]
+    fertile = rng.random() < 0.5
+    if fertile:
+        made = [good_claim(rng, features, one) for one in campaigns]
+        made += [good_order(rng, features, n) for n in range(1, rng.randint(3, 10))]
+        names = [event["order_id"] for event in made if "order_id" in event]
+        for n in range(rng.choice([0, 1, 2, 3, 4])):
+            gone = b.cancel(rng.choice(names), when=moment(rng), id=f"c{n}")
+            made += [gone, b.withdraw(f"c{n}", when=moment(rng))][: rng.choice([1, 1, 2])]
+    else:
+        made = [claim(rng, features, campaigns) for _ in range(rng.randint(1, 4))]
+        made += [order(rng, features) for _ in range(rng.randint(1, 10))]
+        made += [cancellation(rng) for _ in range(rng.choice([0, 0, 1, 2, 3]))]
     makers = {
         "withdrawn": lambda: withdrawal(rng, campaigns),
         "risk": lambda: verdict(rng),
@@ -41,7 +50,7 @@ def history(
             made += [make() for _ in range(rng.randint(1, 3))]
     if rng.random() < 0.5:
         made.sort(key=lambda event: event["occurred_at"])
-    else:
+    elif not fertile or rng.random() < 0.3:
         rng.shuffle(made)
     if rng.random() < 0.3:
         made.insert(rng.randint(0, len(made)), rng.choice(made))
@@ -60,6 +69,32 @@ def context(rng: random.Random) -> dict[str, Any] | None:
     if rng.random() < 0.75:
         known["orders_30d"] = rng.choice([0, 1, 2, 3, 9])
     return known or None
+
+
+def good_claim(
+    rng: random.Random, features: frozenset[str], campaign: dict[str, Any]
+) -> dict[str, Any]:
+    """One that most campaigns accept."""
+    return b.claim(
+        f"k-{campaign['campaign_id']}",
+        when=b.at(rng.choice([1, 1, 2]), "03:00"),
+        campaign_id=campaign["campaign_id"],
+        context=context(rng) if features & {"audience", "variants"} else None,
+    )
+
+
+def good_order(rng: random.Random, features: frozenset[str], n: int) -> dict[str, Any]:
+    """One that most tasks count, of a day of its own or of one that has others too."""
+    when = b.at(min(n, 8) if rng.random() < 0.6 else rng.randint(1, 8), rng.choice(CLOCKS[3:]))
+    return b.order(
+        f"o{n}",
+        when=when,
+        status=rng.choice(["paid", "paid", "fulfilled"]),
+        yuan=rng.choice([15, 20, 50]),
+        channel="app",
+        entry="home" if "orders_enter" in features else None,
+        context=context(rng) if "orders_enter" in features else None,
+    )
 
 
 def claim(

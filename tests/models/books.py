@@ -9,8 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tests.models.ids import reward_id
+
 if TYPE_CHECKING:
-    from tests.models.definitions import Version
+    from collections.abc import Iterator
+
     from tests.models.dues import Due
 
 DEBT_TYPES = ("red_packet", "cash", "points")
@@ -35,13 +38,12 @@ class Reward:
     """Where one reward stands. set_off: {debt's reward_id: minor units}; owed: its own debt."""
 
     due: Due
-    version: Version
-    fallback: dict[str, Any] | None
     state: str = "due"
     seq: int = 0
     value: int = 0
     set_off: dict[str, int] = field(default_factory=dict)
     owed: int = 0
+    written_off: int = 0
     never: bool = False  # failed for good, lapsed or written off: not issued again
     is_due: bool = True
 
@@ -55,9 +57,12 @@ class Reward:
 
     @property
     def policy(self) -> str:
+        """keep, revoke or debt. Physical: revoked until it is issued, then kept."""
         kind = self.due.type
         default = "debt" if kind in DEBT_TYPES else "revoke"
-        return self.version.policies.get(kind, default)
+        if kind == "physical" and self.state == "issued":
+            default = "keep"
+        return self.due.version.policies.get(kind, default)
 
 
 class Books:
@@ -67,18 +72,20 @@ class Books:
         self.rewards: dict[str, Reward] = {}
         self.debts: list[str] = []
         self.records: list[Record] = []
+        self.failures: set[str] = set()
 
     # -- what is due -------------------------------------------------------------------------------
 
     def settle(
         self,
-        dues: list[tuple[Due, Version, dict[str, Any] | None]],
+        dues: list[Due],
         held: frozenset[str] = frozenset(),
     ) -> None:
         """Bring the books to what is due; `held` are due, but wait (hold, review, collection)."""
-        now = {due.reward_id: due for due, _version, _fallback in dues}
-        for due, version, fallback in dues:
-            self.rewards.setdefault(due.reward_id, Reward(due, version, fallback))
+        now = {due.reward_id: due for due in dues}
+        now |= {due.reward_id: due for due in self.fallbacks(now)}
+        for due in now.values():
+            self.rewards.setdefault(due.reward_id, Reward(due))
         for name, reward in self.rewards.items():
             reward.is_due = name in now
             reward.due = now.get(name, reward.due)
@@ -94,6 +101,14 @@ class Books:
             if reward.is_due and reward.due.reward_id not in held:
                 self.issue(reward)
 
+    def fallbacks(self, now: dict[str, Due]) -> Iterator[Due]:
+        """What failed for good is given as its fallback, which is a reward of its own."""
+        for due in now.values():
+            last = due
+            while last.reward_id in self.failures and last.right.get("fallback"):
+                last = instead(last, last.right["fallback"])
+                yield last
+
     def issue(self, reward: Reward) -> None:
         if reward.state not in ("due", "void", "revoked") or reward.never:
             return
@@ -103,7 +118,7 @@ class Books:
         offset = reward.offset
         self.say("issued", reward, "", [("reserved", -reward.paid), ("issued", reward.paid)],
                  [("debt", -offset), ("spent", offset)])  # fmt: skip
-        reward.state = "issuing" if reward.version.required else "issued"
+        reward.state = "issuing" if reward.due.version.required else "issued"
 
     def take_from_debts(self, reward: Reward) -> dict[str, int]:
         """The oldest debt first; same currency, any campaign."""
@@ -124,8 +139,7 @@ class Books:
         if reward.state == "due":
             reward.state = "void"
         elif reward.state in ("issuing", "issued"):
-            handed_over = reward.due.type == "physical" and reward.state == "issued"
-            if reward.policy == "keep" or handed_over:
+            if reward.policy == "keep":
                 return
             self.revoke(reward, "not_due")
         elif reward.state == "spent" and reward.policy == "debt":
@@ -138,7 +152,7 @@ class Books:
         self.say("revoked", reward, reason, [("issued", -paid), ("returning", paid)],
                  [("spent", -offset), ("debt", offset)], paid=paid)  # fmt: skip
         reward.state = "revoking"
-        if not reward.version.required:
+        if not reward.due.version.required:
             self.revoked(reward)
 
     def revoked(self, reward: Reward) -> None:
@@ -174,12 +188,15 @@ class Books:
         reward.owed += amount
         self.debts.append(reward.due.reward_id)
         self.say("adjusted", reward, "owed", [("spent", -amount), ("debt", amount)])
-        excess = sum(self.rewards[name].owed for name in self.debts) - reward.version.debt_cap_minor
+        excess = (
+            sum(self.rewards[name].owed for name in self.debts) - reward.due.version.debt_cap_minor
+        )
         if excess > 0:
             self.write_off(reward, min(excess, reward.owed))
 
     def write_off(self, reward: Reward, amount: int) -> None:
         reward.owed -= amount
+        reward.written_off += amount
         self.say("adjusted", reward, "written_off", [("debt", -amount), ("written_off", amount)])
         if not reward.owed:
             self.debts.remove(reward.due.reward_id)
@@ -190,23 +207,28 @@ class Books:
         for other in list(self.rewards.values()):
             if reward.due.reward_id in other.set_off and other.state in ("issuing", "issued"):
                 self.revoke(other, "value_changed")
-        if reward.owed:
-            self.say("adjusted", reward, "restored", [("debt", -reward.owed),
-                                                      ("spent", reward.owed)])  # fmt: skip
+        owed, lost = reward.owed, reward.written_off
+        if owed or lost:  # L6: what is due and paid is no longer owed, nor written off
+            moved = [("debt", -owed), ("written_off", -lost), ("spent", owed + lost)]
+            self.say("adjusted", reward, "restored", moved)
         if reward.due.reward_id in self.debts:
             self.debts.remove(reward.due.reward_id)
-        reward.owed, reward.state = 0, "spent"
+        reward.owed, reward.written_off, reward.state = 0, 0, "spent"
 
     # -- what the rights service answers -----------------------------------------------------------
 
-    def result(self, reward_id: str, seq: int, outcome: str, *, retryable: bool = False) -> None:
-        reward = self.rewards.get(reward_id)
+    def result(self, name: str, seq: int, outcome: str, *, retryable: bool = False) -> None:
+        reward = self.rewards.get(name)
         if reward is None or seq != reward.seq:
             return  # of an outdated command
+        # Where results are assumed, a command was done when it was told; it may still be denied.
+        assumed = not reward.due.version.required
+        assumed_issued = "issued" if assumed else ""
+        assumed_revoked = "revoked" if assumed else ""
         paid = reward.paid
         if outcome == "issued" and reward.state == "issuing":
             reward.state = "issued"
-        elif outcome == "failed" and reward.state == "issuing":
+        elif outcome == "failed" and reward.state in ("issuing", assumed_issued):
             self.failed(reward, retryable=retryable)
         elif outcome == "spent" and reward.state in ("issuing", "issued"):
             reward.state = "spent"
@@ -216,7 +238,10 @@ class Books:
             self.say("adjusted", reward, "lapsed", [("issued", -paid), ("breakage", paid)])
         elif outcome == "revoked" and reward.state == "revoking":
             self.revoked(reward)
-        elif outcome == "revoke_failed" and reward.state == "revoking":
+        elif outcome == "revoke_failed" and reward.state in ("revoking", assumed_revoked):
+            if reward.state == "revoked":
+                undone = [("reserved", -paid), ("returning", paid)]
+                self.say("adjusted", reward, "undone", undone)
             reward.state = "spent"
             self.say("adjusted", reward, "spent", [("returning", -paid), ("spent", paid)])
         self.after_result(reward)
@@ -236,22 +261,7 @@ class Books:
         reward.state, reward.never = "void", True
         self.say("adjusted", reward, "failed", [("issued", -paid), ("reserved", paid)],
                  [("spent", -offset), ("debt", offset)])  # fmt: skip
-        if reward.fallback and reward.is_due:
-            self.instead(reward, reward.fallback)
-
-    def instead(self, reward: Reward, right: dict[str, Any]) -> None:
-        """The fallback right becomes due, as its own reward."""
-        from tests.models.ids import reward_id  # noqa: PLC0415
-
-        name = reward_id(reward.due.task_id, reward.due.step, reward.due.kind, right["right_id"])
-        due = reward.due._replace(
-            reward_id=name,
-            right_id=right["right_id"],
-            type=right["type"],
-            value_minor=right.get("value_minor", 0),
-        )
-        own = self.rewards.setdefault(name, Reward(due, reward.version, right.get("fallback")))
-        self.issue(own)
+        self.failures.add(reward.due.reward_id)
 
     # -- records -----------------------------------------------------------------------------------
 
@@ -284,3 +294,13 @@ class Books:
             for account, amount in record.postings:
                 found[account] = found.get(account, 0) + amount
         return {account: amount for account, amount in found.items() if amount}
+
+
+def instead(due: Due, right: dict[str, Any]) -> Due:
+    return due._replace(
+        reward_id=reward_id(due.task_id, due.step, due.kind, right["right_id"]),
+        right_id=right["right_id"],
+        type=right["type"],
+        value_minor=right.get("value_minor", 0),
+        right=right,
+    )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.models.counting import Tally
+    from tests.models.definitions import Version
     from tests.models.rounds import Round
     from tests.models.world import World
 
@@ -30,7 +31,8 @@ class Due(NamedTuple):
     type: str
     value_minor: int
     currency: str
-    grouped: bool = False  # whether its orders serve this task alone
+    right: dict[str, Any]
+    version: Version
     orders: tuple[str, ...] = ()
 
 
@@ -90,6 +92,7 @@ def due_of(  # noqa: PLR0913  a reward has this many sides
         type=right["type"],
         value_minor=value,
         currency=this.version.currency,
-        grouped=bool(this.version.group),
+        right=right,
+        version=this.version,
         orders=orders,
     )

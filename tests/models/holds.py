@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from tests.models.facts import Fact
 
 
-def waits(version: Version, facts: list[Fact], due: Due, now_ms: int) -> set[str]:
+def waits(due: Due, facts: list[Fact], now_ms: int) -> set[str]:
     """Every reason why it waits at this moment; `now_ms` is the largest tick. Empty: it may go."""
+    version = due.version
     orders = [
         order_id
         for order_id in sorted({fact["order_id"] for fact in facts if fact.rank == ORDER})

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tests.models.given import USER, campaign, cancel, claim, order
-from tests.models.pins import Pin, pinned
+from tests.models.replay import Replay
 from tests.models.users import earn
+from tests.models.world import Pin
 
 
 def pair(**second: object) -> list[dict]:
@@ -56,13 +57,13 @@ def test_what_a_paid_step_rested_on_is_pinned_as_the_events_are_read():
     first, second = claim(), claim("k-2", campaign_id="d", clock="09:00:00")
     definitions = pair(priority=5)
     paid = [first, order("o", 1), second]
-    pins = pinned(earn, USER, paid, definitions)
+    pins = Replay(USER, definitions).read(paid).pins
     assert [(pin.order, pin.task_id) for pin in pins] == [
         ("o", earn(USER, paid, definitions).tasks[0]["task_id"])
     ]
     assert counts(paid, definitions, pins=pins) == [1, 0]
     unpaid = [first, second, order("o", 1)]
-    assert counts(unpaid, definitions, pins=pinned(earn, USER, unpaid, definitions)) == [0, 1]
+    assert counts(unpaid, definitions, pins=Replay(USER, definitions).read(unpaid).pins) == [0, 1]
 
 
 def test_a_cancelled_order_gives_its_place_to_the_spare_in_the_same_group():

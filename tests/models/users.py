@@ -25,7 +25,7 @@ from tests.models.saved import saved_by
 from tests.models.world import World
 
 if TYPE_CHECKING:
-    from tests.models.pins import Pin
+    from tests.models.world import Pin
 
 
 @dataclass(frozen=True)

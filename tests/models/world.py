@@ -8,7 +8,15 @@ from tests.models.definitions import Version
 from tests.models.facts import RESULT, Fact, instant_ms
 
 if TYPE_CHECKING:
-    from tests.models.pins import Pin
+    from tests.models.facts import Key
+
+
+class Pin(NamedTuple):
+    """An order that stays with a task. since: the newest fact known when it was pinned."""
+
+    order: str  # an order, or the parent of a checkout
+    task_id: str
+    since: Key
 
 
 class Kill(NamedTuple):
@@ -22,7 +30,7 @@ class World:
     """The records of `campaigns` by kind, what pools answered, and pins given from outside.
 
     pins: a paid step of that task rested on the order (P5). That depends on arrival, so it is an
-    input here; `pins.py` works it out.
+    input here; `replay.py` works it out.
     """
 
     def __init__(

@@ -1,0 +1,63 @@
+"""The model in order of arrival: what was told the world after each event, and what that pins.
+
+`users.earn` says what a set of events earns. Here the events are taken in the order in which they
+were read, and after each the books are brought to what is due. Only two things come of it: the
+books themselves, and pins (P5): what an issued reward rested on stays with its task.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tests.models.books import HELD, Books
+from tests.models.facts import largest_tick_ms, unique
+from tests.models.holds import waits
+from tests.models.users import Earned, earn
+from tests.models.world import Pin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Replay:
+    """One user. `earned` is of all events read; a moment before a pin is judged without it."""
+
+    def __init__(self, user_id: str, records: list[dict[str, Any]]) -> None:
+        self.user_id = user_id
+        self.records = records
+        self.events: list[dict[str, Any]] = []
+        self.books = Books()
+        self.pins: list[Pin] = []
+        self.earned = Earned([], {}, {})
+
+    def read(self, events: Iterable[dict[str, Any]]) -> Replay:
+        for event in events:
+            self.events.append(event)
+            if event["type"] == "reward.result":
+                self.books.result(
+                    event["reward_id"],
+                    event["seq"],
+                    event["outcome"],
+                    retryable=event.get("retryable", False),
+                )
+            self.settle()
+        return self
+
+    def settle(self) -> None:
+        facts = unique(self.events)
+        now_ms = largest_tick_ms(self.events) or 0
+        self.earned = earn(self.user_id, self.events, self.records, pins=self.pins)
+        dues = list(self.earned.dues.values())
+        self.books.settle(
+            dues,
+            held=frozenset(due.reward_id for due in dues if waits(due, facts, now_ms)),
+        )
+        for due in dues:
+            if not due.version.group or self.books.rewards[due.reward_id].state not in HELD:
+                continue
+            known = {(pin.order, pin.task_id) for pin in self.pins}
+            self.pins += [
+                Pin(order, due.task_id, facts[-1].key)
+                for order in due.orders
+                if (order, due.task_id) not in known
+            ]
