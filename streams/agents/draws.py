@@ -63,7 +63,7 @@ def fold_requests(batch: Batch, seed: Seed) -> None:
         for key, row in folded.rows.items():
             overlay[key] = row
         batch.emit(folded.outputs, record)
-        outcomes[Outcome.DUPLICATE if folded.again else Outcome.APPLIED] += 1
+        outcomes[(Outcome.DUPLICATE if folded.again else Outcome.APPLIED).value] += 1
     batch.at = None
     batch.phases.add("decode", decoded_s - started_s)
     batch.phases.add("read", read_s - decoded_s)
