@@ -182,7 +182,7 @@ def deadlines(
         task_ = by_id.get(ask.task_id)
         if ask.state == GRANTED and not (task_ and task_.pending):
             yield Deadline(ask.until_ms, ask)
-    lost = [ask for ask in asked.draws() if _step_lost(ask, by_id.get(ask.task_id))]
+    lost = [ask for ask in asked.draws() if _lost(ask, by_id.get(ask.task_id), campaigns)]
     if lost:
         prizes = {(e.task_id, e.step): e for e in entries.values() if e.kind == "prize"}
         for ask in lost:
@@ -198,11 +198,11 @@ def chances_ms(task: Task, campaign: Campaign, asked: Asked, campaigns: Campaign
     return chances.closes_ms(campaign, campaigns) or 0
 
 
-def _step_lost(ask: Ask, task: Task | None) -> bool:
+def _lost(ask: Ask, task: Task | None, campaigns: Campaigns) -> bool:
     """Tell whether a prize was won at a step that does not stand."""
     if ask.state != DRAWN or not ask.right:
         return False
-    return task is None or task.counted < chances.step_of(ask.step)
+    return task is None or ask.step not in chances.labels(task, campaigns.of_task(task))
 
 
 def _chances(

@@ -192,6 +192,9 @@ class Campaigns:
         self._starts = {k: [c.effective_from_ms for c in v] for k, v in self._versions.items()}
         self._auto = tuple(k for k, v in sorted(self._versions.items()) if any(c.auto for c in v))
         self._variants: dict[tuple[str, int, int], Campaign] = {}
+        killed = (end for known in self._ends.values() for end in known if isinstance(end, Killed))
+        self.kills = sorted((end.at_ms, end.campaign_id) for end in killed)
+        """When campaigns were killed: (ms, campaign id), the earliest first."""
 
     @classmethod
     def of(cls, records: Iterable[Definition]) -> Campaigns:

@@ -14,6 +14,7 @@ import msgspec
 from streams.domain import ids
 from streams.domain.asks import DRAW, DRAWN, EXPIRED, Ask
 from streams.domain.campaign import Right
+from streams.domain.counting import final_step, step_in_cycle
 
 if TYPE_CHECKING:
     from streams.domain.asks import Asked
@@ -26,21 +27,22 @@ right_of = lru_cache(maxsize=1024)(msgspec.json.Decoder(Right).decode)
 """Return the right that a pool gave, from the JSON that the pool published."""
 
 
-def labels_at(campaign: Campaign, k: int) -> list[str]:
-    """Return the step labels of the chances that the k-th counted order brings."""
+def labels_at(task: Task, campaign: Campaign, k: int) -> list[str]:
+    """Return the step labels of the chances that the k-th counted order of a task brings."""
     if campaign.lottery is None:
         return []
-    step = (k - 1) % campaign.target_orders + 1
-    names = (step, "final") if step == campaign.target_orders else (step,)
+    step, final = step_in_cycle(campaign, k), final_step(task, campaign, k)
+    names = (step, "final") if final else (step,)
     count = sum(won.count for won in campaign.lottery.chances if won.step in names)
-    return [str(k) if n == 1 else f"{k}#{n}" for n in range(1, count + 1)]
+    label = final or k
+    return [str(label) if n == 1 else f"{label}#{n}" for n in range(1, count + 1)]
 
 
 def labels(task: Task, campaign: Campaign) -> list[str]:
     """Return the step labels of all chances that a task has won, drawn or not."""
     if campaign.lottery is None or task.pending:
         return []
-    return [label for k in range(1, task.counted + 1) for label in labels_at(campaign, k)]
+    return [label for k in range(1, task.counted + 1) for label in labels_at(task, campaign, k)]
 
 
 def undrawn(task: Task, campaign: Campaign, asked: Asked) -> list[str]:
@@ -88,7 +90,7 @@ def return_id(ask: Ask, cause_id: str) -> str:
 def prizes_at(task: Task, campaign: Campaign, k: int, asked: Asked) -> list[tuple[str, Right]]:
     """Return (label, right) of the prizes that the k-th counted order's draws brought."""
     found = []
-    for label in labels_at(campaign, k):
+    for label in labels_at(task, campaign, k):
         ask = asked.draw(task.task_id, label)
         if ask is not None and ask.state == DRAWN and ask.right:
             found.append((label, right_of(ask.right)))

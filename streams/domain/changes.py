@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from streams.domain import asks, chances
+from streams.domain import asks, chances, groups
+from streams.domain.counting import final_step
 from streams.domain.state import unpack_ledger
 
 if TYPE_CHECKING:
@@ -30,25 +31,40 @@ def task_changes(
     if stood is not None and stood.pending and not stood.rev:
         stood = None
     types = [] if stood else ["task.claimed"]
-    before = stood.counted if stood else 0
-    if task.counted != before:
-        types.append("task.advanced" if task.counted > before else "task.regressed")
-    was_done, done = bool(stood and stood.completed_at_ms), bool(task.completed_at_ms)
-    if done != was_done:
-        types.append("task.completed" if done else "task.reopened")
+    before = _measure(stood, campaign) if stood else (0, 0, 0)
+    now = _measure(task, campaign)
+    if now != before:
+        types.append("task.advanced" if now > before else "task.regressed")
+    was_over = (bool(stood.completed_at_ms), stood.ended) if stood else (False, "")
+    if task.completed_at_ms:
+        types += [] if was_over[0] else ["task.completed"]
+    elif task.ended:
+        types += [] if was_over == (False, task.ended) else [f"task.{task.ended}"]
+    elif any(was_over):
+        types.append("task.reopened")
     rev = (stood.rev if stood else 0) + len(types)
-    peak = max(task.counted, peak)
+    peak = max(task.counted, peak, final_step(task, campaign, task.counted))
     if (rev, peak) != (task.rev, task.peak):
         task = msgspec.structs.replace(task, peak=peak, rev=rev)
     return task, [say.task(type_, task, campaign) for type_ in types]
 
 
-def remembering(task: Task, state: UserState) -> Task:
+def _measure(task: Task, campaign: Campaign) -> tuple[int, int, int]:
+    """Return how far a task is: orders, and the amounts where the campaign goes by them."""
+    accumulated = task.accumulated_minor if campaign.target_amount_minor else 0
+    return task.counted, accumulated, task.saved_minor
+
+
+def remembering(task: Task, state: UserState, campaign: Campaign) -> Task:
     """A task that a late fact had undone may come back: ledger entries and asks did not go away."""
     if not (state.ledger.count or state.asks.count):
         return task
     entries, asked = unpack_ledger(state.ledger), asks.unpack(state.asks)
-    return msgspec.structs.replace(task, peak=peak(entries, asked, task.task_id))
+    return msgspec.structs.replace(
+        task,
+        peak=peak(entries, asked, task.task_id),
+        paid_step=groups.paid_step(entries, task, campaign),
+    )
 
 
 def peak(entries: dict[str, Entry], asked: Asked, task_id: str) -> int:

@@ -15,6 +15,7 @@ import msgspec
 
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
+NEVER_MS = 2**63  # later than any time that occurs
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EPOCH_DAY = date(1970, 1, 1).toordinal()
 # Zone changes fall on quarter hours, so all instants of one quarter share a local date.

@@ -49,23 +49,6 @@ class Change(NamedTuple):
     offset: int = 0
 
 
-def dues_at(task: Task, campaign: Campaign, k: int, order_id: str) -> list[Due]:
-    """Return what the k-th counted order makes due: its step's rights, then the final ones."""
-    step_in_cycle = (k - 1) % campaign.target_orders + 1
-    due = [("step", right) for right in campaign.step_rewards.get(step_in_cycle, ())]
-    if step_in_cycle == campaign.target_orders:
-        due += [("final", right) for right in campaign.final_rewards]
-    return [
-        Due(task, campaign, str(k), kind, _in_supply(right, task), order_id) for kind, right in due
-    ]
-
-
-def _in_supply(right: Right, task: Task) -> Right:
-    """Return what is given: the fallback where the pool of the right had no units for the task."""
-    lacks = right.supply and right.supply in task.lacks and right.fallback
-    return right.fallback if lacks and right.fallback else right
-
-
 def with_fallbacks(entries: Mapping[str, Entry], dues: list[Due]) -> list[Due]:
     """Return what is due in fact: for a reward that failed for good, its fallback if it has one."""
     found = []

@@ -73,7 +73,9 @@ def marks_of(fact: Fact) -> list[bytes]:
     elif isinstance(fact, CancellationWithdrawn):
         ids = [fact.cancellation_id, fact.withdraws]
     elif isinstance(fact, RiskVerdict):
-        ids = [fact.cancellation_id, fact.order_id] if fact.order_id else [fact.cancellation_id]
+        if not fact.order_id:
+            return [mark(fact.cancellation_id), USER]
+        ids = [fact.cancellation_id, fact.order_id]
     elif isinstance(fact, PoolAnswered):
         ids = [fact.request_id]
     else:
@@ -91,6 +93,10 @@ def may_know(seen: bytes, marks: list[bytes]) -> bool:
 
 def mark(id_: str) -> bytes:
     return crc32(id_.encode()).to_bytes(4, "big")
+
+
+USER = mark("\x01user")
+"""The mark of a verdict about the user; no id has a control character in it."""
 
 
 def marks(facts: list[Fact]) -> bytes:

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from streams.domain import answers, asking, asks, holding, ledger, orders, settlement, short_path
+from streams.domain import (
+    answers,
+    asking,
+    asks,
+    endings,
+    holding,
+    ledger,
+    orders,
+    settlement,
+    short_path,
+)
 from streams.domain import facts as facts_
 from streams.domain.announce import Announcer
 from streams.domain.changes import peak, task_changes
@@ -25,11 +35,21 @@ from streams.domain.events import (
     OrderReported,
     PoolAnswered,
     RewardResult,
+    RiskVerdict,
+    TaskWithdrawn,
 )
-from streams.domain.state import Task, UserState, pack_ledger, unpack_ledger
-from streams.domain.walk import Walk
+from streams.domain.groups import pinned
+from streams.domain.state import (
+    Task,
+    UserState,
+    pack_ledger,
+    unpack_ledger,
+    unpack_pins,
+)
+from streams.domain.walk import Walk, walked
 
 if TYPE_CHECKING:
+    from streams.domain.asks import Asked
     from streams.domain.campaign import Campaigns
     from streams.domain.outputs import Output
 
@@ -64,12 +84,17 @@ def step(state: UserState, event: Event, campaigns: Campaigns) -> Folded:
     Redelivery is the normal case, so the duplicate check precedes every rule (D2).
     """
     assert event.user_id == state.user_id, "keyed by user: a foreign event is a wiring bug"
+    if campaigns.kills:
+        kill_ms = endings.next_deadline_ms(state, campaigns)
+        if 0 < kill_ms <= event.occurred_at_ms:
+            first = reach(state, kill_ms, campaigns)
+            then = step(first.state, event, campaigns)
+            return then._replace(outputs=first.outputs + then.outputs)
     if isinstance(event, RewardResult):
         return _result(state, event, campaigns)
     fact = msgspec.structs.replace(event, user_id="")  # the row's key has it already
     key = facts_.key_of(fact)
-    answer = isinstance(fact, PoolAnswered)  # what it decides, only the walk looks up
-    if key > state.newest and len(state.facts.data) <= MAX_FACTS_BYTES and not answer:
+    if key > state.newest and len(state.facts.data) <= MAX_FACTS_BYTES and _plain(fact, state):
         marks = facts_.marks_of(fact)
         found = _short(state, fact, marks, campaigns)
         if found is not None:
@@ -87,9 +112,19 @@ def step(state: UserState, event: Event, campaigns: Campaigns) -> Folded:
                 state.results,
                 state.early,
                 state.ledger_ms,
+                state.pins.added_all(found.pins) if found.pins else state.pins,
             )
             return Folded(after, tuple(found.outputs), Outcome.APPLIED)
     return refold(state, event, campaigns)
+
+
+def _plain(fact: Fact, state: UserState) -> bool:
+    """Tell whether the short path can have an answer: some facts, only the walk looks into."""
+    if isinstance(fact, PoolAnswered | TaskWithdrawn):
+        return False
+    if isinstance(fact, RiskVerdict) and not fact.order_id:
+        return False
+    return not facts_.may_know(state.seen, [facts_.USER])  # no verdict is about the user
 
 
 def _short(
@@ -135,23 +170,56 @@ def refold(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
     asked = then.answered(fact) if isinstance(fact, PoolAnswered) else then
     if asked is None:
         return Folded(state, (), Outcome.IGNORED)
+    pins, reached_ms = unpack_pins(state.pins), endings.reached_ms(state)
+    before = Walk(state.user_id, campaigns, then, pins).take(known).reach(reached_ms)
+    old = _Seen(before, then, known)
     late = key < state.newest
-    before = Walk(state.user_id, campaigns, then).take(known)
-    old = _Seen(before)
-    if late or answer:
+    if late or answer or fact.occurred_at_ms < before.reached_ms:
         known = sorted([*known, fact], key=facts_.key_of)
-        after = Walk(state.user_id, campaigns, asked).take(known)
+        after = Walk(state.user_id, campaigns, asked, pins).take(known).reach(reached_ms)
         facts, seen = facts_.pack(known), facts_.marks(known)
     else:
         known.append(fact)
         after = before.take([fact])
         facts, seen = state.facts.added(fact), state.seen + facts_.marks([fact])
-    new = _Seen(after)
+    now = msgspec.structs.replace(state, newest=max(key, state.newest), facts=facts, seen=seen)
     say = Announcer(state.user_id, event.cause_id, event.occurred_at_ms)
-    # What is due is a matter of how many orders each task counts: unmoved, so is the ledger.
+    folded, outputs = _told(now, old, after, asked, known, answer=answer, say=say)
+    # An answer is of the time at which it was asked for: that others came since is no delay.
+    outcome = Outcome.LATE if late and not answer else Outcome.APPLIED
+    return Folded(folded, outputs, outcome)
+
+
+def reach(state: UserState, at_ms: int, campaigns: Campaigns) -> Folded:
+    """Let time alone end what is over at `at_ms` (endings.py): the first event or tick after it.
+
+    Its cause is the time, so that it does not show what brought the news.
+    """
+    known, asked = facts_.unpack(state.facts), asks.unpack(state.asks)
+    before = walked(state, known, asked, campaigns)
+    old = _Seen(before, asked, known)
+    say = Announcer(state.user_id, endings.cause_id(at_ms), at_ms)
+    after = before.reach(at_ms)
+    folded, outputs = _told(state, old, after, asked, known, answer=False, say=say)
+    return Folded(folded, outputs, Outcome.APPLIED)
+
+
+def _told(  # noqa: PLR0913  # two sides of a difference, and what they were made from
+    state: UserState,
+    old: _Seen,
+    after: Walk,
+    asked: Asked,
+    known: list[Fact],
+    *,
+    answer: bool,
+    say: Announcer,
+) -> tuple[UserState, tuple[Output, ...]]:
+    """Say what is different, and return the state with that said; its facts are those `known`."""
+    campaigns, new = after.campaigns, _Seen(after, asked, known)
+    # What is due is a matter of these: unmoved, so is the ledger.
     stands = [_progress(tally.task) for tally in new.tallies]
     moved = answer or list(map(_progress, state.tasks)) != stands
-    moved = moved or settlement.waits(new.tallies, campaigns)
+    moved = moved or settlement.terms(new.dues) != settlement.terms(old.dues)
     entries = unpack_ledger(state.ledger) if moved else {}
     stood = {task.task_id: task for task in state.tasks}
     outputs = _rejections(old, new, known, say)
@@ -166,8 +234,7 @@ def refold(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
     outputs += _order_changes(old, new, {task.task_id: task for task in begun}, campaigns, say)
     early, ledger_ms = answers.unpack(state.early), state.ledger_ms
     if moved:
-        dues = settlement.dues_of(after, new.tallies, asked, known)
-        told, early, ledger_ms = settlement.settle(entries, dues, early, asked, campaigns, say)
+        told, early, ledger_ms = settlement.settle(entries, new.dues, early, asked, campaigns, say)
         outputs += told
     outputs += asking.after_walk(stood, begun, after, asked, say)
     if asked.any and not moved:
@@ -175,9 +242,9 @@ def refold(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
     folded = UserState(
         state.user_id,
         state.version + 1,
-        max(key, state.newest),
-        facts,
-        seen,
+        state.newest,
+        state.facts,
+        state.seen,
         tuple(begun),
         pack_ledger(entries) if moved else state.ledger,
         ledger.owed(entries) if moved else state.owed_minor,
@@ -186,21 +253,34 @@ def refold(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
         state.results,
         answers.pack(early),
         ledger_ms,
+        state.pins,
     )
-    # An answer is of the time at which it was asked for: that others came since is no delay.
-    outcome = Outcome.LATE if late and not answer else Outcome.APPLIED
-    return Folded(folded, tuple(outputs), outcome)
+    paid = None if moved else {task.task_id: task.paid_step for task in state.tasks}
+    return pinned(folded, new.tallies, entries, campaigns, paid), tuple(outputs)
 
 
 def _progress(task: Task) -> tuple[object, ...]:
-    return task.task_id, task.campaign_version, task.counted, task.pending, task.lacks
+    """Return what dues and views are made of; not marks of what was said."""
+    return (
+        task.task_id,
+        task.campaign_version,
+        task.variant,
+        task.counted,
+        task.accumulated_minor,
+        task.saved_minor,
+        task.completed_at_ms,
+        task.ended_ms,
+        task.pending,
+        task.lacks,
+    )
 
 
 class _Seen:
     """A walk's results, taken down before the walk goes on."""
 
-    def __init__(self, walk: Walk) -> None:
+    def __init__(self, walk: Walk, asked: Asked, known: list[Fact]) -> None:
         self.tallies = walk.tallies()
+        self.dues = settlement.dues_of(walk, self.tallies, asked, known)
         self.codes = {(t.task.task_id, id_): c for t in self.tallies for id_, c in t.codes.items()}
         self.answers = dict(walk.answers)
         self.loose = walk.loose_orders(self.tallies)
@@ -270,10 +350,12 @@ def _result(state: UserState, event: RewardResult, campaigns: Campaigns) -> Fold
     outputs, ledger_ms = settlement.said(settling, campaigns, say), state.ledger_ms
     if event.outcome in answers.UNSETTLING:
         known = facts_.unpack(state.facts)
-        walk = Walk(state.user_id, campaigns, asked).take(known)
-        dues = settlement.dues_of(walk, walk.tallies(), asked, known)
+        walk = walked(state, known, asked, campaigns)
+        tallies = walk.tallies()
+        dues = settlement.dues_of(walk, tallies, asked, known)
         told, early, ledger_ms = settlement.settle(entries, dues, early, asked, campaigns, say)
         outputs += told
+        after = pinned(after, tallies, entries, campaigns)
     else:
         outputs += asking.after_ledger(entries, {}, campaigns, asked, say)
     after = msgspec.structs.replace(

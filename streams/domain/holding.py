@@ -4,8 +4,9 @@ All of it is a function of the facts and of time, so whatever order they come in
 wait. Time passes by ticks alone: `now_ms` is the deadline that a tick has reached, 0 at any other
 event. Choices where semantics.md 2 is silent:
 
-- "each order so far" are the counted orders up to the reward's step; a checkout of several parts
-  has come as far as the last part that counts. Days of `hold_days` and `collect_days` are 24 hours.
+- "each order so far" are the counted orders up to the one that earned the reward; a checkout of
+  several parts has come as far as the last part that counts. Days of `hold_days` and `collect_days`
+  are 24 hours.
 - `collect_days` run from the record of the order that earned the reward; taken once, a reward that
   is earned again need not be taken again.
 - At the horizon of its task a reward that still waits for an order or a review is void.
@@ -15,9 +16,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from streams.domain.days import DAY_MS
+from streams.domain.days import DAY_MS, NEVER_MS
 from streams.domain.events import RewardCollected
-from streams.domain.orders import NEVER_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -75,7 +75,7 @@ def with_waits(
     """
     found = []
     for due in dues:
-        step = int(due.step.partition("#")[0] or 0)
+        step = counted.index(due.order_id) + 1 if due.order_id else 0
         so_far = [parts_of(checkout_id) for checkout_id in counted[:step]]
         found.append(_collected(_released(due, so_far), so_far[-1:], taken.get(due.reward_id)))
     return found

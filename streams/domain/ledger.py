@@ -15,7 +15,6 @@ from streams.domain.days import DAY_MS
 from streams.domain.dues import (
     Change,
     Due,
-    dues_at,
     may_be_given,
     new_entry,
     with_all_fallbacks,
@@ -37,7 +36,6 @@ __all__ = [
     "Change",
     "Due",
     "Settling",
-    "dues_at",
     "issue_first",
     "next_deadline_ms",
     "owed",

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from streams.domain import refunds
-from streams.domain.days import DAY_MS
+from streams.domain import refunds, risk
+from streams.domain.days import DAY_MS, NEVER_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from streams.domain.campaign import Campaign
-    from streams.domain.events import OrderCancelled, OrderReported
+    from streams.domain.events import OrderCancelled, OrderReported, RiskVerdict
 
-NEVER_MS = 2**63
 TOMBSTONE_MS = 60 * DAY_MS  # a cancellation waits this long for its order
 
 COUNTS = ""
@@ -28,24 +27,38 @@ CANCELLED = "CANCELLED"  # never shown: what a cancellation takes away, the task
 
 
 class Weighed(NamedTuple):
-    """An order in the eyes of a campaign: `code` is COUNTS or why it does not qualify."""
+    """An order in the eyes of a campaign: `code` is COUNTS or why it does not qualify.
+
+    Only lines of the categories asked for are in the amounts.
+    """
 
     at_ms: int
     order_id: str
-    amount_minor: int
+    amount_minor: int  # what is held against the minimum: consumption, or goods
     code: str
+    spent_minor: int  # consumption of what is left
+    held: bool = False  # under review: what it earns waits
 
 
 class Order:
     """One order as known so far: its versions in key order, the cancellations that name it.
 
     withdrawn: of all this user's cancellations, when the record that withdrew it was written.
+    verdicts: those about it, and (of_user) those about its user, each in key order.
     """
 
-    def __init__(self, order_id: str, checkout_id: str, withdrawn: dict[str, int]) -> None:
+    def __init__(
+        self,
+        order_id: str,
+        checkout_id: str,
+        withdrawn: dict[str, int],
+        of_user: Sequence[RiskVerdict],
+    ) -> None:
         self.order_id, self.checkout_id, self.withdrawn = order_id, checkout_id, withdrawn
+        self.of_user = of_user
         self.versions: list[OrderReported] = []
         self.cancellations: list[OrderCancelled] = []
+        self.verdicts: list[RiskVerdict] = []
 
     @property
     def content(self) -> OrderReported:
@@ -69,22 +82,29 @@ class Order:
 def weigh(order: Order, campaign: Campaign, end_ms: int) -> Weighed:
     """Return what is left of the order for a task of `campaign` whose window ends at `end_ms`.
 
-    The end decides what comes too late: the order (grace), a cancellation (horizon).
+    The end decides what comes too late: the order (grace), a cancellation or verdict (horizon).
     """
     versions = order.versions
     reached = [version for version in versions if version.status >= campaign.on]
     first = (reached or versions)[0]
     content = order.content
-    acting = order.acting(end_ms + campaign.horizon_ms) if order.cancellations else None
+    horizon_ms = end_ms + campaign.horizon_ms
+    acting = order.acting(horizon_ms) if order.cancellations else None
     if not reached:
-        code, amount = STATUS, 0
+        code, amount, spent = STATUS, 0, 0
     elif first.recorded_at_ms > end_ms + campaign.grace_ms:
-        code, amount = LATE, 0
+        code, amount, spent = LATE, 0, 0
     elif acting:
-        code, amount = _less_returns(content, campaign, acting)
+        code, amount, spent = _less_returns(content, campaign, acting)
     else:
-        code, amount = content_weight(content, campaign)
-    return Weighed(first.occurred_at_ms, order.order_id, amount, code)
+        code, amount, spent = content_weight(content, campaign)
+    held = False
+    if code == COUNTS and (order.verdicts or order.of_user):
+        stand = {risk.acting(said, horizon_ms) for said in (order.verdicts, order.of_user)}
+        held = risk.REVIEW in stand
+        if risk.BLOCK in stand:
+            code = risk.RISK
+    return Weighed(first.occurred_at_ms, order.order_id, amount, code, spent, held)
 
 
 def time_of(order: Order, campaign: Campaign) -> tuple[int, str] | None:
@@ -95,15 +115,17 @@ def time_of(order: Order, campaign: Campaign) -> tuple[int, str] | None:
     return None
 
 
-def content_weight(content: OrderReported, campaign: Campaign) -> tuple[str, int]:
-    """Return (code, amount) of an order of which nothing came back; no minimum applied yet."""
+def content_weight(content: OrderReported, campaign: Campaign) -> tuple[str, int, int]:
+    """Return (code, amount, consumption) of an order of which nothing came back.
+
+    No minimum is applied yet.
+    """
     code = _context_code(content, campaign)
     if code:
-        return code, 0
+        return code, 0, 0
     if campaign.categories.open:
-        return COUNTS, (
-            content.consumption_minor if campaign.basis == "consumption" else content.goods_minor
-        )
+        spent = content.consumption_minor
+        return COUNTS, spent if campaign.basis == "consumption" else content.goods_minor, spent
     return _matching(content, campaign, {})
 
 
@@ -114,8 +136,12 @@ def judged(weighed: Iterable[Weighed], campaign: Campaign) -> Weighed:
     if not good:
         return next((part for part in parts if part.code != CANCELLED), parts[0])
     amount = sum(part.amount_minor for part in good)
-    code = COUNTS if amount >= campaign.min_amount_minor else MIN_AMOUNT
-    return good[0]._replace(amount_minor=amount, code=code)
+    return good[0]._replace(
+        amount_minor=amount,
+        code=COUNTS if amount >= campaign.min_amount_minor else MIN_AMOUNT,
+        spent_minor=sum(part.spent_minor for part in good),
+        held=any(part.held for part in good),
+    )
 
 
 def over_refunded(order: Order) -> bool:
@@ -138,23 +164,21 @@ def _context_code(content: OrderReported, campaign: Campaign) -> str:
 
 def _less_returns(
     content: OrderReported, campaign: Campaign, acting: Sequence[OrderCancelled]
-) -> tuple[str, int]:
+) -> tuple[str, int, int]:
     code = _context_code(content, campaign)
     if code:
-        return code, 0
+        return code, 0, 0
     units = _returned_units(acting)
     returned = {
         line.line_id: min(units.get(line.line_id, 0), line.quantity) for line in content.lines
     }
     whole = any(not cancellation.lines for cancellation in acting)
     if whole or all(returned[line.line_id] == line.quantity for line in content.lines):
-        return CANCELLED, 0
+        return CANCELLED, 0, 0
     return _matching(content, campaign, returned)
 
 
-def _lines_left(content: OrderReported, campaign: Campaign, returned: dict[str, int]) -> list[int]:
-    if campaign.basis == "goods":
-        return refunds.kept_goods(content.lines, returned)
+def _spent_on(content: OrderReported, campaign: Campaign, returned: dict[str, int]) -> list[int]:
     if campaign.refund_basis == "recompute":
         return refunds.recomputed(
             content.lines, content.discounts, content.consumption_minor, returned
@@ -164,16 +188,22 @@ def _lines_left(content: OrderReported, campaign: Campaign, returned: dict[str, 
 
 def _matching(
     content: OrderReported, campaign: Campaign, returned: dict[str, int]
-) -> tuple[str, int]:
+) -> tuple[str, int, int]:
     """Return what is left of the lines of the categories asked for, if any unit of them is."""
-    left = _lines_left(content, campaign, returned)
     matching = [
-        amount
-        for line, amount in zip(content.lines, left, strict=True)
+        i
+        for i, line in enumerate(content.lines)
         if campaign.categories.admits(line.category)
         and returned.get(line.line_id, 0) < line.quantity
     ]
-    return (COUNTS, sum(matching)) if matching else (CATEGORY, 0)
+    if not matching:
+        return CATEGORY, 0, 0
+    by_line = _spent_on(content, campaign, returned)
+    spent = amount = sum(by_line[i] for i in matching)
+    if campaign.basis == "goods":
+        goods = refunds.kept_goods(content.lines, returned)
+        amount = sum(goods[i] for i in matching)
+    return COUNTS, amount, spent
 
 
 def _returned_units(cancellations: Iterable[OrderCancelled]) -> dict[str, int]:

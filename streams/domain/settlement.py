@@ -13,18 +13,18 @@ from streams.domain import (
     answers,
     asking,
     asks,
-    chances,
+    earned,
     facts,
     holding,
-    ids,
     ledger,
     reservations,
 )
 from streams.domain import dues as dues_
 from streams.domain.changes import calendar_of
+from streams.domain.groups import pinned
 from streams.domain.settling import Settling
 from streams.domain.state import pack_ledger, unpack_ledger
-from streams.domain.walk import Walk
+from streams.domain.walk import walked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,11 +33,12 @@ if TYPE_CHECKING:
     from streams.domain.asking import Moment
     from streams.domain.asks import Asked
     from streams.domain.campaign import Campaign, Campaigns
+    from streams.domain.counting import Tally
     from streams.domain.events import Fact, RewardResult
     from streams.domain.ledger import Due
     from streams.domain.outputs import Output
     from streams.domain.state import Entry, UserState
-    from streams.domain.tasks import Tally
+    from streams.domain.walk import Walk
 
 
 def dues_of(walk: Walk, tallies: list[Tally], asked: Asked, known: Iterable[Fact]) -> list[Due]:
@@ -51,7 +52,7 @@ def dues_of(walk: Walk, tallies: list[Tally], asked: Asked, known: Iterable[Fact
         if tally.task.pending:
             continue
         campaign = walk.campaigns.of_task(tally.task)
-        dues = _earned(tally, campaign, asked)
+        dues = earned.of_tally(tally, asked, walk.campaigns, walk.verdict(tally.task))
         if dues and holding.asks(campaign):
             taken = holding.collected(known) if taken is None else taken
             dues = holding.with_waits(dues, tally.counted, walk.parts_of(tally.task), taken)
@@ -59,23 +60,9 @@ def dues_of(walk: Walk, tallies: list[Tally], asked: Asked, known: Iterable[Fact
     return found
 
 
-def _earned(tally: Tally, campaign: Campaign, asked: Asked) -> list[Due]:
-    dues: list[Due] = []
-    for k, order_id in enumerate(tally.counted, 1):
-        dues += ledger.dues_at(tally.task, campaign, k, order_id)
-        dues += [
-            ledger.Due(
-                tally.task,
-                campaign,
-                label,
-                "prize",
-                right,
-                order_id,
-                draw_id=ids.draw_id(tally.task.task_id, label),
-            )
-            for label, right in chances.prizes_at(tally.task, campaign, k, asked)
-        ]
-    return dues
+def terms(dues: Iterable[Due]) -> list[tuple[object, ...]]:
+    """Return what the ledger goes by in what is due: not how far its task is."""
+    return [(due.reward_id, due.right, due.held, due.ready_ms, due.collect_by_ms) for due in dues]
 
 
 def waits(tallies: list[Tally], campaigns: Campaigns) -> bool:
@@ -146,8 +133,9 @@ def pass_time(
     if state.ledger_ms != now.at_ms:
         return state, []
     asked, known = asks.unpack(state.asks), facts.unpack(state.facts)
-    walk = Walk(state.user_id, campaigns, asked).take(known)
-    dues = dues_of(walk, walk.tallies(), asked, known)
+    walk = walked(state, known, asked, campaigns)
+    tallies = walk.tallies()
+    dues = dues_of(walk, tallies, asked, known)
     entries, early = unpack_ledger(state.ledger), answers.unpack(state.early)
     settled = settle(entries, dues, early, asked, campaigns, now.say, now.at_ms)
     after = msgspec.structs.replace(
@@ -159,4 +147,4 @@ def pass_time(
         early=answers.pack(settled.early),
         ledger_ms=settled.next_ms,
     )
-    return after, settled.outputs
+    return pinned(after, tallies, entries, campaigns), settled.outputs

@@ -15,16 +15,20 @@ from streams.domain import (
     asks,
     chances,
     changes,
+    counting,
+    earned,
+    groups,
     holding,
     ledger,
     orders,
     reservations,
     tasks,
 )
+from streams.domain import facts as facts_
 from streams.domain.announce import Announcer
 from streams.domain.asks import Asked
-from streams.domain.events import ClaimRequested, Fact, OrderCancelled, OrderReported
-from streams.domain.state import unpack_ledger
+from streams.domain.events import ClaimRequested, Fact, OrderCancelled, OrderReported, RiskVerdict
+from streams.domain.state import Pin, unpack_ledger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +49,7 @@ class Step(msgspec.Struct, frozen=True):
     issued: list[Entry]
     asked: list[Ask] = []
     asks_ms: int | None = None  # None: as before
+    pins: list[Pin] = []
 
 
 def prior_versions(known: Sequence[Fact], fact: OrderReported) -> list[OrderReported] | None:
@@ -74,6 +79,7 @@ def next_order(
     after: list[Task] = []
     said: list[Output] = []
     issued: list[ledger.Change] = []
+    pins: list[Pin] = []
     asked, asks_ms = Asked(), state.asks_ms
     held = False
     for task in begun:
@@ -86,32 +92,36 @@ def next_order(
         if not (moves and admitted):  # to this task nothing is different
             after.append(task)
             continue
-        code = _offer_code(fact, task, campaign)
-        counted, code = tasks.count_next(task, campaign, fact.occurred_at_ms, code)
+        if task.ended_ms or (prior and campaign.exclusion_group):
+            return None  # its end may be undone; another may have the order by an earlier status
+        code, spent = _share(fact, task, begun, campaigns)
+        counted, code = counting.count_next(task, campaign, fact.occurred_at_ms, code, spent)
         won: list[str] = []
         if code == orders.COUNTS:
-            earned = _earned(task, counted, campaign, called, state)
-            if earned is None:
+            gains = _earned(task, counted, campaign, called, state)
+            if gains is None:
                 return None
-            dues, won = earned
-            issued += map(ledger.issue_first, dues)
+            due, won = gains
+            issued += map(ledger.issue_first, due)
+            if due and campaign.exclusion_group:
+                since = facts_.key_of(fact)
+                pins.append(Pin(called, task.task_id, campaign.exclusion_group, since))
+                counted = msgspec.structs.replace(counted, paid_step=counted.counted)
         else:
             said.append(say.order(called, code, task, campaign))
         before = task if task.rev else None  # of one that just began nothing was said yet
         counted, moved = changes.task_changes(before, counted, task.peak, campaign, say)
         said += moved
         after.append(counted)
-        if won:
-            said += asking.won(counted, campaign, won, asked, say)
-            if any(asked.draw(task.task_id, label) is None for label in won):
-                asks_ms = _sooner(asks_ms, chances.closes_ms(campaign, campaigns) or 0)
+        said += asking.won(counted, campaign, won, asked, say)
+        asks_ms = _sooner(asks_ms, _chances_end_ms(counted, campaign, won, asked, campaigns))
     if not held:
         if prior:
             return None  # whether that was said before depends on where the order stood then
         said.append(say.order(called, tasks.NO_TASK))
     said += [say.ledger(change, changes.calendar_of(change, campaigns)) for change in issued]
     entries = [change.entry for change in issued]
-    return Step(tuple(after), said, entries, asked.draws(), asks_ms)
+    return Step(tuple(after), said, entries, asked.draws(), asks_ms, pins)
 
 
 def _earned(
@@ -120,15 +130,24 @@ def _earned(
     """Return the rewards and the chances (step labels) that one more counted order brings."""
     if task.pending:
         return [], []
-    dues = ledger.dues_at(counted, campaign, counted.counted, called)
-    won = chances.labels_at(campaign, counted.counted)
-    if (dues or won) and counted.counted <= task.peak:
+    due = earned.at_step(counted, campaign, counted.counted, called, counted.saved_minor)
+    won = chances.labels_at(counted, campaign, counted.counted)
+    if (due or won) and counted.counted <= task.peak:
         return None  # issued or drawn before
-    if dues and (state.owed_minor or state.early.count or holding.asks(campaign)):
-        return None  # debts, results to come, orders to wait for: all of them are needed
-    if dues and state.asks.count and asking.released(state.asks, task.task_id):
-        return None  # the money went back: more is to be asked for
-    return dues, won
+    if due and not _simply_issued(due, counted, campaign, state):
+        return None
+    if campaign.exclusion_group and not _pins_itself(task, due):
+        return None  # there are orders to pin that only the walk knows
+    return due, won
+
+
+def _chances_end_ms(
+    task: Task, campaign: Campaign, won: list[str], asked: Asked, campaigns: Campaigns
+) -> int:
+    """Return when the chances just won end, if not all of them are drawn already; 0: never."""
+    if all(asked.draw(task.task_id, label) is not None for label in won):
+        return 0
+    return chances.closes_ms(campaign, campaigns) or 0
 
 
 def _sooner(one_ms: int, other_ms: int) -> int:
@@ -142,14 +161,14 @@ def next_claim(state: UserState, fact: ClaimRequested, campaigns: Campaigns) -> 
         return None
     say = Announcer(state.user_id, fact.cause_id, fact.occurred_at_ms)
     rounds = [task for task in state.tasks if task.campaign_id == fact.campaign_id]
-    judged = tasks.judge_claim(state.user_id, fact, campaigns, rounds)
+    judged = tasks.judge_claim(state.user_id, fact, campaigns, rounds, blocked=False)
     if isinstance(judged, tasks.Answer):
         rejection = say.rejected(fact.claim_id, fact.campaign_id, judged.code, judged.task_id)
         return Step(state.tasks, [rejection], [])
-    assert campaign is not None, "a task begins under a version in force"
-    if reservations.reserves(campaigns.of_task(judged)):
+    campaign = campaigns.of_task(judged)
+    if reservations.reserves(campaign):
         return None  # it waits for pools
-    task = changes.remembering(judged, state)
+    task = changes.remembering(judged, state, campaign)
     task, said = changes.task_changes(None, task, task.peak, campaign, say)
     return Step(_with_round(state.tasks, rounds[-1] if rounds else None, task), said, [])
 
@@ -183,32 +202,71 @@ def _begun(
             last.round >= campaign.rounds_max or tasks.runs(last, fact.occurred_at_ms)
         ):
             continue
-        if (prior and _reached(prior, campaign)) or _code_of(fact, campaign) != orders.COUNTS:
+        if (prior and _reached(prior, campaign)) or _weight(fact, campaign)[0] != orders.COUNTS:
             continue
-        task = tasks.begin_auto(state.user_id, campaign, last, fact.occurred_at_ms, fact.order_id)
+        task = tasks.begin_auto(
+            state.user_id, fact, campaign, campaigns, last, fact.occurred_at_ms, fact.order_id
+        )
         if task is not None and reservations.reserves(campaigns.of_task(task)):
             return None  # it waits for pools
+        if task is not None and campaign.exclusion_group:
+            return None  # of its group another may have the order
         if task is None or fact.recorded_at_ms > task.end_ms + campaign.grace_ms:
             continue
         if last is None and state.newest.at_ms >= task.start_ms:
             return None  # there are facts in its window that only the walk looks at
-        begun = _with_round(begun, last, changes.remembering(task, state))
+        begun = _with_round(begun, last, changes.remembering(task, state, campaign))
     return begun
 
 
-def _offer_code(fact: OrderReported, task: Task, campaign: Campaign) -> str:
-    """Return what the order is to the task: what it is to its campaign, unless it comes late."""
-    code = _code_of(fact, campaign)
+def _offered(fact: OrderReported, task: Task, campaign: Campaign) -> tuple[str, int]:
+    """Return (code, consumption): what the order is to its campaign, unless it comes late."""
+    code, spent = _weight(fact, campaign)
     if code != orders.STATUS and fact.recorded_at_ms > task.end_ms + campaign.grace_ms:
-        return orders.LATE
-    return code
+        return orders.LATE, 0
+    return code, spent
+
+
+def _simply_issued(due: list[Due], task: Task, campaign: Campaign, state: UserState) -> bool:
+    """Tell whether what just fell due is issued whatever else there is in the ledger."""
+    if state.owed_minor or state.early.count or holding.asks(campaign):
+        return False  # debts, results to come, orders to wait for: all of them are needed
+    if any(one.step != str(task.counted) for one in due):
+        return False  # an amount was asked for: its finals are labelled otherwise
+    # If the money went back, more is to be asked for.
+    return not (state.asks.count and asking.released(state.asks, task.task_id))
+
+
+def _pins_itself(task: Task, due: list[Due]) -> bool:
+    """Tell whether the next counted order of a task in a group is all there may be to pin."""
+    return task.paid_step == task.counted if due else task.paid_step <= task.counted
+
+
+def _share(
+    fact: OrderReported, task: Task, begun: tuple[Task, ...], campaigns: Campaigns
+) -> tuple[str, int]:
+    """Return (code, consumption) of an order new to all tasks: of a group, it goes to one."""
+    campaign = campaigns.of_task(task)
+    code, spent = _offered(fact, task, campaign)
+    group = campaign.exclusion_group
+    if not group or code != orders.COUNTS:
+        return code, spent
+    asking_ = [
+        (other, of_other)
+        for other, of_other in ((other, campaigns.of_task(other)) for other in begun)
+        if of_other.exclusion_group == group
+        and tasks.admits(other, fact.occurred_at_ms, fact.order_id)
+        and _offered(fact, other, of_other)[0] == orders.COUNTS
+    ]
+    first = groups.winner(asking_, fact.occurred_at_ms)
+    return (code, spent) if task.task_id == first else (groups.LOST_GROUP, 0)
 
 
 def _names(other: Fact, order_id: str) -> bool:
     """Tell whether a fact says something about the order without being a version of it."""
     if isinstance(other, OrderReported):
         return other.parent_order_id == order_id
-    if isinstance(other, OrderCancelled):
+    if isinstance(other, OrderCancelled | RiskVerdict):
         return other.order_id == order_id
     return isinstance(other, ClaimRequested) and other.trigger_order_id == order_id
 
@@ -233,14 +291,14 @@ def _reached(prior: Sequence[OrderReported], campaign: Campaign) -> OrderReporte
     return None
 
 
-def _code_of(fact: OrderReported, campaign: Campaign) -> str:
-    """Weigh an order of which nothing came back; equal to `orders.weigh`."""
+def _weight(fact: OrderReported, campaign: Campaign) -> tuple[str, int]:
+    """Return (code, consumption) of an order of which nothing came back, as `orders.weigh` does."""
     if fact.status < campaign.on:
-        return orders.STATUS
-    code, amount = orders.content_weight(fact, campaign)
+        return orders.STATUS, 0
+    code, amount, spent = orders.content_weight(fact, campaign)
     if code == orders.COUNTS and amount < campaign.min_amount_minor:
-        return orders.MIN_AMOUNT
-    return code
+        return orders.MIN_AMOUNT, 0
+    return code, spent
 
 
 def _last_round(begun: tuple[Task, ...], campaign_id: str) -> Task | None:

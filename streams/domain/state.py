@@ -54,6 +54,21 @@ class Key(msgspec.Struct, frozen=True, array_like=True, order=True):
     version: int = 0
 
 
+WITHDRAWN, KILLED = "withdrawn", "killed"  # how a task ends before its time
+
+
+class Pin(msgspec.Struct, frozen=True, array_like=True):
+    """An order that a rewarded step rests on: of its group, it stays with that task.
+
+    since: the newest fact when it was pinned; what lies before is decided without it.
+    """
+
+    order_id: str  # of a checkout
+    task_id: str
+    group: str
+    since: Key
+
+
 class Task(msgspec.Struct, frozen=True, array_like=True):
     """One run of a campaign version for one user.
 
@@ -81,6 +96,11 @@ class Task(msgspec.Struct, frozen=True, array_like=True):
     variant: int = 0  # of the campaign's variants, from 1; 0: none matched
     pending: bool = False  # counts, but says and is paid nothing before its reservation is granted
     lacks: tuple[str, ...] = ()  # supply pools that had nothing left: their rights' fallbacks go
+    accumulated_minor: int = 0  # consumption of the orders counted
+    saved_minor: int = 0  # banked for the final reward, of `every_n` in the running cycle
+    ended_ms: int = 0  # from here on nothing counts: it was withdrawn or killed; 0: it was not
+    ended: str = ""  # WITHDRAWN or KILLED
+    paid_step: int = 0  # in a group: the orders up to this step are pinned (a fact, as peak is)
 
 
 # Where a reward stands; `rights.py` has the table of how it moves (rows hold the numbers).
@@ -140,6 +160,7 @@ class UserState(msgspec.Struct, frozen=True):
     results: bytes = b""  # 12 bytes for each result known, in order: 6 of its id, 6 of its content
     early: Packed[Any] = Packed()  # of RewardResult: their commands have not been given yet
     ledger_ms: int = 0  # the earliest instant at which time alone changes the ledger; 0: none
+    pins: Packed[Any] = Packed()  # of Pin
 
 
 def new(user_id: str) -> UserState:
@@ -148,6 +169,7 @@ def new(user_id: str) -> UserState:
 
 
 _entries = msgspec.msgpack.Decoder(list[Entry]).decode
+_pins = msgspec.msgpack.Decoder(list[Pin]).decode
 
 
 def unpack_ledger(ledger: Packed[Entry]) -> dict[str, Entry]:
@@ -159,20 +181,26 @@ def pack_ledger(entries: dict[str, Entry]) -> Packed[Entry]:
     return packed(list(entries.values()))
 
 
+def unpack_pins(pins: Packed[Pin]) -> list[Pin]:
+    """Return the pins, the oldest first; nearly every user has none."""
+    return _pins(pins.as_array()) if pins.count else []
+
+
 def canonical_state(state: UserState) -> bytes:
     """Return what must not depend on the order of arrival, as bytes to compare.
 
     Facts, tasks, and the rewards that are due with their value: waiting, given or spent. Without
-    what says how often we changed our mind (ledger seq, task rev and peak), and without what the
-    world was once given and is not due: debts, and rewards kept (semantics.md 5, L2 and L11: given
-    the same facts). A reward that is due and being taken back will be given again, so it is given.
+    what says how often we changed our mind (ledger seq, task rev and peak), without pins, which are
+    facts of their own, and without what the world was once given and is not due: debts, and rewards
+    kept (semantics.md 5, L2 and L11: given the same facts). A reward that is due and being taken
+    back will be given again, so it is given.
     """
     due = sorted(
         (entry.reward_id, entry.value, _CLASS[entry.state])
         for entry in unpack_ledger(state.ledger).values()
         if entry.due and entry.state in _CLASS
     )
-    tasks = [msgspec.structs.replace(task, rev=0, peak=0) for task in state.tasks]
+    tasks = [msgspec.structs.replace(task, rev=0, peak=0, paid_step=0) for task in state.tasks]
     known = (state.facts, state.results)
     return _encode((state.user_id, state.version, state.newest, known, tasks, due))
 

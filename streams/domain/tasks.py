@@ -1,8 +1,7 @@
-"""Tasks: when one begins (a claim, or a first order), what its window admits, what it counts.
+"""Tasks: when one begins (a claim, or a first order), what its window admits, when it is over.
 
 Claims are judged as of their own time: rounds that began stay begun, whatever is cancelled later.
-Orders are tallied afresh from those that survive, so a spare steps in by itself and nothing is ever
-decremented. Source: semantics.md 3 C1 to C8, P4 to P7; 5 rules 1 and 7.
+Source: semantics.md 3 C1 to C8, P4; 5 rule 7.
 """
 
 from __future__ import annotations
@@ -11,18 +10,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from streams.domain import ids
-from streams.domain.orders import COUNTS
+from streams.domain import audience, ids
 from streams.domain.state import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from streams.domain.campaign import Campaign, Campaigns
-    from streams.domain.events import ClaimRequested
-    from streams.domain.orders import Weighed
+    from streams.domain.counting import Offer
+    from streams.domain.events import ClaimRequested, OrderReported
 
-SPARE = "SPARE"
 NO_TASK = "NO_TASK"
 
 
@@ -33,38 +30,18 @@ class Answer(NamedTuple):
     task_id: str
 
 
-class Offer(NamedTuple):
-    """One checkout offered to a task; sorts by (time, order id), the order of the tally.
-
-    order_id: the part that gives it its time; checkout_id: what it is called outside; names: what
-    a claim may call it.
-    """
-
-    at_ms: int
-    order_id: str
-    checkout_id: str
-    code: str
-    names: tuple[str, ...]
-
-
-class Tally(NamedTuple):
-    """A task after counting: `counted` are order ids by step, `codes` what became of each order.
-
-    completed_by: (time, order id) of the order that met the whole target, if one did.
-    """
-
-    task: Task
-    completed_by: tuple[int, str] | None
-    counted: list[str]
-    codes: dict[str, str]  # order id -> COUNTS, SPARE, CANCELLED or the code of `order.ignored`
-
-
-def judge_claim(  # noqa: PLR0911  # C2 to C4 in their order, one code each
-    user_id: str, claim: ClaimRequested, campaigns: Campaigns, rounds: Sequence[Task]
+def judge_claim(
+    user_id: str,
+    claim: ClaimRequested,
+    campaigns: Campaigns,
+    rounds: Sequence[Task],
+    *,
+    blocked: bool,
 ) -> Task | Answer:
     """Return the task the claim begins, or the answer that refuses it.
 
     rounds: this user's tasks of that campaign so far, as they stood when the claim was made.
+    blocked: the risk service's word on the user at that time.
     """
     at_ms = claim.occurred_at_ms
     campaign = campaigns.in_force(claim.campaign_id, at_ms)
@@ -72,7 +49,9 @@ def judge_claim(  # noqa: PLR0911  # C2 to C4 in their order, one code each
         # One answer for unknown and not yet in force: a live worker may not have read yet what a
         # replay has (D9), and the two must say the same.
         return Answer("CAMPAIGN_UNKNOWN", "")
-    code = _closed_code(campaign, at_ms)
+    variant = audience.variant_of(campaign, claim.context)
+    campaign = campaign.with_variant(variant)
+    code = _closed_code(campaign, campaigns, at_ms)
     if code:
         return Answer(code, "")
     if campaign.auto:
@@ -80,12 +59,14 @@ def judge_claim(  # noqa: PLR0911  # C2 to C4 in their order, one code each
     last = rounds[-1] if rounds else None
     if last is not None and runs(last, at_ms):
         return Answer("ALREADY_ACTIVE", last.task_id)
-    if campaign.entries and claim.entry not in campaign.entries:
-        return Answer("RULE_ENTRY", "")
-    code = next_round_code(campaign, last, at_ms)
+    code = audience.refusal(campaign, user_id, claim.entry, claim.context)
+    code = code or next_round_code(campaign, last, at_ms)
+    if not code and blocked:
+        code = "RULE_RISK"
     if code:
         return Answer(code, "")
-    return begin(user_id, campaign, last, at_ms, at_ms, claim.trigger_order_id)
+    task = begin(user_id, campaign, last, at_ms, at_ms, claim.trigger_order_id)
+    return msgspec.structs.replace(task, variant=variant) if variant else task
 
 
 def begin(  # noqa: PLR0913  # the six facts a task is born with
@@ -117,25 +98,38 @@ def begin(  # noqa: PLR0913  # the six facts a task is born with
     )
 
 
-def begin_auto(
-    user_id: str, campaign: Campaign, last: Task | None, at_ms: int, order_id: str
+def begin_auto(  # noqa: PLR0913  # a claim's facts, and the order that stands for one
+    user_id: str,
+    fact: OrderReported,
+    campaign: Campaign,
+    campaigns: Campaigns,
+    last: Task | None,
+    at_ms: int,
+    order_id: str,
 ) -> Task | None:
     """Return the task that an order which would count begins by itself, or None.
 
-    The first round counts from the start of the order's day, as if claimed then; a later one from
-    the order itself, since rounds never share an order.
+    fact: what says entry and context, as a claim would; (at_ms, order_id): the order, as the
+    campaign dates it. The first round counts from the start of the order's day, as if claimed then;
+    a later one from the order itself, since rounds never share an order.
     """
-    if _closed_code(campaign, at_ms):
+    variant = audience.variant_of(campaign, fact.context)
+    campaign = campaign.with_variant(variant)
+    if _closed_code(campaign, campaigns, at_ms):
+        return None
+    if audience.refusal(campaign, user_id, fact.entry or None, fact.context):
         return None
     if last is None:
         first_day = campaign.first_day
         day = campaign.calendar.day(at_ms) if first_day is None else first_day
         task = begin(user_id, campaign, None, at_ms, campaign.calendar.begins_ms(day))
-        return task if at_ms >= task.start_ms else None
-    over_ms = last.completed_at_ms or last.end_ms
-    if at_ms < over_ms or next_round_code(campaign, last, at_ms):
+        if at_ms < task.start_ms:
+            return None
+    elif at_ms < over_ms(last) or next_round_code(campaign, last, at_ms):
         return None
-    return begin(user_id, campaign, last, at_ms, at_ms, start_order_id=order_id)
+    else:
+        task = begin(user_id, campaign, last, at_ms, at_ms, start_order_id=order_id)
+    return msgspec.structs.replace(task, variant=variant) if variant else task
 
 
 def closed_by(last: Task, task: Task) -> Task:
@@ -147,7 +141,19 @@ def closed_by(last: Task, task: Task) -> Task:
 
 def runs(task: Task, at_ms: int) -> bool:
     """Tell whether the task is active at that time: not over, not completed."""
-    return at_ms < task.end_ms and not task.completed_at_ms
+    if task.completed_at_ms or at_ms >= task.end_ms:
+        return False
+    return not task.ended_ms or at_ms < task.ended_ms
+
+
+def ended(task: Task, how: str, from_ms: int) -> Task:
+    """Return a task that ends before its time: nothing from `from_ms` on counts."""
+    return msgspec.structs.replace(task, ended=how, ended_ms=from_ms)
+
+
+def over_ms(task: Task) -> int:
+    """Return when a task was over: completed, ended before its time, or out of time."""
+    return task.completed_at_ms or task.ended_ms or task.end_ms
 
 
 def next_round_code(campaign: Campaign, last: Task | None, at_ms: int) -> str:
@@ -158,7 +164,7 @@ def next_round_code(campaign: Campaign, last: Task | None, at_ms: int) -> str:
         return "ROUNDS_USED"
     calendar = campaign.calendar
     # The day of completion, or of the end, is day 1 of the cool-down, as a claim's is of a window.
-    over_day = calendar.day(last.completed_at_ms or last.end_ms)
+    over_day = calendar.day(over_ms(last))
     free_ms = calendar.begins_ms(over_day + campaign.cool_down_days)
     return "COOL_DOWN" if at_ms < free_ms else ""
 
@@ -166,6 +172,8 @@ def next_round_code(campaign: Campaign, last: Task | None, at_ms: int) -> str:
 def admits(task: Task, at_ms: int, order_id: str) -> bool:
     """Tell whether an order lies in the window, and before any later round began."""
     if not (task.start_ms <= at_ms < task.end_ms):
+        return False
+    if task.ended_ms and at_ms >= task.ended_ms:
         return False
     if at_ms == task.start_ms and order_id < task.start_order_id:
         return False
@@ -185,64 +193,8 @@ def looks_back_to(task: Task, campaign: Campaign, offer: Offer) -> bool:
     )
 
 
-def count(task: Task, campaign: Campaign, offers: Iterable[Offer]) -> Tally:
-    """Count the offers from nothing: each counts, is a spare, or says why it does not count."""
-    task = msgspec.structs.replace(
-        task, counted=0, completed_at_ms=0, last_day=-1, last_day_count=0
-    )
-    per_day: dict[int, int] = {}
-    counted: list[str] = []
-    codes: dict[str, str] = {}
-    completed_by, day = None, -1
-    for offer in sorted(offers):
-        code = offer.code
-        if code == COUNTS:
-            this_day = campaign.calendar.day(offer.at_ms)
-            full = 0 < campaign.daily_cap <= per_day.get(this_day, 0)
-            if full or len(counted) == campaign.limit:
-                code = SPARE
-            else:
-                day = this_day
-                per_day[day] = per_day.get(day, 0) + 1
-                counted.append(offer.checkout_id)
-                if len(counted) == campaign.limit:
-                    completed_by = (offer.at_ms, offer.order_id)
-        codes[offer.checkout_id] = code
-    task = msgspec.structs.replace(
-        task,
-        counted=len(counted),
-        completed_at_ms=completed_by[0] if completed_by else 0,
-        last_day=day,
-        last_day_count=per_day.get(day, 0),
-    )
-    return Tally(task, completed_by, counted, codes)
-
-
-def count_next(task: Task, campaign: Campaign, at_ms: int, code: str) -> tuple[Task, str]:
-    """Count one more order, later than all before it: the fast path of `count`, equal to it."""
-    if code != COUNTS:
-        return task, code
-    day = campaign.calendar.day(at_ms)
-    today = task.last_day_count if task.last_day == day else 0
-    limit = campaign.limit
-    if 0 < campaign.daily_cap <= today or task.counted == limit:
-        return task, SPARE
-    counted = task.counted + 1
-    task = msgspec.structs.replace(
-        task,
-        counted=counted,
-        completed_at_ms=at_ms if counted == limit else 0,
-        last_day=day,
-        last_day_count=today + 1,
-    )
-    return task, COUNTS
-
-
-def offered(weighed: Weighed, checkout_id: str, names: tuple[str, ...]) -> Offer:
-    return Offer(weighed.at_ms, weighed.order_id, checkout_id, weighed.code, names)
-
-
-def _closed_code(campaign: Campaign, at_ms: int) -> str:
+def _closed_code(campaign: Campaign, campaigns: Campaigns, at_ms: int) -> str:
+    """Return why nobody can begin a task then, or the empty text."""
     if campaign.opens_at_ms is not None and at_ms < campaign.opens_at_ms:
         return "CAMPAIGN_NOT_OPEN"
     if campaign.closes_at_ms is not None and at_ms >= campaign.closes_at_ms:
@@ -251,4 +203,5 @@ def _closed_code(campaign: Campaign, at_ms: int) -> str:
         campaign.first_day + campaign.days
     ):
         return "CAMPAIGN_ENDED"
-    return ""
+    stopped_ms = campaigns.stopped_at(campaign.campaign_id)
+    return "CAMPAIGN_STOPPED" if stopped_ms is not None and at_ms >= stopped_ms else ""

@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 
 
 def state_of(task: Task) -> str:
-    """Return pending, active, completed, or expired (the next round began before the target)."""
+    """Return pending, active, completed, withdrawn, killed, or expired (the next round began)."""
     if task.pending:
         return "pending"
     if task.completed_at_ms:
         return "completed"
+    if task.ended:
+        return task.ended
     return "expired" if task.closed_ms else "active"
 
 
@@ -26,10 +28,17 @@ def task_view(task: Task, campaign: Campaign) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "state": state_of(task),
         "counted": task.counted,
+        "accumulated_minor": task.accumulated_minor,
+        "saved_minor": task.saved_minor,
         "deadline": campaign.calendar.text(task.end_ms),
     }
     if not campaign.dark:
-        target = campaign.limit
+        target, done = campaign.limit, bool(task.completed_at_ms)
         shown["target"] = target
-        shown["remaining"] = target - task.counted
+        shown["remaining"] = 0 if done else max(0, target - task.counted)
+        amount_minor = campaign.target_amount_minor
+        if amount_minor:
+            missing = amount_minor - task.accumulated_minor
+            shown["target_amount_minor"] = amount_minor
+            shown["remaining_amount_minor"] = 0 if done else max(0, missing)
     return shown

@@ -46,6 +46,7 @@ class _Row(msgspec.Struct, frozen=True, array_like=True):
     results: bytes = b""
     early: Packed[Any] = Packed()
     ledger_ms: int = 0
+    pins: Packed[Any] = Packed()
 
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
@@ -87,6 +88,7 @@ def encode_row(state: UserState) -> bytes:
         state.results,
         state.early,
         state.ledger_ms,
+        state.pins,
     )
     return _PREFIX + _encode(row)
 
@@ -117,6 +119,7 @@ def decode_row(user_id: str, data: bytes) -> UserState:
         row.results,
         row.early,
         row.ledger_ms,
+        row.pins,
     )
 
 

@@ -110,7 +110,13 @@ def test_a_dark_box_shows_neither_target_nor_what_remains():
     dark = campaign(features=["dark_box"], step_rewards=[], entries=[])
     known = given(dark, CLAIMED).when(order("o1"))
     (advanced,) = known.outputs
-    assert advanced.body["view"].keys() == {"state", "counted", "deadline"}
+    assert advanced.body["view"].keys() == {
+        "state",
+        "counted",
+        "accumulated_minor",
+        "saved_minor",
+        "deadline",
+    }
 
 
 def test_a_late_record_is_folded_where_it_belongs():

@@ -1,0 +1,179 @@
+"""Exclusion groups: of the tasks in one, an order serves one (L10).
+
+Which one: the task it is pinned to; then one that can count it now; then by priority, the earlier
+deadline, the earlier claim, the smaller task id. Where nobody can count it, the first keeps it as a
+spare; to the others it is LOST_GROUP.
+
+A pin is a fact of the row, like a reward: an order that a rewarded step of a task rests on stays
+with that task (question 13), whatever is read later. So which order counts where is a function of
+the facts and the pins. A pin is known from the fact behind it on: what was decided as of an earlier
+moment stays decided, or a late reward could undo a claim that was accepted. Pins are never taken
+back; one whose task is gone, or whose order no longer qualifies there, binds nobody.
+Source: semantics.md 3 P5, 9 (12, 13); L10, L11.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from streams.domain.chances import step_of
+from streams.domain.counting import SPARE, Counter, Offer, Progress, Tally, count
+from streams.domain.orders import COUNTS
+from streams.domain.state import Pin, unpack_pins
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from streams.domain.campaign import Campaign, Campaigns
+    from streams.domain.state import Entry, Key, Task, UserState
+
+LOST_GROUP = "LOST_GROUP"
+Rank = tuple[int, int, int, str]
+Pinned = dict[tuple[str, str], str]
+
+
+class Run(NamedTuple):
+    """A task to be counted, and what its window offers it."""
+
+    task: Task
+    campaign: Campaign
+    offers: list[Offer]
+
+
+def rank(task: Task, campaign: Campaign) -> Rank:
+    """Return what tasks of a group are preferred by, the smallest first."""
+    return -campaign.priority, task.end_ms, task.begun_at_ms, task.task_id
+
+
+def latest(pins: Iterable[Pin], before: Key | None = None) -> Pinned:
+    """Return task ids by group and checkout id, as known before a fact (None: as known now)."""
+    return {
+        (pin.group, pin.order_id): pin.task_id
+        for pin in pins
+        if before is None or pin.since < before
+    }
+
+
+def count_all(runs: Sequence[Run], pins: Pinned) -> list[Tally]:
+    """Count every task, those of a group together; in the order given."""
+    shared: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.campaign.exclusion_group:
+            shared.setdefault(run.campaign.exclusion_group, []).append(run)
+    tallies = {
+        t.task.task_id: t for name, group in shared.items() for t in _share(name, group, pins)
+    }
+    return [
+        tallies[run.task.task_id] if run.campaign.exclusion_group else count(*run) for run in runs
+    ]
+
+
+def _share(group: str, runs: list[Run], pins: Pinned) -> list[Tally]:
+    """Count the tasks of one group: each checkout goes to one of them, in order of time.
+
+    A checkout may reach the status of one campaign earlier than that of another: then it is decided
+    at the first time at which somebody can count it.
+    """
+    counters = [Counter(run.task, run.campaign) for run in runs]
+    ranks = [rank(run.task, run.campaign) for run in runs]
+    good = [(offer, i) for i, run in enumerate(runs) for offer in run.offers if not offer.code]
+    asking: dict[str, list[int]] = {}
+    for offer, i in good:
+        asking.setdefault(offer.checkout_id, []).append(i)
+    first = {id_: min(those, key=ranks.__getitem__) for id_, those in asking.items()}
+    bound = {
+        id_: i
+        for id_, those in asking.items()
+        for i in those
+        if pins.get((group, id_)) == runs[i].task.task_id
+    }
+    first |= bound
+    holder: dict[str, int] = {}
+    for (_, _, id_), now in groupby(sorted(good), key=lambda pair: pair[0][:3]):
+        if id_ in holder:
+            continue
+        able = [
+            (ranks[i], i, offer)
+            for offer, i in now
+            if bound.get(id_, i) == i and counters[i].progress.takes(offer.at_ms)
+        ]
+        if able:
+            _, i, offer = min(able)
+            counters[i].add(offer)
+            holder[id_] = i
+    return [
+        counters[i].tally(
+            {
+                offer.checkout_id: offer.code
+                or _fate(i, holder.get(offer.checkout_id), first[offer.checkout_id])
+                for offer in sorted(run.offers)
+            }
+        )
+        for i, run in enumerate(runs)
+    ]
+
+
+def _fate(i: int, holder: int | None, first: int) -> str:
+    if holder is not None:
+        return COUNTS if holder == i else LOST_GROUP
+    return SPARE if first == i else LOST_GROUP
+
+
+def winner(asking: Iterable[tuple[Task, Campaign]], at_ms: int) -> str:
+    """Return the id of the task that an order new to all of them goes to, counted or spare."""
+    return min(
+        (not Progress(task, campaign).takes(at_ms), rank(task, campaign), task.task_id)
+        for task, campaign in asking
+    )[-1]
+
+
+def paid_step(entries: Mapping[str, Entry], task: Task, campaign: Campaign) -> int:
+    """Return the highest step that was ever rewarded: the orders up to it are to be pinned.
+
+    Where an amount is asked for, a final reward is labelled Y and rests on every order counted.
+    """
+    if not campaign.exclusion_group:
+        return 0
+    paid = 0
+    for entry in entries.values():
+        if entry.task_id != task.task_id or not entry.seq:
+            continue
+        if entry.kind != "final" or not campaign.target_amount_minor:
+            paid = max(paid, step_of(entry.step))
+        elif task.completed_at_ms:
+            paid = task.counted
+    return paid
+
+
+def pinned(
+    state: UserState,
+    tallies: Sequence[Tally],
+    entries: Mapping[str, Entry],
+    campaigns: Campaigns,
+    stood: Mapping[str, int] | None = None,
+) -> UserState:
+    """Pin the orders that rewarded steps rest on now.
+
+    tallies: of the state's tasks, in their order. stood: the highest rewarded steps by task id, if
+    the ledger has not moved.
+    """
+    names = [campaigns.of_task(task).exclusion_group for task in state.tasks]
+    if not any(names):
+        return state
+    known, tasks, made = latest(unpack_pins(state.pins)), [], []
+    for task, tally, group in zip(state.tasks, tallies, names, strict=True):
+        if stood is None:
+            paid = paid_step(entries, task, campaigns.of_task(task))
+        else:
+            paid = stood[task.task_id]
+        made += [
+            Pin(order_id, task.task_id, group, state.newest)
+            for order_id in tally.counted[: paid if group else 0]
+            if known.get((group, order_id)) != task.task_id
+        ]
+        tasks.append(msgspec.structs.replace(task, paid_step=paid))
+    pins = state.pins.added_all(made) if made else state.pins
+    return msgspec.structs.replace(state, tasks=tuple(tasks), pins=pins)
