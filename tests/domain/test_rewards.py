@@ -181,6 +181,52 @@ def test_row30_a_spent_step_cancelled_is_a_debt_that_another_tasks_reward_pays(r
     assert postings(known) == [("budget", -100), ("issued", 100), ("debt", -100), ("spent", 100)]
 
 
+def owing(other: dict[str, Any], results: str) -> Given:
+    """A user who owes 100 and is given `other`, a right of another campaign, half of it set off."""
+    first = campaign(results=results, step_rewards=ONE)
+    second = campaign(
+        campaign_id="other",
+        results=results,
+        window={"days": 20},
+        step_rewards=[{"step": 1, "right": {"right_id": "rp-9", "value_minor": 200, **other}}],
+    )
+    known = answered(given([first, second], FIRST), "spent")
+    known.when(cancel("o1", day=3), claim("k2", day=12, campaign_id="other"))
+    return known.when(order("o12"))
+
+
+def test_a_failure_for_good_opens_the_debt_again_that_was_set_off():
+    known = owing({"type": "cash"}, "required").then("task.advanced 1", "issued 1 rp-9 offset=100")
+    answered(known, "failed", right_id="rp-9", day=13).then("failed 1 rp-9 100")
+    assert postings(known) == [("issued", -100), ("budget", 100), ("spent", -100), ("debt", 100)]
+    assert known.state.owed_minor == 100
+
+
+@pytest.mark.parametrize("results", ["required", "assumed"])
+def test_a_spent_reward_that_is_lost_owes_what_it_paid_and_opens_what_it_had_set_off(results):
+    known = owing({"type": "cash"}, results)
+    answered(known, "spent", right_id="rp-9", day=13)
+    known.when(cancel("o12", day=14)).then("task.regressed 0", "owed 1 rp-9 200")
+    owed = [e.owed for e in s.unpack_ledger(known.state.ledger).values()]
+    assert owed == [100, 100]
+    known.when(order("o15")).then("task.advanced 1", "restored 1 rp-9 100")
+    assert known.state.owed_minor == 0, "and the older debt is paid once more"
+
+
+def test_a_revocation_that_failed_of_what_is_due_again_pays_the_older_debt_once_more():
+    known = owing({"type": "cash"}, "required")
+    known.when(cancel("o12", day=14)).then("task.regressed 0", "revoked 1 rp-9")
+    assert known.state.owed_minor == 100
+    known.when(order("o15")).then("task.advanced 1")
+    answered(known, "2:revoke_failed", right_id="rp-9", day=16).then("spent 1 rp-9 100")
+    assert postings(known) == [("returning", -100), ("spent", 200), ("debt", -100)]
+    assert known.state.owed_minor == 0
+
+
+def test_a_coupon_pays_no_debt_and_other_currencies_pay_none():
+    owing({"type": "coupon"}, "assumed").then("task.advanced 1", "issued 1 rp-9")
+
+
 def test_row31_a_debt_due_again_is_spent_and_nothing_is_paid():
     for regain in (order("o2"), withdraw("c-o1", day=4)):
         known = answered(given(REQUIRED, FIRST), "issued", "spent")
