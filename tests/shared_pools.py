@@ -1,36 +1,29 @@
-"""Users and the pools they share: the real folds, with the log between them."""
+"""Users and the pools they share: the real folds and decoders, with the log between them."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from streams.domain import asks, pools, reservations
-from streams.domain.events import PoolAnswered
 from streams.domain.fold import Outcome, refold, step
-from streams.domain.pool_requests import DrawAsked, Released, Reserved, UnitReturned
 from streams.domain.pool_state import PoolState, pool_key
 from streams.domain.pool_state import new as new_row
 from streams.domain.state import UserState, new, unpack_ledger
+from streams.feed.ports import Record
+from streams.wire import draw_requests, draw_results
+from streams.wire.outputs import encode
 from tests.asking import pass_until
 from tests.builders import decoded, millis
 from tests.pooling import SEED
 
 if TYPE_CHECKING:
     from streams.domain.campaign import Campaigns
-    from streams.domain.events import Event
+    from streams.domain.events import Event, PoolAnswered
     from streams.domain.outputs import Output
     from streams.domain.pool_requests import Request
 
-REQUESTS = {
-    "draw.asked": DrawAsked,
-    "pool.reserve": Reserved,
-    "pool.release": Released,
-    "unit.returned": UnitReturned,
-}
-ANSWERS = {"draw.result": "drawn", "pool.granted": "granted", "pool.denied": "denied"}
+NO_CAUSE = Record("", 0, 0, None, None, [], 0)
 
 
 class Rows(dict[str, Any]):
@@ -134,22 +127,15 @@ class Shop:
 
 
 def request_of(output: Output) -> Request:
-    occurred = datetime.fromisoformat(output.body["occurred_at"])
-    body = {**output.body, "occurred_at_ms": millis(occurred)}
-    return msgspec.convert(body, REQUESTS[output.type])
+    return draw_requests.decode(record_of(output))
 
 
 def answer_of(output: Output) -> PoolAnswered:
-    body = output.body
-    occurred_ms = millis(datetime.fromisoformat(body["occurred_at"]))
-    return PoolAnswered(
-        user_id=body["user_id"],
-        occurred_at_ms=occurred_ms,
-        recorded_at_ms=occurred_ms,
-        request_id=body["request_id"],
-        pool_id=body["pool_id"],
-        answer=ANSWERS[output.type],
-        outcome=body["outcome"],
-        prize_id=body.get("prize_id", ""),
-        right=msgspec.json.encode(body["right"]) if "right" in body else b"",
-    )
+    return draw_results.decode(record_of(output))
+
+
+def record_of(output: Output) -> Record:
+    """Return the record as it stands in the log, written when it says."""
+    sent = encode(output, NO_CAUSE)
+    at_ms = millis(datetime.fromisoformat(output.body["occurred_at"]))
+    return Record(sent.topic, 0, 0, sent.key, sent.value, sent.headers, at_ms)

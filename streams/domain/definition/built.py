@@ -19,18 +19,15 @@ if TYPE_CHECKING:
 # By path in the definition: what is accepted, its default. `right.` is any right of the campaign.
 NOT_BUILT: dict[str, Any] = {
     "saved": None,
-    "lottery": None,
     "release": None,
     "collect": "auto",
     "audience": None,
     "holdout_bp": 0,
     "variants": (),
     "exclusion_group": "",
-    "budget": None,
     "reminders": (),
     "target.amount_minor": 0,
     "right.value": "",
-    "right.supply": "",
 }
 # Types of records on `campaigns` which nothing acts on yet.
 NOT_BUILT_TYPES = {
