@@ -89,17 +89,26 @@ class Books:
         for name, reward in self.rewards.items():
             reward.is_due = name in now
             reward.due = now.get(name, reward.due)
-        for reward in list(self.rewards.values()):
-            if not reward.is_due:
-                self.no_longer_due(reward)
-            elif reward.state in HELD and reward.value != reward.due.value_minor:
-                self.value_changed(reward)
+        self.take_back()
         for reward in list(self.rewards.values()):
             if reward.is_due and reward.state == "debt":
                 self.regain_debt(reward)
         for reward in list(self.rewards.values()):
             if reward.is_due and reward.due.reward_id not in held:
                 self.issue(reward)
+            elif reward.is_due:
+                self.wait(reward)
+
+    def take_back(self) -> None:
+        for reward in list(self.rewards.values()):
+            if not reward.is_due:
+                self.no_longer_due(reward)
+            elif reward.state in HELD and reward.value != reward.due.value_minor:
+                self.value_changed(reward)
+
+    def wait(self, reward: Reward) -> None:
+        if reward.state in ("void", "revoked") and not reward.never:
+            reward.state = "due"
 
     def fallbacks(self, now: dict[str, Due]) -> Iterator[Due]:
         """What failed for good is given as its fallback, which is a reward of its own."""

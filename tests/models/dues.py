@@ -11,6 +11,7 @@ from tests.models.saved import saved_by
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.models.checkouts import Checkout
     from tests.models.counting import Tally
     from tests.models.definitions import Version
     from tests.models.rounds import Round
@@ -34,24 +35,26 @@ class Due(NamedTuple):
     right: dict[str, Any]
     version: Version
     orders: tuple[str, ...] = ()
+    parts: frozenset[str] = frozenset()  # all that counts of them: order ids
+    at_ms: int = 0  # the time of the last of them
 
 
 def dues_of(world: World, tally: Tally, state: str) -> list[Due]:
     """All that a round owes; `state` is the task's, since only a killed one is compensated."""
     this = tally.round
-    names = tuple(order.parent for order in tally.counted)
+    counted = tally.counted
     found = [
-        due_of(this, label, kind, right, saved_by(tally, cycle), names[:reached])
+        due_of(this, label, kind, right, saved_by(tally, cycle), counted[:reached])
         for label, kind, right, cycle, reached in owed(tally)
     ]
     for label in chances_of(tally):
         right = drawn_right(world, this.task_id, label)
         if right is not None:
-            reached = names[: int(label.split("#")[0])]
+            reached = counted[: int(label.split("#")[0])]
             found.append(due_of(this, label, "prize", right, 0, reached))
     kill = world.kills.get(this.version.campaign_id)
     if state == "killed" and kill is not None and kill.compensation is not None:
-        found.append(due_of(this, COMPENSATION_STEP, "compensation", kill.compensation, 0, ()))
+        found.append(due_of(this, COMPENSATION_STEP, "compensation", kill.compensation, 0, []))
     return found
 
 
@@ -77,7 +80,7 @@ def due_of(  # noqa: PLR0913  a reward has this many sides
     kind: str,
     right: dict[str, Any],
     saved_minor: int,
-    orders: tuple[str, ...],
+    rests_on: list[Checkout],
 ) -> Due:
     while right["right_id"] in this.fallbacks and right.get("fallback"):
         right = right["fallback"]
@@ -94,5 +97,7 @@ def due_of(  # noqa: PLR0913  a reward has this many sides
         currency=this.version.currency,
         right=right,
         version=this.version,
-        orders=orders,
+        orders=tuple(order.parent for order in rests_on),
+        parts=frozenset(part for order in rests_on for part in order.parts),
+        at_ms=rests_on[-1].key[0] if rests_on else 0,
     )

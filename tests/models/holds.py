@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.models.checkouts import parent_of
 from tests.models.facts import DAY_MS, ORDER, STEPS_OF_AN_ORDER
 from tests.models.who import verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tests.models.definitions import Version
     from tests.models.dues import Due
     from tests.models.facts import Fact
@@ -17,16 +18,11 @@ if TYPE_CHECKING:
 def waits(due: Due, facts: list[Fact], now_ms: int) -> set[str]:
     """Every reason why it waits at this moment; `now_ms` is the largest tick. Empty: it may go."""
     version = due.version
-    orders = [
-        order_id
-        for order_id in sorted({fact["order_id"] for fact in facts if fact.rank == ORDER})
-        if parent_of(facts, order_id) in due.orders
-    ]
     found = set()
-    if "review" in [verdict(facts, None), *(verdict(facts, each) for each in orders)]:
+    if "review" in [verdict(facts, None), *(verdict(facts, each) for each in due.parts)]:
         found.add("review")
     if version.release and due.value_minor > version.release.get("instant_limit_minor", 0):
-        free_ms = released_ms(version, facts, orders)
+        free_ms = released_ms(version, facts, due.parts)
         if free_ms is None or (version.release.get("hold_days") and now_ms < free_ms):
             found.add("release")
     if version.manual and not is_collected(facts, due):
@@ -34,7 +30,7 @@ def waits(due: Due, facts: list[Fact], now_ms: int) -> set[str]:
     return found
 
 
-def released_ms(version: Version, facts: list[Fact], orders: list[str]) -> int | None:
+def released_ms(version: Version, facts: list[Fact], orders: Iterable[str]) -> int | None:
     """When each order so far has reached `on`, plus the days of hold; None: one has not."""
     wanted = STEPS_OF_AN_ORDER[version.release.get("on", "paid")]
     reached = []
@@ -53,6 +49,10 @@ def released_ms(version: Version, facts: list[Fact], orders: list[str]) -> int |
 
 
 def is_collected(facts: list[Fact], due: Due) -> bool:
+    """By its user, within the days it has since the order that earned it."""
     return any(
-        fact.kind == "reward.collected" and fact["reward_id"] == due.reward_id for fact in facts
+        fact.kind == "reward.collected"
+        and fact["reward_id"] == due.reward_id
+        and fact.key[0] < due.at_ms + due.version.collect_ms
+        for fact in facts
     )
