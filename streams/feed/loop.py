@@ -25,7 +25,13 @@ from streams.feed.align import MOST_RECORDS, Aligner, rounds
 from streams.feed.batch import Batch, Phases
 from streams.feed.budget import Budget
 from streams.feed.kill_points import reach
-from streams.feed.ports import BrokerLost, TopicPartition, TransactionAbortable
+from streams.feed.ports import (
+    BrokerLost,
+    NotOwned,
+    NotReady,
+    TopicPartition,
+    TransactionAbortable,
+)
 from streams.feed.unit_of_work import Owned, UnitOfWork, Versions, overlay_of
 from streams.store.restore import Cancelled, Restore
 
@@ -337,6 +343,19 @@ class Feed:
         """Return what was committed since the last call: metrics are raised from it, after."""
         finished, self._finished = self._finished, []
         return finished
+
+    def committed(self, p: int, key: bytes) -> bytes | None:
+        """Return a row as of the last commit that was written; None: there is none. Any thread.
+
+        From RocksDB alone: what lies in overlays may never happen. Raises NotOwned, NotReady.
+        """
+        owned = self.owned.get(p)
+        if owned is None:
+            raise NotOwned
+        rows = owned.rows
+        if rows is None or not (owned.ready or owned.parked):
+            raise NotReady
+        return rows.peek(key)
 
     def busy_since_s(self) -> float | None:
         """Since when the oldest unit of work is open; read by the watchdog's thread."""

@@ -169,6 +169,18 @@ class History(Protocol):
     def close(self) -> None: ...
 
 
+class NotOwned(Exception):
+    """Another worker has the partition, or none."""
+
+
+class NotReady(Exception):
+    """The partition is ours and is being opened, restored or given away."""
+
+
+class CannotTell(Exception):
+    """The broker does not describe groups: the embedded one (D10)."""
+
+
 class Rows(Protocol):
     """The rows of one partition, open. Every error of the disk is a `DiskError` (exit 74)."""
 
@@ -177,6 +189,9 @@ class Rows(Protocol):
     batch: int  # number of the newest batch in it
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]: ...
+
+    def peek(self, key: bytes) -> bytes | None:
+        """Read one row, in any thread; what was written last. Raises NotReady once closed."""
 
     def write(
         self,

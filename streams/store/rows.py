@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -17,6 +18,7 @@ import msgspec
 import rocksdict
 
 from streams.errors import DiskError, Refused
+from streams.feed.ports import NotReady
 from streams.store import meta
 
 if TYPE_CHECKING:
@@ -112,6 +114,7 @@ class DiskRows:
 
     def __init__(self, path: Path, db: Any, identity: meta.Identity, label: Path) -> None:
         self.path, self._db, self._identity = path, db, identity
+        self._peeking, self._closed = threading.Lock(), False
         self._write_options = rocksdict.WriteOptions()
         self._write_options.sync = False  # the log is the truth; 207 us against 1153 us a batch
         try:
@@ -171,6 +174,16 @@ class DiskRows:
             self._fail("read", error)
         return found
 
+    def peek(self, key: bytes) -> bytes | None:
+        """Read one row in a thread that is not the feed's: closing waits for it, never breaks it.
+
+        Raises NotReady once the feed has closed it, DiskError.
+        """
+        with self._peeking:
+            if self._closed:
+                raise NotReady
+            return self._get(key)
+
     def write(
         self,
         rows: Mapping[bytes, bytes | None],
@@ -216,7 +229,9 @@ class DiskRows:
     def close(self) -> None:
         """Close for good. An error here is one of the disk's too."""
         try:
-            self._db.close()
+            with self._peeking:
+                self._closed = True
+                self._db.close()
         except Exception as error:
             raise DiskError(f"{self.path}: close failed ({error})") from error
 

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from streams.errors import CommitUnknown, Fenced
 from streams.feed.loop import Feed
-from streams.feed.ports import BrokerLost, Outgoing, Record, TopicPartition, TransactionAbortable
+from streams.feed.ports import (
+    BrokerLost,
+    NotReady,
+    Outgoing,
+    Record,
+    TopicPartition,
+    TransactionAbortable,
+)
 from streams.feed.unit_of_work import UnitOfWork, Versions
 from streams.store.overlay import Codec
 
@@ -247,6 +254,11 @@ class MemoryRows:
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         assert self.open
         return [self._disk["rows"].get(key) for key in keys]
+
+    def peek(self, key: bytes) -> bytes | None:
+        if not self.open:
+            raise NotReady
+        return self._disk["rows"].get(key)
 
     def write(
         self,

@@ -7,7 +7,7 @@ import pytest
 
 from streams.errors import CommitUnknown, DeadLetterBudgetSpent, Fenced, Refused
 from streams.feed.loop import BROKER_BUDGET_S, Pause
-from streams.feed.ports import BrokerLost, TopicPartition
+from streams.feed.ports import BrokerLost, NotOwned, NotReady, TopicPartition
 from streams.store import meta
 from tests.feed.memory import World, fold
 
@@ -296,3 +296,48 @@ def test_a_worker_that_never_committed_starts_again_without_a_word_about_expired
     caplog.clear()
     world.settle()
     assert "expired" not in caplog.text
+
+
+# --- what others may read ----------------------------------------------------------------------
+
+
+def test_readers_see_what_is_committed_and_never_a_unit_of_work_under_way():
+    world = World()
+    fed(world, 1)
+    world.settle()
+    fed(world, 1)
+    work = world.poll()
+    fold(work)
+    assert world.feed.committed(0, b"u1") == b"x"
+    world.feed.commit(work)
+    world.settle()
+    assert world.feed.committed(0, b"u1") == b"xx"
+    assert world.feed.committed(0, b"nobody") is None
+
+
+def test_readers_never_see_what_the_broker_did_not_take():
+    world = World()
+    fed(world, 1)
+    world.settle()
+    fed(world, 1)
+    work = world.poll()
+    fold(work)
+    world.broker.fail["commit"] = CommitUnknown("timed out")
+    assert world.feed.commit(work) is False
+    with pytest.raises(NotReady):
+        world.feed.committed(0, b"u1")
+
+
+def test_readers_are_told_of_partitions_that_are_not_ours_or_not_ready():
+    world = World()
+    with pytest.raises(NotOwned):
+        world.feed.committed(0, b"u1")
+    fed(world, 1)
+    world.settle()
+    world.feed.owned[0].ready = False
+    with pytest.raises(NotReady):
+        world.feed.committed(0, b"u1")
+    world.log.revoke(0)
+    world.feed.poll(0.0)
+    with pytest.raises(NotOwned):
+        world.feed.committed(0, b"u1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from streams.errors import DiskError
+from streams.feed.ports import NotReady
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -132,6 +133,11 @@ class SimRows:
             self._world.touch(self._process, "get")
             self._fail_if_failing("read")
         return [self.disk.rows.get(key) for key in keys]
+
+    def peek(self, key: bytes) -> bytes | None:
+        if not self._open:
+            raise NotReady
+        return self.disk.rows.get(key)
 
     def write(
         self,

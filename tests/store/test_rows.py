@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ import pytest
 import rocksdict
 
 from streams.errors import DiskError, Exit, Refused
+from streams.feed.ports import NotReady
 from streams.store import meta
 from streams.store.rows import DiskStore, read_offsets, read_rows
 from tests.feed.memory import MemoryStore
@@ -50,6 +52,16 @@ def test_what_is_written_together_is_there_after_reopening(store):
     assert (rows.next, rows.changelog, rows.batch) == (NEXT, 9, 3)
     assert rows.get_many([b"u2", b"u3", b"u1"]) == [b"b", None, b"a"]
     rows.close()
+
+
+def test_another_thread_reads_what_was_written_last_and_nothing_once_it_is_closed(store):
+    rows = store.open(0)
+    assert rows.peek(b"u1") is None
+    rows.write({b"u1": b"a"}, next_offsets=NEXT, changelog=9, batch=3)
+    assert rows.peek(b"u1") == b"a"
+    rows.close()
+    with pytest.raises(NotReady):
+        rows.peek(b"u1")
 
 
 def test_none_deletes_and_offsets_may_stay(store):
@@ -290,6 +302,37 @@ def test_killed_while_writing_rows_offsets_and_batch_number_agree(tmp_path):
         values = rows.get_many([f"u{n}".encode() for n in range(64)])
         assert set(values) == {str(rows.batch).encode() * 50}
         rows.close()
+
+
+def test_a_partition_may_close_under_those_who_read_it(tmp_path):
+    """Both values of a batch, or not ready: never a crash, a half batch or "no such user"."""
+    store = disk_store(tmp_path)
+    for life in range(20):
+        rows = store.open(0)
+        rows.write({b"u1": b"0"}, next_offsets=NEXT, changelog=1, batch=1)
+        started, said = threading.Barrier(4), []
+
+        def read(rows=rows, started=started, said=said):
+            started.wait()
+            try:
+                before = 0
+                while True:
+                    now = int(rows.peek(b"u1"))
+                    assert now >= before, "went back"
+                    before = now
+            except NotReady:
+                said.append("closed")
+
+        readers = [threading.Thread(target=read) for _ in range(3)]
+        for reader in readers:
+            reader.start()
+        started.wait()
+        for n in range(1, 20 + life):
+            rows.write({b"u1": str(n).encode()}, next_offsets=NEXT, changelog=n, batch=n)
+        rows.close()
+        for reader in readers:
+            reader.join(10)
+        assert said == ["closed"] * 3
 
 
 def test_a_torn_log_tail_goes_back_as_a_whole(tmp_path):
