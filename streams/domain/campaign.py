@@ -312,6 +312,11 @@ class Campaigns:
                 found.append(campaign)
         return found
 
+    @property
+    def ids(self) -> Iterator[str]:
+        """Return the ids of all campaigns, in order of the log."""
+        return iter(self._versions)
+
     def __iter__(self) -> Iterator[Campaign]:
         return (campaign for versions in self._versions.values() for campaign in versions)
 

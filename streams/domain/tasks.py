@@ -51,7 +51,7 @@ def judge_claim(
         return Answer("CAMPAIGN_UNKNOWN", "")
     variant = audience.variant_of(campaign, claim.context)
     campaign = campaign.with_variant(variant)
-    code = _closed_code(campaign, campaigns, at_ms)
+    code = closed_code(campaign, campaigns, at_ms)
     if code:
         return Answer(code, "")
     if campaign.auto:
@@ -115,7 +115,7 @@ def begin_auto(  # noqa: PLR0913  # a claim's facts, and the order that stands f
     """
     variant = audience.variant_of(campaign, fact.context)
     campaign = campaign.with_variant(variant)
-    if _closed_code(campaign, campaigns, at_ms):
+    if closed_code(campaign, campaigns, at_ms):
         return None
     if audience.refusal(campaign, user_id, fact.entry or None, fact.context):
         return None
@@ -193,7 +193,7 @@ def looks_back_to(task: Task, campaign: Campaign, offer: Offer) -> bool:
     )
 
 
-def _closed_code(campaign: Campaign, campaigns: Campaigns, at_ms: int) -> str:
+def closed_code(campaign: Campaign, campaigns: Campaigns, at_ms: int) -> str:
     """Return why nobody can begin a task then, or the empty text."""
     if campaign.opens_at_ms is not None and at_ms < campaign.opens_at_ms:
         return "CAMPAIGN_NOT_OPEN"

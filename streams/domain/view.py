@@ -23,8 +23,8 @@ def state_of(task: Task) -> str:
     return "expired" if task.closed_ms else "active"
 
 
-def task_view(task: Task, campaign: Campaign) -> dict[str, Any]:
-    """Return the redacted view that goes into every task event."""
+def task_view(task: Task, campaign: Campaign, *, full: bool = False) -> dict[str, Any]:
+    """Return the redacted view that goes into every task event; full: for operators alone."""
     shown: dict[str, Any] = {
         "state": state_of(task),
         "counted": task.counted,
@@ -32,7 +32,7 @@ def task_view(task: Task, campaign: Campaign) -> dict[str, Any]:
         "saved_minor": task.saved_minor,
         "deadline": campaign.calendar.text(task.end_ms),
     }
-    if not campaign.dark:
+    if full or not campaign.dark:
         target, done = campaign.limit, bool(task.completed_at_ms)
         shown["target"] = target
         shown["remaining"] = 0 if done else max(0, target - task.counted)
