@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streams import __version__, connect, health, metrics, topics
+from streams import __version__, connect, metrics, topics
 from streams import settings as settings_
 from streams.agents import answers, cancellations, claims, dead_letters, draws, orders, results
 from streams.agents.channel import BatchChannel
@@ -37,6 +37,7 @@ from streams.pool_secrets import Seeds
 from streams.store.meta import Identity
 from streams.store.overlay import Codec
 from streams.store.rows import DiskStore
+from streams.web import surface
 from streams.wire import campaigns as campaign_files
 from streams.wire import outputs, rows
 
@@ -71,13 +72,18 @@ class Worker:
     """Everything one worker is made of; see `create_app` and `run_worker`."""
 
     def __init__(
-        self, settings: Settings, found: Found, reader: CampaignReader, seeds: Seeds
+        self,
+        settings: Settings,
+        found: Found,
+        reader: CampaignReader,
+        seeds: Seeds,
+        address: str = "",
     ) -> None:
-        self.settings, self.reader = settings, reader
+        self.settings, self.reader, self.partitions = settings, reader, found.partitions
         self.watchdog = Watchdog()
         self.meter = Meter()
         self.stats_file = stats.StatsFile(settings.stats_file)
-        self.log = KafkaLog(settings)
+        self.log = KafkaLog(settings, address)
         notes = CrashNotes(settings.database_dir)
         self.feed = Feed(
             log_=self.log,
@@ -157,9 +163,10 @@ class Worker:
         )
 
 
-def create_app(settings: Settings) -> Worker:
+def create_app(settings: Settings, address: str = "") -> Worker:
     """Check the broker, read the campaigns, wire one worker. Nothing runs yet but the reader.
 
+    address: where other workers send users to, if this one has a web server.
     Raises UsageError, CampaignRefused, BrokerUnreachable, Refused: each one clear message.
     """
     if os.environ.get("NO_CYTHON"):  # Faust's own switch, no setting of ours
@@ -178,7 +185,7 @@ def create_app(settings: Settings) -> Worker:
     metrics.BUILD.labels(__version__, str(FOLD_VERSION), importlib.metadata.version("tzdata")).set(
         1
     )
-    return Worker(settings, found, reader, seeds)
+    return Worker(settings, found, reader, seeds, address)
 
 
 def run_worker(settings: Settings) -> int:
@@ -194,12 +201,10 @@ def run_worker(settings: Settings) -> int:
         settings.database_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DiskError(f"{settings.database_dir}: {error.strerror}; set state_dir") from error
-    worker = create_app(settings)
-    if settings.web_port is not None:
-        port = health.serve(settings.web_host, settings.web_port, worker.health, settings.web_token)
-        if not settings.web_token and not health.is_loopback(settings.web_host):
-            log.warning("the web surface is open to the network: set web_token_file")
-        log.info("http://%s:%d/metrics and /healthz", settings.web_host, port)
+    listening = surface.bind(settings)
+    worker = create_app(settings, surface.address(settings, listening))
+    if listening is not None:
+        surface.serve(settings, listening, worker)
     _tune_collector()
     worker.watchdog.start()
     feed = worker.feed

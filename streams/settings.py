@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,7 @@ SECRETS = frozenset(
         "ssl.key.password",
         "sasl.oauthbearer.client.secret",
         "web_token",
+        "web_operator_token",
         "pool_secrets",
     }
 )
@@ -44,6 +46,7 @@ SECRETS = frozenset(
 HIDDEN = "[secret]"
 SHORTEST_SECRET = 4  # a shorter one would be cut out of every other word
 SHORTEST_TOKEN = 16
+_ADDRESS = re.compile(r"https?://[A-Za-z0-9._\[\]:-]{1,200}")
 
 _known: set[str] = set()
 
@@ -126,10 +129,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stats_file: str | None = None  # JSON, rewritten about once a second and at exit
     exit_when_idle_s: float | None = None  # leave with 0 after so long without input
     web_host: str = "127.0.0.1"
-    web_port: int | None = None  # /metrics and /healthz; None = off
+    web_port: int | None = None  # /metrics, /healthz, /tasks/{user_id}; None = off
     pool_secrets: str | None = None  # lines of <pool_id>=<64 hex digits>, the seeds of lotteries
     pool_secrets_dir: str | None = None  # or a file for each pool, named by its id
     web_token: str | None = None  # whoever asks must bear it, except for /livez and /readyz
+    web_operator_token: str | None = None  # role=operator sees what a dark box hides
+    web_advertised: str | None = None  # where other workers send users to; http://host:port
     log_level: str = "INFO"
 
     def __post_init__(self) -> None:
@@ -139,12 +144,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     f"kafka.client.{key}: fixed by the design ({FIXED_CLIENT_KEYS[key]}); remove it"
                 )
         _require_clear_security(self.kafka.client)
-        if self.web_token is not None:
-            token = self.web_token
-            if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable():
-                raise UsageError(
-                    f"web_token: must be at least {SHORTEST_TOKEN} printable ASCII characters"
-                )
+        _require_clear_web(self)
         if not 1 <= self.batch_records <= MOST_BATCH_RECORDS:
             raise UsageError(
                 f"batch_records = {self.batch_records}: must lie in 1..{MOST_BATCH_RECORDS}"
@@ -178,6 +178,19 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def database_dir(self) -> Path:
         """Return where the databases of this instance's first stage lie."""
         return Path(self.state_dir) / self.instance / "users"
+
+
+def _require_clear_web(settings: Settings) -> None:
+    for name in ("web_token", "web_operator_token"):
+        token = getattr(settings, name)
+        if token is None:
+            continue
+        if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable():
+            raise UsageError(
+                f"{name}: must be at least {SHORTEST_TOKEN} printable ASCII characters"
+            )
+    if settings.web_advertised and not _ADDRESS.fullmatch(settings.web_advertised):
+        raise UsageError("web_advertised: must be like http://worker-0.workers:8080")
 
 
 def _require_clear_security(client: dict[str, str | int | float | bool]) -> None:

@@ -15,7 +15,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from streams.errors import NO_REBUILD, Fenced, Refused
-from streams.feed import client
+from streams.feed import client, members
 from streams.feed.ports import Record, TopicPartition
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ CREATE_TIME, LOG_APPEND_TIME = 1, 2
 class KafkaLog:
     """See the module. One thread calls it; callbacks run inside `poll`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, address: str = "") -> None:
+        """address: where this worker's web server is found, for the others of the group."""
         self._settings = settings
         self._prefix = len(settings.kafka.topic_prefix)
         self._names: dict[str, str] = {}  # name on the broker -> name here
@@ -47,6 +48,7 @@ class KafkaLog:
             client.consumer(
                 settings,
                 **{
+                    "client.id": members.client_id(settings, address),
                     "group.protocol": "classic",
                     "group.instance.id": settings.instance,
                     "partition.assignment.strategy": "range",

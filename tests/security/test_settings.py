@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from streams import app, connect, health, settings
+from streams import app, connect, settings
 from streams.cli import run
 from streams.errors import UsageError
 from streams.feed import client
 from streams.settings import FIXED_CLIENT_KEYS, HIDDEN, SECRETS, redacted
+from streams.web import server
 from tests.security.secured import KEY_PASSWORD, authority, certificate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,7 +66,7 @@ def test_every_setting_of_security_is_explained_to_operators():
     text = (ROOT / "deploy" / "SECURITY.md").read_text()
     for word in (*SECRETS - {"sasl.oauthbearer.client.secret"}, *settings.PROTOCOLS):
         assert f"`{word}`" in text
-    for word in (*settings.MECHANISMS, *health.OPEN, "web_host"):
+    for word in (*settings.MECHANISMS, *server.OPEN, "web_host"):
         assert f"`{word}`" in text
 
 

@@ -1,19 +1,30 @@
-"""The web surface: this machine only unless told, a token if there is one, nothing of any user."""
+"""The web surface: this machine only unless told, a token if there is one, two of them."""
 
 from __future__ import annotations
 
 import http.client
+import json
 import socket
 
 import pytest
 
-from streams import health, settings
+from streams import settings
+from streams.web import server
+from streams.web.pages import pages
 
 TOKEN = "0123456789abcdef-token"  # noqa: S105 - of these tests
+OPERATORS = "fedcba9876543210-operator"
+
+
+async def who(question: server.Question) -> server.Answer:
+    return server.Answer(200, b"operator" if question.operator else b"user")
 
 
 def served(token: str | None) -> int:
-    return health.serve("127.0.0.1", 0, lambda: {"ok": True, "partitions": [1]}, token)
+    listening = server.bind("127.0.0.1", 0)
+    said = pages(lambda: {"ok": True, "partitions": [1]}, who)
+    server.serve(listening, said, server.Tokens(token, OPERATORS))
+    return listening.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +52,7 @@ def test_without_the_token_nothing_is_served(guarded, path, authorization):
     answer, body = ask(guarded, path, authorization)
     assert answer.status == 401
     assert answer.headers["WWW-Authenticate"] == "Bearer"
-    assert body == b"a bearer token is needed\n"
+    assert json.loads(body)["code"] == "no_token"
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
@@ -50,7 +61,13 @@ def test_with_the_token_it_is_served(guarded, scheme):
     assert ask(guarded, "/healthz", f"{scheme} {TOKEN}")[0].status == 200
 
 
-@pytest.mark.parametrize("path", sorted(health.OPEN))
+def test_an_operator_is_who_bears_that_token_and_it_opens_everything(guarded):
+    assert ask(guarded, "/tasks/u-1", f"Bearer {OPERATORS}")[1] == b"operator"
+    assert ask(guarded, "/tasks/u-1", f"Bearer {TOKEN}")[1] == b"user"
+    assert ask(guarded, "/metrics", f"Bearer {OPERATORS}")[0].status == 200
+
+
+@pytest.mark.parametrize("path", sorted(server.OPEN))
 def test_probes_need_no_token(guarded, path):
     assert ask(guarded, path)[0].status != 401
 
@@ -58,23 +75,77 @@ def test_probes_need_no_token(guarded, path):
 def test_without_a_token_set_everything_is_open_on_loopback():
     port = served(None)
     assert ask(port, "/healthz")[0].status == 200
+    assert ask(port, "/tasks/u-1")[1] == b"user"
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS", "TRACE"])
 def test_nothing_but_get_is_answered(guarded, method):
-    assert ask(guarded, "/metrics", f"Bearer {TOKEN}", method)[0].status == 501
+    answer, _ = ask(guarded, "/metrics", f"Bearer {TOKEN}", method)
+    assert (answer.status, answer.headers["Allow"]) == (405, "GET")
+
+
+@pytest.mark.parametrize("path", ["/", "/tasks", "/metrics/", "/nowhere", "/..", "//"])
+def test_what_is_not_there_is_404_as_json(guarded, path):
+    answer, body = ask(guarded, path, f"Bearer {TOKEN}")
+    assert answer.status == 404
+    assert set(json.loads(body)) == {"code", "message", "do"}
+
+
+def test_a_connection_serves_many_requests(guarded):
+    connection = http.client.HTTPConnection("127.0.0.1", guarded, timeout=10)
+    for _ in range(3):
+        connection.request("GET", "/healthz", headers={"Authorization": f"Bearer {TOKEN}"})
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == 200
+        assert connection.sock is not None, "kept alive"
+    connection.close()
+
+
+def test_a_client_that_says_nothing_is_sent_away(monkeypatch):
+    monkeypatch.setattr(server, "REQUEST_S", 0.1)
+    port = served(None)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as silent:
+        silent.sendall(b"GET /heal")
+        assert silent.recv(100) == b""
+
+
+def test_more_connections_than_allowed_are_closed_and_those_before_are_served(monkeypatch):
+    monkeypatch.setattr(server, "MOST_CONNECTIONS", 2)
+    port = served(None)
+    kept = [http.client.HTTPConnection("127.0.0.1", port, timeout=10) for _ in range(2)]
+    for connection in kept:
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().read()
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as third:
+        assert third.recv(100) == b""
+    kept[0].request("GET", "/healthz")
+    assert kept[0].getresponse().status == 200
+    for connection in kept:
+        connection.close()
+
+
+def test_our_own_error_is_500_without_its_words():
+    async def broken(_question):
+        raise RuntimeError("a secret of the row")
+
+    listening = server.bind("127.0.0.1", 0)
+    server.serve(listening, broken, server.Tokens())
+    answer, body = ask(listening.getsockname()[1], "/")
+    assert answer.status == 500
+    assert b"secret" not in body
 
 
 def test_the_answer_does_not_say_what_runs_here(guarded):
-    assert "Python" not in (ask(guarded, "/healthz")[0].headers["Server"] or "")
+    assert ask(guarded, "/healthz")[0].headers["Server"] == "leidan"
 
 
 def test_the_surface_is_bound_to_this_machine_unless_told():
     found = settings.load(None, {}, {})
     assert (found.web_host, found.web_port) == ("127.0.0.1", None)
-    assert health.is_loopback(found.web_host)
-    assert not health.is_loopback("0.0.0.0")  # noqa: S104 - the question itself
-    assert not health.is_loopback("a.host")
+    assert server.is_loopback(found.web_host)
+    assert not server.is_loopback("0.0.0.0")  # noqa: S104 - the question itself
+    assert not server.is_loopback("a.host")
 
 
 @pytest.mark.parametrize(
@@ -87,4 +158,6 @@ def test_a_request_that_is_none_is_refused_and_the_next_is_served(guarded, sent)
         raw.sendall(sent)
         first = raw.recv(4_096)
     assert b" 200 " not in first
+    assert b"aiohttp" not in first
+    assert b"Traceback" not in first
     assert ask(guarded, "/healthz", f"Bearer {TOKEN}")[0].status == 200
