@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
+from streams.domain.events import Tick
 from streams.feed.ports import Record
 from streams.wire import cancellations, claims, orders, results
 
@@ -159,6 +160,11 @@ def collect(reward_id: str, day: int, claim_id: str = "k-collect"):
     return _event("reward.collected", at(day), None, claim_id=claim_id, reward_id=reward_id)
 
 
+def tick(day: int, clock: str = "00:00") -> dict[str, Any]:
+    """Time has reached this; to a user it comes as one event."""
+    return {"type": "tick", "v": 1, "at": at(day, clock).isoformat()}
+
+
 def campaign(**fields: Any) -> dict[str, Any]:
     """The 4.0 example of semantics.md cut to its rules: Y 3, cap 1, three steps, points last."""
     definition: dict[str, Any] = {
@@ -273,7 +279,9 @@ def topic_of(event: dict[str, Any]) -> str:
 
 
 def decoded(event: dict[str, Any], offset: int = 0) -> Event:
-    """Return the domain event of a wire object, through the real decoder."""
+    """Return the domain event of a wire object, through the real decoder; a tick as USER's."""
+    if event["type"] == "tick":
+        return Tick(USER, millis(datetime.fromisoformat(event["at"])))
     topic = topic_of(event)
     value = orjson.dumps({k: v for k, v in event.items() if k != "recorded_at_ms"})
     key = event["user_id"].encode()

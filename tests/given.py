@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from streams.domain.campaign import Campaigns
+import msgspec
+
+from streams.domain.campaign import Campaign, Campaigns
 from streams.domain.definition import parsed
 from streams.domain.fold import step
 from streams.domain.state import STANDING, new, unpack_ledger
@@ -17,15 +19,19 @@ if TYPE_CHECKING:
     from streams.domain.state import Task, UserState
 
 
-def registry(*definitions: dict[str, Any]) -> Campaigns:
+def registry(*definitions: dict[str, Any], **fields: Any) -> Campaigns:
     """Return the registry of definitions, each of which must be a good one.
 
     What is not built yet is accepted here, so that it can be built test first. Pools come before
-    the campaigns that name them.
+    the campaigns that name them. fields: of every campaign, in place of what its definition says.
     """
     found = [parsed(definition) for definition in definitions]
     assert all(record is not None for record, _ in found), [said for _, said in found]
-    return Campaigns.of(record for record, _ in found if record is not None)
+    good = [record for record, _ in found if record is not None]
+    return Campaigns.of(
+        msgspec.structs.replace(record, **fields) if isinstance(record, Campaign) else record
+        for record in good
+    )
 
 
 def said(output: Output) -> str:
@@ -39,6 +45,8 @@ def said(output: Output) -> str:
         return f"revoked {body['step']} {body['right_id']}"
     if output.type == "reward.adjusted":
         return f"{body['reason']} {body['step']} {body['right_id']} {body['amount_minor']}"
+    if output.type == "notice.due":
+        return f"notice {body['kind']} {body['send_from'][11:16]}"
     return f"{output.type} {_about(output)}".rstrip()
 
 
@@ -89,9 +97,11 @@ class Given:
 
 
 def given(
-    definitions: dict[str, Any] | list[dict[str, Any]], events: list[dict[str, Any]]
+    definitions: dict[str, Any] | list[dict[str, Any]],
+    events: list[dict[str, Any]],
+    **fields: Any,
 ) -> Given:
     many = definitions if isinstance(definitions, list) else [definitions]
-    campaigns = registry(*many)
+    campaigns = registry(*many, **fields)
     state = reduce(lambda s, e: step(s, decoded(e), campaigns).state, events, new(USER))
     return Given(campaigns, state)

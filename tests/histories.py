@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
+from streams.domain.features import Quiet, Reminder
 from tests import builders as b
+from tests.given import registry
+
+if TYPE_CHECKING:
+    from streams.domain.campaign import Campaigns
 
 DAYS = st.integers(1, 9)
 CLOCKS = st.sampled_from(["00:00", "03:59", "04:00", "08:00", "10:00", "12:00", "23:59"])
@@ -72,10 +77,11 @@ def cancellations(draw: st.DrawFn) -> dict[str, Any]:
     return b.refund(order_id, lines, when=when, recorded=recorded, id=name)
 
 
+FACTS = st.one_of(orders(), orders(), orders(), claims(), cancellations())
+
+
 def histories(max_size: int = 18) -> st.SearchStrategy[list[dict[str, Any]]]:
-    return st.lists(
-        st.one_of(orders(), orders(), orders(), claims(), cancellations()), max_size=max_size
-    )
+    return st.lists(FACTS, max_size=max_size)
 
 
 @st.composite
@@ -121,4 +127,22 @@ def campaigns(draw: st.DrawFn) -> dict[str, Any]:
         },
         rounds=rounds,
         step_rewards=steps,
+        expiry={
+            "grace_hours": draw(st.sampled_from([0, 12, 48])),
+            "clawback_days": draw(st.sampled_from([0, 3, 30])),
+        },
+    )
+
+
+@st.composite
+def reminding_campaigns(draw: st.DrawFn) -> Campaigns:
+    """A campaign that sends notices of any kind, with quiet hours or without."""
+    kinds = ["task_expiring", "one_order_left", "reward_expiring", "reward_issued"]
+    hours = st.sampled_from([0, 1, 20, 48, 700])
+    before = hours.map(lambda each: each * 3_600_000)
+    reminders = st.builds(Reminder, st.sampled_from(kinds), before)
+    return registry(
+        draw(campaigns()),
+        reminders=tuple(draw(st.lists(reminders, max_size=4))),
+        quiet=draw(st.sampled_from([Quiet(), Quiet(0, 0)])),
     )

@@ -59,7 +59,8 @@ def walked(state: UserState, campaigns: Campaigns) -> list[Tally]:
 
 def unmarked(task: Task) -> Task:
     """A task without what depends on what we said of it."""
-    return msgspec.structs.replace(task, rev=0, peak=0, paid_step=0)
+    marks = {"rev": 0, "peak": 0, "paid_step": 0, "passed_ms": 0, "noticed_ms": 0}
+    return msgspec.structs.replace(task, **marks, expired=False)
 
 
 @hypothesis.given(SEEDS, FEATURES)

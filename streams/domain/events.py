@@ -219,6 +219,13 @@ class RewardResult(msgspec.Struct, frozen=True, array_like=True, tag=5):
         return f"result:{self.result_id}"
 
 
+class Tick(msgspec.Struct, frozen=True):
+    """A tick as it meets one user: time has reached `at_ms`. Never a fact, so never in a row."""
+
+    user_id: str
+    at_ms: int
+
+
 Fact = (
     OrderReported
     | ClaimRequested
@@ -232,4 +239,4 @@ Fact = (
 )
 """What a row's history holds; a result goes into the ledger instead."""
 
-Event = Fact | RewardResult
+Event = Fact | RewardResult | Tick

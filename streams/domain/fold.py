@@ -15,16 +15,19 @@ from streams.domain import (
     answers,
     asking,
     asks,
+    deadlines,
     endings,
+    expiry,
     holding,
     ledger,
+    notices,
     orders,
     settlement,
     short_path,
 )
 from streams.domain import facts as facts_
 from streams.domain.announce import Announcer
-from streams.domain.changes import peak, task_changes
+from streams.domain.changes import gone_of, peak, task_changes
 from streams.domain.events import (
     CancellationWithdrawn,
     ClaimRequested,
@@ -37,6 +40,7 @@ from streams.domain.events import (
     RewardResult,
     RiskVerdict,
     TaskWithdrawn,
+    Tick,
 )
 from streams.domain.groups import pinned
 from streams.domain.state import (
@@ -49,8 +53,11 @@ from streams.domain.state import (
 from streams.domain.walk import Walk, walked
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from streams.domain.asks import Asked
     from streams.domain.campaign import Campaigns
+    from streams.domain.deadlines import Instant, Timed
     from streams.domain.outputs import Output
 
 FOLD_VERSION = 1
@@ -84,14 +91,20 @@ def step(state: UserState, event: Event, campaigns: Campaigns) -> Folded:
     Redelivery is the normal case, so the duplicate check precedes every rule (D2).
     """
     assert event.user_id == state.user_id, "keyed by user: a foreign event is a wiring bug"
+    if isinstance(event, Tick):
+        return _tick(state, event, campaigns)
     if campaigns.kills:
         kill_ms = endings.next_deadline_ms(state, campaigns)
         if 0 < kill_ms <= event.occurred_at_ms:
-            first = reach(state, kill_ms, campaigns)
+            first = _dated(state, reach(state, kill_ms, campaigns), campaigns)
             then = step(first.state, event, campaigns)
             return then._replace(outputs=first.outputs + then.outputs)
     if isinstance(event, RewardResult):
-        return _result(state, event, campaigns)
+        return _dated(state, _result(state, event, campaigns), campaigns)
+    return _dated(state, _fact(state, event, campaigns), campaigns)
+
+
+def _fact(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
     fact = msgspec.structs.replace(event, user_id="")  # the row's key has it already
     key = facts_.key_of(fact)
     if key > state.newest and len(state.facts.data) <= MAX_FACTS_BYTES and _plain(fact, state):
@@ -113,9 +126,35 @@ def step(state: UserState, event: Event, campaigns: Campaigns) -> Folded:
                 state.early,
                 state.ledger_ms,
                 state.pins.added_all(found.pins) if found.pins else state.pins,
+                state.notices,
+                state.noticed_ms,
+                _gone(state, found.tasks) if state.gone else (),  # this path undoes none
+                state.due_ms,
             )
             return Folded(after, tuple(found.outputs), Outcome.APPLIED)
-    return refold(state, event, campaigns)
+    return _refold(state, event, campaigns)
+
+
+def _dated(before: UserState, folded: Folded, campaigns: Campaigns) -> Folded:
+    """Add what an event sets going in time: notices, and when a tick next matters."""
+    if folded.state is before:
+        return folded
+    state, outputs = notices.of_issued(folded.state, folded.outputs, campaigns)
+    return Folded(deadlines.dated(state, PARTS, campaigns), outputs, folded.outcome)
+
+
+def _gone(state: UserState, begun: Sequence[Task]) -> tuple[Task, ...]:
+    """Return the tasks we spoke of that do not stand any more: they may return (see changes.py)."""
+    stand = {task.task_id for task in begun if task.rev or not task.pending}
+    return tuple(task for task in (*state.gone, *state.tasks) if task.task_id not in stand)
+
+
+def _tick(state: UserState, event: Tick, campaigns: Campaigns) -> Folded:
+    """Pass the deadlines that a tick has reached; one that reached none changes nothing."""
+    after, outputs = deadlines.pass_until(state, event.at_ms, PARTS, campaigns)
+    if after is state:
+        return Folded(state, (), Outcome.IGNORED)
+    return Folded(after, outputs, Outcome.APPLIED)
 
 
 def _plain(fact: Fact, state: UserState) -> bool:
@@ -155,6 +194,10 @@ def refold(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
 
     The slow path of `step`: right for every fact, where the short path is right for most.
     """
+    return _dated(state, _refold(state, event, campaigns), campaigns)
+
+
+def _refold(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
     fact = msgspec.structs.replace(event, user_id="")
     key = facts_.key_of(fact)
     known = facts_.unpack(state.facts)
@@ -204,6 +247,25 @@ def reach(state: UserState, at_ms: int, campaigns: Campaigns) -> Folded:
     return Folded(folded, outputs, Outcome.APPLIED)
 
 
+class _Kills:
+    """Campaigns that are killed, as a part of a tick: `endings.py` with the walk it takes."""
+
+    def next_deadline_ms(self, state: UserState, campaigns: Campaigns) -> int:
+        return endings.next_deadline_ms(state, campaigns)
+
+    def pass_time(
+        self, state: UserState, now: Instant, campaigns: Campaigns
+    ) -> tuple[UserState, list[Output]]:
+        if endings.next_deadline_ms(state, campaigns) != now.at_ms:
+            return state, []
+        reached = reach(state, now.at_ms, campaigns)
+        return reached.state, list(reached.outputs)
+
+
+PARTS: tuple[Timed, ...] = (notices, _Kills(), expiry, settlement, asking)
+"""To which time alone does something, in the order in which they act at one instant."""
+
+
 def _told(  # noqa: PLR0913  # two sides of a difference, and what they were made from
     state: UserState,
     old: _Seen,
@@ -221,14 +283,15 @@ def _told(  # noqa: PLR0913  # two sides of a difference, and what they were mad
     moved = answer or list(map(_progress, state.tasks)) != stands
     moved = moved or settlement.terms(new.dues) != settlement.terms(old.dues)
     entries = unpack_ledger(state.ledger) if moved else {}
-    stood = {task.task_id: task for task in state.tasks}
+    stood, gone = {task.task_id: task for task in state.tasks}, gone_of(state)
     outputs = _rejections(old, new, known, say)
     begun: list[Task] = []
     for tally in new.tallies:
         task = tally.task
         highest = peak(entries, asked, task.task_id) if moved else stood[task.task_id].peak
         campaign = campaigns.of_task(task)
-        task, said = task_changes(stood.get(task.task_id), task, highest, campaign, say)
+        id_ = task.task_id
+        task, said = task_changes(stood.get(id_), task, highest, campaign, say, gone.get(id_))
         begun.append(task)
         outputs += said
     outputs += _order_changes(old, new, {task.task_id: task for task in begun}, campaigns, say)
@@ -254,6 +317,10 @@ def _told(  # noqa: PLR0913  # two sides of a difference, and what they were mad
         answers.pack(early),
         ledger_ms,
         state.pins,
+        state.notices,
+        state.noticed_ms,
+        _gone(state, begun),
+        state.due_ms,
     )
     paid = None if moved else {task.task_id: task.paid_step for task in state.tasks}
     return pinned(folded, new.tallies, entries, campaigns, paid), tuple(outputs)

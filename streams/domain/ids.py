@@ -60,3 +60,8 @@ def request_id(task: str, purpose: str, cause_id: str) -> str:
 def entrant(pool: str, user_id: str) -> str:
     """Who drew, to the public: the same within a pool, nobody's across pools."""
     return derived("entrant", pool, user_id)
+
+
+def notification_id(object_id: str, kind: str, due: str) -> str:
+    """`due` as the notice says it: RFC 3339 in the campaign's zone."""
+    return "ntf_" + derived("notice", object_id, kind, due)

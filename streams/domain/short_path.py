@@ -82,6 +82,7 @@ def next_order(
     pins: list[Pin] = []
     asked, asks_ms = Asked(), state.asks_ms
     held = False
+    known = None if begun is state.tasks else {task.task_id for task in state.tasks}
     for task in begun:
         campaign = campaigns.of_task(task)
         reached = _reached(prior, campaign) if prior else None
@@ -109,8 +110,9 @@ def next_order(
                 counted = msgspec.structs.replace(counted, paid_step=counted.counted)
         else:
             said.append(say.order(called, code, task, campaign))
-        before = task if task.rev else None  # of one that just began nothing was said yet
-        counted, moved = changes.task_changes(before, counted, task.peak, campaign, say)
+        before = task if known is None or task.task_id in known else None  # it just began
+        gone = None if before or not state.gone else changes.gone_of(state).get(task.task_id)
+        counted, moved = changes.task_changes(before, counted, task.peak, campaign, say, gone)
         said += moved
         after.append(counted)
         said += asking.won(counted, campaign, won, asked, say)
@@ -169,7 +171,8 @@ def next_claim(state: UserState, fact: ClaimRequested, campaigns: Campaigns) -> 
     if reservations.reserves(campaign):
         return None  # it waits for pools
     task = changes.remembering(judged, state, campaign)
-    task, said = changes.task_changes(None, task, task.peak, campaign, say)
+    gone = changes.gone_of(state).get(task.task_id)
+    task, said = changes.task_changes(None, task, task.peak, campaign, say, gone)
     return Step(_with_round(state.tasks, rounds[-1] if rounds else None, task), said, [])
 
 

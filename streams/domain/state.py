@@ -101,6 +101,10 @@ class Task(msgspec.Struct, frozen=True, array_like=True):
     ended_ms: int = 0  # from here on nothing counts: it was withdrawn or killed; 0: it was not
     ended: str = ""  # WITHDRAWN or KILLED
     paid_step: int = 0  # in a group: the orders up to this step are pinned (a fact, as peak is)
+    # What time has done to it, and what we said of that: facts as rev and peak are.
+    passed_ms: int = 0  # the latest of its own deadlines that a tick has reached
+    noticed_ms: int = 0  # the latest of its reminders that a tick has reached, sent or dropped
+    expired: bool = False  # task.expired was said, and neither revived nor completed since
 
 
 # Where a reward stands; `rights.py` has the table of how it moves (rows hold the numbers).
@@ -144,8 +148,23 @@ class Entry(msgspec.Struct, array_like=True):
         return self.value - self.offset
 
 
+class Notice(msgspec.Struct, frozen=True, array_like=True, order=True):
+    """A notice about a reward that waits for its time; `seq` is the issue that it is about."""
+
+    send_from_ms: int
+    due_ms: int
+    kind: str
+    reward_id: str
+    seq: int
+    campaign_id: str
+    campaign_version: int
+
+
 class UserState(msgspec.Struct, frozen=True):
-    """All state of one user. `version` counts the facts applied, never batches."""
+    """All state of one user.
+
+    `version` counts the facts applied and the deadlines passed, never batches or ticks.
+    """
 
     user_id: str
     version: int = 0
@@ -161,6 +180,10 @@ class UserState(msgspec.Struct, frozen=True):
     early: Packed[Any] = Packed()  # of RewardResult: their commands have not been given yet
     ledger_ms: int = 0  # the earliest instant at which time alone changes the ledger; 0: none
     pins: Packed[Any] = Packed()  # of Pin
+    notices: tuple[Notice, ...] = ()  # about rewards, the earliest first
+    noticed_ms: int = 0  # the latest time of such a notice that a tick has reached
+    gone: tuple[Task, ...] = ()  # tasks we spoke of that a late fact has undone; they may return
+    due_ms: int = 0  # the earliest instant at which time alone changes something; 0: none
 
 
 def new(user_id: str) -> UserState:
@@ -190,19 +213,22 @@ def canonical_state(state: UserState) -> bytes:
     """Return what must not depend on the order of arrival, as bytes to compare.
 
     Facts, tasks, and the rewards that are due with their value: waiting, given or spent. Without
-    what says how often we changed our mind (ledger seq, task rev and peak), without pins, which are
-    facts of their own, and without what the world was once given and is not due: debts, and rewards
-    kept (semantics.md 5, L2 and L11: given the same facts). A reward that is due and being taken
-    back will be given again, so it is given.
+    what says how often we changed our mind (ledger seq, task rev and peak), without what ticks have
+    reached and let us say, without pins, which are facts of their own, and without what the world
+    was once given and is not due: debts, and rewards kept (semantics.md 5, L2 and L11: given the
+    same facts). A reward that is due and being taken back will be given again, so it is given.
     """
     due = sorted(
         (entry.reward_id, entry.value, _CLASS[entry.state])
         for entry in unpack_ledger(state.ledger).values()
         if entry.due and entry.state in _CLASS
     )
-    tasks = [msgspec.structs.replace(task, rev=0, peak=0, paid_step=0) for task in state.tasks]
+    tasks = [msgspec.structs.replace(task, **_TOLD) for task in state.tasks]
     known = (state.facts, state.results)
-    return _encode((state.user_id, state.version, state.newest, known, tasks, due))
+    return _encode((state.user_id, state.newest, known, tasks, due))
 
 
+_TOLD: dict[str, Any] = {
+    "rev": 0, "peak": 0, "paid_step": 0, "passed_ms": 0, "noticed_ms": 0, "expired": False,
+}  # fmt: skip
 _CLASS = {RESERVED: 0, ISSUING: 1, ISSUED: 1, REVOKING: 1, SPENT: 2}

@@ -13,14 +13,17 @@ if TYPE_CHECKING:
 
 
 def state_of(task: Task) -> str:
-    """Return pending, active, completed, withdrawn, killed, or expired (the next round began)."""
+    """Return pending, active, completed, withdrawn, killed, or expired.
+
+    Expired: time ran out, or the next round began.
+    """
     if task.pending:
         return "pending"
     if task.completed_at_ms:
         return "completed"
     if task.ended:
         return task.ended
-    return "expired" if task.closed_ms else "active"
+    return "expired" if task.expired or task.closed_ms else "active"
 
 
 def task_view(task: Task, campaign: Campaign, *, full: bool = False) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """Rows to bytes and back: states of users and pools as RocksDB and the changelog hold them.
 
-Layout: one byte ROW_SCHEMA, then msgpack of the state by position, without the key (a user's id).
+Layout: one byte ROW_SCHEMA, 8 bytes of the next deadline (ms, big-endian; see `due_of`), then
+msgpack of the state by position, without the key (a user's id).
 An older schema is upcast here and nowhere else; a newer one is refused (exit 78), never guessed.
 Schema 1 held the same structs with fewer fields at their ends, which decode to their defaults, but
-for what its ledger left to be inferred (`_ledger_of_1`).
+for what its ledger left to be inferred (`_ledger_of_1`), and no deadline: the next tick looks at
+such a row and finds it.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from streams.domain.state import (
     STANDING,
     Entry,
     Key,
+    Notice,
     Packed,
     Task,
     UserState,
@@ -47,12 +50,19 @@ class _Row(msgspec.Struct, frozen=True, array_like=True):
     early: Packed[Any] = Packed()
     ledger_ms: int = 0
     pins: Packed[Any] = Packed()
+    notices: tuple[Notice, ...] = ()
+    noticed_ms: int = 0
+    gone: tuple[Task, ...] = ()
 
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _decode = msgspec.msgpack.Decoder(_Row).decode
 _PREFIX = bytes([ROW_SCHEMA])
 _READ = tuple(bytes([schema]) for schema in range(1, ROW_SCHEMA + 1))
+_V1 = bytes([1])
+_DUE_FROM, _BODY_FROM = 1, 9
+OVERDUE_MS = 1
+"""Of rows that do not say it: earlier than any tick."""
 
 
 def new(key: str) -> State:
@@ -62,7 +72,14 @@ def new(key: str) -> State:
 
 def encode(row: State) -> bytes:
     """Return the row's bytes; the same state gives the same bytes in every process."""
-    return encode_row(row) if isinstance(row, UserState) else _PREFIX + pool_rows.encode(row)
+    if isinstance(row, UserState):
+        return encode_row(row)
+    return _PREFIX + due_ms(row).to_bytes(8, "big") + pool_rows.encode(row)
+
+
+def due_ms(row: State) -> int:
+    """Return the next deadline of a row; `due_of` reads it in the bytes. 0: none."""
+    return row.due_ms if isinstance(row, UserState) else 0
 
 
 def decode(key: str, data: bytes) -> State:
@@ -70,7 +87,7 @@ def decode(key: str, data: bytes) -> State:
     if not pool_state.is_pool_key(key):
         return decode_row(key, data)
     _refuse_newer(key, data)
-    return pool_rows.decode(key, data[1:])
+    return pool_rows.decode(key, data[1 if data[:1] == _V1 else _BODY_FROM :])
 
 
 def encode_row(state: UserState) -> bytes:
@@ -89,8 +106,18 @@ def encode_row(state: UserState) -> bytes:
         state.early,
         state.ledger_ms,
         state.pins,
+        state.notices,
+        state.noticed_ms,
+        state.gone,
     )
-    return _PREFIX + _encode(row)
+    return _PREFIX + state.due_ms.to_bytes(8, "big") + _encode(row)
+
+
+def due_of(data: bytes) -> int:
+    """Return a row's next deadline without decoding it; 0: none. Damaged and newer rows: none."""
+    if data[:1] == _PREFIX:
+        return int.from_bytes(data[_DUE_FROM:_BODY_FROM], "big")
+    return OVERDUE_MS if data[:1] in _READ and data else 0
 
 
 def decode_row(user_id: str, data: bytes) -> UserState:
@@ -101,7 +128,7 @@ def decode_row(user_id: str, data: bytes) -> UserState:
     """
     _refuse_newer(user_id, data)
     try:
-        row = _decode(data[1:])
+        row = _decode(data[1 if data[:1] == _V1 else _BODY_FROM :])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         msg = f"row of user {user_id!r} is damaged ({error}); remove this partition's database"
         raise DiskError(msg) from None
@@ -120,6 +147,10 @@ def decode_row(user_id: str, data: bytes) -> UserState:
         row.early,
         row.ledger_ms,
         row.pins,
+        row.notices,
+        row.noticed_ms,
+        row.gone,
+        due_of(data),
     )
 
 

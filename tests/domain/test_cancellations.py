@@ -23,7 +23,7 @@ def test_an_order_cancelled_before_completion_steps_back():
 
 def test_the_highest_steps_go_whichever_order_was_cancelled():
     given(THREE, DONE).when(cancel("o1")).then(
-        "task.regressed 2", "task.reopened 2", "revoked 3 c-3", "revoked 3 pts"
+        "task.regressed 2", "task.expired 2", "revoked 3 c-3", "revoked 3 pts"
     )
 
 

@@ -63,7 +63,7 @@ def test_the_next_round_waits_for_the_cool_down():
 def test_a_round_that_began_stays_when_an_order_of_the_first_is_cancelled():
     known = given(TWO_ROUNDS, [*DONE, claim("k2", day=6)])
     known.when(cancel("o2", day=7)).then(
-        "task.regressed 2", "task.reopened 2", "revoked 3 c-3", "revoked 3 pts"
+        "task.regressed 2", "task.expired 2", "revoked 3 c-3", "revoked 3 pts"
     )
     assert [task.counted for task in known.state.tasks] == [2, 0]
     known.when(order("o8")).then("task.advanced 1", "issued 1 rp-1")

