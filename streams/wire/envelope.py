@@ -26,7 +26,7 @@ from streams.errors import EventRejected, Reason
 from streams.position import Position
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from streams.feed.ports import Record
 
@@ -69,10 +69,15 @@ Amount = Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]  # minor units
 Total = Annotated[int, msgspec.Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)]  # minor units, as claimed
 
 
-class Fact(msgspec.Struct, tag_field="type", gc=False):
-    """The fields of every user-keyed value. Unknown fields are tolerated, known ones strict."""
+class Frame(msgspec.Struct, tag_field="type", gc=False):
+    """What every value has: its type, and the version of its schema."""
 
     v: Annotated[int, msgspec.Meta(ge=1, le=1)]
+
+
+class Fact(Frame):
+    """The fields of every user-keyed value. Unknown fields are tolerated, known ones strict."""
+
     user_id: Id
     occurred_at: Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -112,41 +117,66 @@ class Reader(Generic[FactT]):
 
         Raises EventRejected with the first reason, in the order of this module's docstring.
         """
-        value = _payload(record)
+        value = payload(record)
         try:
             fact: FactT = self._decode(value)
         except msgspec.DecodeError as error:
             raise self._diagnosed(record, value, error) from None
         if record.key != getattr(fact, self._key).encode():
             raise rejected(record, Reason.KEY_MISMATCH, f"key is not {self._key}")
-        since = _exact(value, fact.occurred_at) - _EPOCH
-        at_ms = (since.days * 86_400 + since.seconds) * 1_000 + since.microseconds // 1_000
-        if at_ms < EARLIEST_MS:
-            raise rejected(record, Reason.SCHEMA, "occurred_at before 2000-01-01")
-        if at_ms >= LATEST_MS:
-            raise rejected(record, Reason.SCHEMA, "occurred_at after 2999-12-31")
+        at_ms = time_ms(record, _exact(value, fact.occurred_at))
         # A control character is written as an escape, as DEL, or as C1, whose first byte is C2.
         if value.find(b"\\") >= 0 or value.find(b"\x7f") >= 0 or value.find(b"\xc2") >= 0:
             _require_no_control(record, fact)
-        if at_ms > record.recorded_at_ms + self._lead_ms:
-            raise rejected(record, Reason.FUTURE, f"{at_ms - record.recorded_at_ms} ms ahead")
+        require_no_future(record, at_ms, self._lead_ms)
         return fact, at_ms
 
     def _diagnosed(self, record: Record, value: bytes, error: msgspec.DecodeError) -> EventRejected:
         """Say why a value failed. Slow, and only for those that did."""
         head = _head(record, value)
-        type_ = _as(str, head.type)
-        if type_ is not None and type_ not in self.types:
-            return rejected(record, Reason.UNKNOWN_TYPE, type_)
-        major = _as(int, head.v)
-        if major is not None and major != 1:
-            return rejected(record, Reason.UNKNOWN_MAJOR, f"v {major}")
+        unknown = _unknown(record, head, self.types)
+        if unknown is not None:
+            return unknown
         if bytes(head.user_id) in (b"", b"null"):
             return rejected(record, Reason.NO_USER)
         key = _as(str, getattr(head, self._key))
         if key is not None and record.key != key.encode():
             return rejected(record, Reason.KEY_MISMATCH, f"key is not {self._key}")
         return rejected(record, Reason.SCHEMA, str(error))
+
+
+def time_ms(record: Record, at: datetime) -> int:
+    """Return an event's time in ms since the epoch; raises EventRejected outside our years."""
+    since = at - _EPOCH
+    at_ms = (since.days * 86_400 + since.seconds) * 1_000 + since.microseconds // 1_000
+    if at_ms < EARLIEST_MS:
+        raise rejected(record, Reason.SCHEMA, "occurred_at before 2000-01-01")
+    if at_ms >= LATEST_MS:
+        raise rejected(record, Reason.SCHEMA, "occurred_at after 2999-12-31")
+    return at_ms
+
+
+def require_no_future(record: Record, at_ms: int, lead_ms: int = LEAD_MS) -> None:
+    if at_ms > record.recorded_at_ms + lead_ms:
+        raise rejected(record, Reason.FUTURE, f"{at_ms - record.recorded_at_ms} ms ahead")
+
+
+def diagnosed(
+    record: Record, value: bytes, types: Collection[str], error: msgspec.DecodeError
+) -> EventRejected:
+    """Say why a value without a user failed."""
+    unknown = _unknown(record, _head(record, value), types)
+    return unknown or rejected(record, Reason.SCHEMA, str(error))
+
+
+def _unknown(record: Record, head: _Head, types: Collection[str]) -> EventRejected | None:
+    type_ = _as(str, head.type)
+    if type_ is not None and type_ not in types:
+        return rejected(record, Reason.UNKNOWN_TYPE, type_)
+    major = _as(int, head.v)
+    if major is not None and major != 1:
+        return rejected(record, Reason.UNKNOWN_MAJOR, f"v {major}")
+    return None
 
 
 def rejected(record: Record, reason: Reason, detail: str = "") -> EventRejected:
@@ -200,7 +230,7 @@ def _as(type_: type[_T], raw: msgspec.Raw) -> _T | None:
         return None
 
 
-def _payload(record: Record) -> bytes:
+def payload(record: Record) -> bytes:
     """Return the JSON bytes, without a registry's frame; text, but not yet known to be JSON."""
     value = record.value
     if not value:

@@ -22,6 +22,7 @@ from streams.wire import (
     draw_results,
     orders,
     results,
+    ticks,
 )
 from tests.wire.examples import DECODERS, Example, examples
 
@@ -33,6 +34,7 @@ READERS = {
     "reward-results": results.READER,
     "draw-requests": draw_requests.READER,
     "draw-results": draw_results.READER,
+    "ticks": ticks.READER,
 }
 
 # What a schema can say of a value. The other reasons are about sums, bytes, or the record around.
@@ -42,6 +44,7 @@ BEYOND_SCHEMA = {
     "schema--line-id-twice",
     "schema--occurred-at-before-2000-in-utc",
     "schema--foreign-request-id",
+    "schema--another-partition",
     "schema--version-is-2.0",  # ... or calls 2.0 an integer
 }
 # Of a definition, most problems lie between fields or records. These a schema can tell:

@@ -16,7 +16,7 @@ import yaml
 
 from streams.feed.ports import Record
 from streams.topics import schemas_dir
-from streams.wire import cancellations, claims, draw_requests, draw_results, orders, results
+from streams.wire import cancellations, claims, draw_requests, draw_results, orders, results, ticks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +28,7 @@ DECODERS = {
     "reward-results": results.decode,
     "draw-requests": draw_requests.decode,
     "draw-results": draw_results.decode,
+    "ticks": ticks.decode,
 }
 KEYS = {"draw-requests": "pool_id"}  # of the others: user_id
 WRITTEN_AT = "2026-01-01T00:00:00+00:00"

@@ -107,7 +107,7 @@ def test_a_row_of_a_pool_comes_back_as_it_was(key):
 def test_an_answered_request_takes_few_bytes_and_a_pool_no_more_for_all_of_them():
     book = Book(certain(stock=100, fallback=FALLBACK)).when(*(ask(n) for n in range(200)))
     answered = [row for row in book.values() if isinstance(row, Answered)]
-    assert max(len(rows.encode(row)) for row in answered) < 40
+    assert max(len(rows.encode(row)) for row in answered) < 48
     assert len(rows.encode(book.state)) < 200
 
 
