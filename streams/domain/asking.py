@@ -7,7 +7,7 @@ P11), 4 `draw-requests`, 6, 7.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -21,17 +21,11 @@ if TYPE_CHECKING:
 
     from streams.domain.asks import Ask, Asked
     from streams.domain.campaign import Campaign, Campaigns
+    from streams.domain.deadlines import Instant
     from streams.domain.outputs import Output
     from streams.domain.reservations import Share
     from streams.domain.state import Entry, Packed, Task, UserState
     from streams.domain.walk import Walk
-
-
-class Moment(Protocol):
-    """An instant that a tick has reached, and what says what it brings."""
-
-    at_ms: int
-    say: Announcer
 
 
 class Deadline(NamedTuple):
@@ -136,7 +130,7 @@ def next_deadline_ms(state: UserState, _campaigns: Campaigns) -> int:
 
 
 def pass_time(
-    state: UserState, now: Moment, campaigns: Campaigns
+    state: UserState, now: Instant, campaigns: Campaigns
 ) -> tuple[UserState, list[Output]]:
     """Do what is due at exactly this instant: end chances, give back what is left."""
     if state.asks_ms != now.at_ms:

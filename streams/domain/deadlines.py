@@ -36,7 +36,7 @@ class Instant(NamedTuple):
 class Timed(Protocol):
     """A part of the fold to which time alone does something; a module with these two functions."""
 
-    def next_deadline_ms(self, state: UserState, campaigns: Campaigns) -> int:
+    def next_deadline_ms(self, state: UserState, campaigns: Campaigns, /) -> int:
         """Return the earliest instant at which it has something to do; 0: never.
 
         It may lie in the past: then it is for the next tick. Asked after every event, so it must
@@ -44,7 +44,7 @@ class Timed(Protocol):
         """
 
     def pass_time(
-        self, state: UserState, now: Instant, campaigns: Campaigns
+        self, state: UserState, now: Instant, campaigns: Campaigns, /
     ) -> tuple[UserState, list[Output]]:
         """Do what is due at exactly `now.at_ms`, and leave a later deadline, or none."""
 
