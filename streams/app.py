@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 from streams import __version__, connect, metrics, topics
 from streams import settings as settings_
-from streams.agents import answers, cancellations, claims, dead_letters, draws, orders, results
+from streams.agents import (
+    answers,
+    cancellations,
+    claims,
+    dead_letters,
+    draws,
+    orders,
+    results,
+    ticks,
+)
 from streams.agents.channel import BatchChannel
 from streams.domain.fold import FOLD_VERSION
 from streams.errors import DiskError, Exit, Refused
@@ -33,6 +42,7 @@ from streams.feed.producer import KafkaProducer
 from streams.feed.service import FeedService
 from streams.feed.unit_of_work import Versions
 from streams.feed.watchdog import Watchdog
+from streams.partitioner import partition_of
 from streams.pool_secrets import Seeds
 from streams.store.meta import Identity
 from streams.store.overlay import Codec
@@ -56,6 +66,10 @@ AGENTS = {
     topics.REWARD_RESULTS: results,
     topics.DRAW_RESULTS: answers,
 }
+
+
+MUTED = frozenset({topics.NOTIFICATIONS})
+"""What a replay or a backfill must not write: nobody wants to hear of last year's deadlines."""
 
 FAUST_STOP_S = 3.0
 """What Faust gets to stop after the feed has: usually 1 s, and nothing of ours depends on it."""
@@ -90,7 +104,7 @@ class Worker:
             make_producer=lambda: KafkaProducer(settings),
             make_history=lambda cancelled: KafkaHistory(settings, cancelled),
             store=DiskStore(settings.database_dir, _identity(settings, found)),
-            codec=Codec(rows.new, rows.decode, rows.encode),
+            codec=Codec(rows.new, rows.decode, rows.encode, rows.due_ms),
             encode=outputs.encode,
             campaigns=reader,
             executor=Background("restore"),
@@ -103,12 +117,19 @@ class Worker:
             dead_letter_budget=settings.dead_letter_budget,
             parked=notes.parked,
             note=notes.write,
+            muted=frozenset() if settings.notifications else MUTED,
         )
         self.app = _faust(settings)
         channels = {topic: BatchChannel(self.app, maxsize=1) for topic in topics.FOLDED}
         for topic, module in AGENTS.items():
             module.register(self.app, channels[topic])
         draws.register(self.app, channels[topics.DRAW_REQUESTS], seeds)
+        ticks.register(
+            self.app,
+            channels[topics.TICKS],
+            lambda pool_id: partition_of(pool_id.encode(), found.partitions),
+            seeds,
+        )
         dead_letters.register(
             self.app,
             settings.topic(topics.DEAD_LETTERS),

@@ -126,6 +126,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     transaction_timeout_ms: int = 15_000
     embedded: bool = False  # the mock cluster: skip what it cannot do (D10)
     dead_letter_budget: bool = True
+    notifications: bool = True  # off where history is folded again: its deadlines are over
     stats_file: str | None = None  # JSON, rewritten about once a second and at exit
     exit_when_idle_s: float | None = None  # leave with 0 after so long without input
     web_host: str = "127.0.0.1"

@@ -30,11 +30,11 @@ CHANGELOG = "user-tasks-changelog"
 USER_KEYED = (ORDERS, CLAIMS, CANCELLATIONS, REWARD_RESULTS)
 """What others say of a user."""
 
-FOLDED = (*USER_KEYED, DRAW_RESULTS, DRAW_REQUESTS)
+FOLDED = (*USER_KEYED, DRAW_RESULTS, DRAW_REQUESTS, TICKS)
 """What a worker folds: partition p of each must land on the same one. The order is that inside one
 poll. Orders first: when catching up, a claim or cancellation that comes after newer orders is
-refolded once, an order that comes after a newer claim each time. Pools last: what they are asked
-for in a poll was asked in an earlier one."""
+refolded once, an order that comes after a newer claim each time. Pools after users: what they are
+asked for in a poll was asked in an earlier one. Ticks last: time comes after what it holds."""
 
 
 class Schemas(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from streams.domain.announce import Announcer
-    from streams.domain.asking import Moment
     from streams.domain.asks import Asked
     from streams.domain.campaign import Campaign, Campaigns
     from streams.domain.counting import Tally
+    from streams.domain.deadlines import Instant
     from streams.domain.events import Fact, RewardResult
     from streams.domain.ledger import Due
     from streams.domain.outputs import Output
@@ -127,7 +127,7 @@ def next_deadline_ms(state: UserState, _campaigns: Campaigns) -> int:
 
 
 def pass_time(
-    state: UserState, now: Moment, campaigns: Campaigns
+    state: UserState, now: Instant, campaigns: Campaigns
 ) -> tuple[UserState, list[Output]]:
     """Do what is due at exactly this instant: end waits, write debts off."""
     if state.ledger_ms != now.at_ms:

@@ -8,6 +8,10 @@ their partition have come as far, or for WAIT_S at most, and leave merged by rec
 
 What is handed out is a function of the set of records in it: a merge of the topics in offset order
 by record timestamp, ties in the order of `topics`.
+
+A tick is for every user of its partition, so it is the last record of its unit of work (several may
+follow each other there). One that names offsets (`ends`) waits, whatever its timestamp, until the
+other topics have been handed out up to them: lag must never expire a task.
 """
 
 from __future__ import annotations
@@ -15,12 +19,14 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-from streams.topics import DRAW_REQUESTS
+from streams.errors import EventRejected
+from streams.topics import DRAW_REQUESTS, TICKS
+from streams.wire import ticks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from streams.feed.ports import Record
+    from streams.feed.ports import Offsets, Record
 
 WAIT_S = 0.2
 """Longest wait for a topic that lags behind: alignment saves work, it must not cost latency."""
@@ -42,7 +48,10 @@ class Aligner:
     def __init__(self, topics: Sequence[str]) -> None:
         self.topics = tuple(topics)
         self._index = {topic: n for n, topic in enumerate(topics)}
+        self._ticks = self._index.get(TICKS)  # their lane, where they are read
         self._lanes: dict[int, list[deque[Record]]] = {}
+        self._next: dict[int, Offsets] = {}  # behind the last record handed out
+        self._ends: dict[int, tuple[int, Mapping[str, int]]] = {}  # of a tick, by its offset
         self._bytes = 0
         self._turn = 0
         self._blocked_since_s: dict[int, float] = {}
@@ -57,8 +66,20 @@ class Aligner:
             lane[index[record[0]]].append(record)
             self._bytes += len(record[4] or b"")
 
+    def begin(self, p: int, offsets: Offsets) -> None:
+        """Say from where on p is read."""
+        self._next[p] = dict(offsets)
+
+    def put_back(self, p: int, records: Sequence[Record]) -> None:
+        """Take back the last records handed out of one topic of p: they come first next time."""
+        for record in reversed(records):
+            self._lanes[p][self._index[record.topic]].appendleft(record)
+            self._bytes += len(record.value or b"")
+
     def drop(self, p: int) -> None:
         """Forget everything of p: it is going to be read again, here or elsewhere."""
+        self._next.pop(p, None)
+        self._ends.pop(p, None)
         for queue in self._lanes.pop(p, ()):
             self._bytes -= sum(len(record[4] or b"") for record in queue)
         self._blocked_since_s.pop(p, None)
@@ -77,11 +98,16 @@ class Aligner:
         return self._bytes > MOST_BYTES
 
     def take(
-        self, limit: int, now_s: float, at_end: Callable[[str, int], bool]
+        self,
+        limit: int,
+        now_s: float,
+        at_end: Callable[[str, int], bool],
+        reached: Callable[[str, int], int] = lambda _topic, _p: 0,
     ) -> dict[int, list[Record]]:
         """Hand out up to ``limit`` records by partition, merged in time; see the module.
 
         ``at_end(topic, p)``: all that can be read of it has been returned by a poll.
+        ``reached(topic, p)``: the offset up to which that is so.
         """
         ready = [p for p, lane in sorted(self._lanes.items()) if any(lane)]
         if not ready:
@@ -93,7 +119,7 @@ class Aligner:
             share = max(1, (limit - sum(map(len, taken.values()))) // (len(ready) - n))
             since_s = self._blocked_since_s.get(p)
             patient = (since_s is None or now_s - since_s < WAIT_S) and not self.overflowing()
-            records, blocked = self._merge(p, share, at_end, patient=patient)
+            records, blocked = self._merge(p, share, at_end, reached, patient=patient)
             if len(records) > MOST_OF_A_USER:
                 records = self._cut(p, records)
             if not blocked:
@@ -104,35 +130,87 @@ class Aligner:
                 self._blocked_since_s.setdefault(p, now_s)
             if records:
                 taken[p] = records
+                self._next.setdefault(p, {}).update((r.topic, r.offset + 1) for r in records)
                 self._bytes -= sum(len(record[4] or b"") for record in records)
         return taken
 
     def _merge(
-        self, p: int, limit: int, at_end: Callable[[str, int], bool], *, patient: bool
+        self,
+        p: int,
+        limit: int,
+        at_end: Callable[[str, int], bool],
+        reached: Callable[[str, int], int],
+        *,
+        patient: bool,
     ) -> tuple[list[Record], bool]:
         """Return records in time order, and whether a topic that is behind ended it early."""
         lane = self._lanes[p]
-        some = [queue for queue in lane if queue]
         behind = patient and any(
             not queue and not at_end(topic, p)
             for topic, queue in zip(self.topics, lane, strict=True)
         )
         if behind:
             return [], True
+        waiting: deque[Record] = deque() if self._ticks is None else lane[self._ticks]
+        some = [queue for queue in lane if queue and queue is not waiting]
+        handed_out = dict(self._next.get(p, {})) if waiting else {}
         taken: list[Record] = []
         while some and len(taken) < limit:
-            if len(some) == 1:
+            if waiting and self._is_turn(p, waiting, some, handed_out, reached):
+                break
+            if len(some) == 1 and not waiting:
                 queue = some[0]
                 taken += [queue.popleft() for _ in range(min(limit - len(taken), len(queue)))]
                 break
             earliest = min(some, key=_time)  # the first of equals: the order of topics
             record = earliest.popleft()
             taken.append(record)
+            handed_out[record.topic] = record.offset + 1
             if not earliest:
                 some.remove(earliest)
                 if patient and not at_end(record[0], p):
                     return taken, True
-        return taken, False
+        while (
+            waiting and len(taken) < limit and self._is_turn(p, waiting, some, handed_out, reached)
+        ):
+            taken.append(waiting.popleft())
+        return taken, bool(waiting) and not taken
+
+    def _is_turn(
+        self,
+        p: int,
+        waiting: deque[Record],
+        some: Sequence[deque[Record]],
+        handed_out: Offsets,
+        reached: Callable[[str, int], int],
+    ) -> bool:
+        """Tell whether the next tick comes before all others here, and may."""
+        if any(_time(queue) <= _time(waiting) for queue in some if queue):
+            return False
+        ends = self._ends_of(p, waiting[0])
+        return all(
+            handed_out.get(topic, 0) >= end or self._nothing_before(topic, p, end, reached)
+            for topic, end in ends.items()
+            if topic in self._index and topic != TICKS
+        )
+
+    def _nothing_before(
+        self, topic: str, p: int, end: int, reached: Callable[[str, int], int]
+    ) -> bool:
+        """Tell whether what is next of a topic lies behind `end`: markers take offsets too."""
+        queue = self._lanes[p][self._index[topic]]
+        return queue[0].offset >= end if queue else reached(topic, p) >= end
+
+    def _ends_of(self, p: int, tick: Record) -> Mapping[str, int]:
+        """Return the offsets a tick waits for; none where it is no tick: its agent will say so."""
+        known = self._ends.get(p)
+        if known is None or known[0] != tick.offset:
+            try:
+                known = tick.offset, ticks.decode(tick).ends
+            except EventRejected:
+                known = tick.offset, {}
+            self._ends[p] = known
+        return known[1]
 
     def _cut(self, p: int, records: list[Record]) -> list[Record]:
         """Return what comes before the first record too many of its user; the rest goes back."""
@@ -160,9 +238,13 @@ def rounds(records: Sequence[Record], topics: Sequence[str]) -> list[list[Record
     Batches of one topic cross to that topic's agent, and a crossing costs as much as several folds.
     Users never touch each other, so only the order within a key matters: records go to the
     first run of their topic that is not before their user's last one. Runs are in order.
+    Ticks are for all users: they stand at the end, and there they stay.
     """
     if not records:
         return []
+    count = next((n for n, record in enumerate(records) if record[0] == TICKS), len(records))
+    if 0 < count < len(records):
+        return [*rounds(records[:count], topics), list(records[count:])]
     only = records[0][0]
     if all(record[0] == only for record in records):
         return [list(records)]

@@ -54,8 +54,8 @@ class Batch:
     """
 
     __slots__ = (
-        "at", "campaigns", "dead", "done", "encode", "ledger", "note", "outcomes", "outgoing",
-        "outputs", "overlay", "partition", "phases", "reasons", "records", "topic",
+        "at", "campaigns", "dead", "done", "encode", "ledger", "left", "muted", "note", "outcomes",
+        "outgoing", "outputs", "overlay", "partition", "phases", "reasons", "records", "topic",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - one place makes it: UnitOfWork.of
@@ -67,11 +67,17 @@ class Batch:
         campaigns: Campaigns,
         encode: Callable[[Output, Record], Outgoing],
         note: Callable[[Position], None] | None = None,
+        muted: frozenset[str] = frozenset(),
     ) -> None:
-        """``note`` is told of the record that raised, if one does (feed/crash_notes.py)."""
+        """``note`` is told of the record that raised, if one does (feed/crash_notes.py).
+
+        ``muted``: topics to which nothing is written; replays and backfills send no notices.
+        """
+        self.muted = muted
         self.topic, self.partition, self.records = topic, partition, records
         self.overlay, self.campaigns, self.encode, self.note = overlay, campaigns, encode, note
         self.outgoing: list[Outgoing] = []
+        self.left: list[Record] = []  # taken out of `records`: for the next unit of work (`leave`)
         self.dead: list[int] = []  # offsets
         self.outcomes: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
@@ -87,6 +93,14 @@ class Batch:
         self.dead.append(record.offset)
         self.reasons[reason.value] += 1
 
+    def leave(self, n: int) -> None:
+        """Leave the records from the n-th on to the next unit of work.
+
+        What the n-th has changed so far is committed with this one; its offset is not.
+        """
+        self.left = self.records[n:]
+        self.records = self.records[:n]
+
     def emit(self, outputs: Iterable[Output], cause: Record) -> None:
         """Queue what the fold of ``cause`` gave out; published by the unit of work's transaction.
 
@@ -95,6 +109,8 @@ class Batch:
         """
         encode, outgoing, counts = self.encode, self.outgoing, self.outputs
         for output in outputs:
+            if output.topic in self.muted:
+                continue
             outgoing.append(encode(output, cause))
             counts[output.type] += 1
             if output.topic == REWARDS:
@@ -153,7 +169,7 @@ def fail_stop(batch: Batch) -> Iterator[None]:
         log.critical("%s; exit %d, nothing of this batch is committed", error, error.exit)
         stop_process(error.exit)
     except Exception:  # noqa: BLE001 - the one broad except: whatever it is, it is our bug
-        record = batch.at or batch.records[0]
+        record = batch.at or (batch.records or batch.left)[0]
         position = Position(record.topic, record.partition, record.offset)
         if batch.note is not None:
             batch.note(position)

@@ -44,6 +44,7 @@ class KafkaLog:
         self._rebalanced = False  # during the consume call under way
         self._next: dict[tuple[str, int], int] = {}  # behind the last record returned
         self._at_end: set[tuple[str, int]] = set()
+        self._ended: dict[tuple[str, int], int] = {}  # where the last end was told
         self._consumer = Consumer(
             client.consumer(
                 settings,
@@ -109,6 +110,7 @@ class KafkaLog:
             self._next[at] = offset + 1
         self._at_end.difference_update(last)
         self._at_end.update(at for at, end in ended.items() if last.get(at, -1) < end)
+        self._ended.update(ended)
         return records
 
     def _on_message_error(self, message: Any, ended: dict[tuple[str, int], int]) -> None:
@@ -137,6 +139,7 @@ class KafkaLog:
         for topic in self._topics:
             self._next[topic, p] = offsets[topic]
             self._at_end.discard((topic, p))
+            self._ended.pop((topic, p), None)
             self.resume(topic, p)
 
     def pause(self, p: int) -> None:
@@ -164,6 +167,10 @@ class KafkaLog:
     def at_end(self, topic: str, p: int) -> bool:
         at = (topic, p)
         return at in self._at_end or 0 <= self.high(topic, p) <= self._next.get(at, -1)
+
+    def reached(self, topic: str, p: int) -> int:
+        at = (topic, p)
+        return max(self._next.get(at, 0), self._ended.get(at, 0))
 
     def high(self, topic: str, p: int) -> int:
         try:
@@ -202,6 +209,7 @@ class KafkaLog:
         assert self._listener is not None
         self._next.clear()
         self._at_end.clear()
+        self._ended.clear()
         for partition in partitions:
             partition.offset = OFFSET_BEGINNING  # never read: paused here, sought by `start`
         self._consumer.assign(partitions)
@@ -221,6 +229,7 @@ class KafkaLog:
     def _drop(self) -> None:
         self._next.clear()
         self._at_end.clear()
+        self._ended.clear()
         self._consumer.unassign()
 
     def _ours(self, partitions: list[Any]) -> list[TopicPartition]:

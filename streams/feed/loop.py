@@ -133,6 +133,7 @@ class Feed:
         dead_letter_budget: bool = True,
         parked: Callable[[int, Offsets], bool] = lambda _p, _next: False,
         note: Callable[[Position], None] | None = None,
+        muted: frozenset[str] = frozenset(),
     ) -> None:
         """Take everything from outside; nothing runs before `start`.
 
@@ -140,8 +141,9 @@ class Feed:
         ``make_history(cancelled)``: its calls give up soon after ``cancelled()`` turns true.
 
         ``parked(p, next)``: p's next records killed three starts in a row; ``note(position)`` is
-        told of a record that killed this one (feed/crash_notes.py).
+        told of a record that killed this one (feed/crash_notes.py). ``muted``: see `Batch`.
         """
+        self._muted = muted
         self._log, self._make_producer, self._make_history = log_, make_producer, make_history
         self._store, self._codec, self._encode = store, codec, encode
         self._campaigns, self._executor, self._clock = campaigns, executor, clock
@@ -194,7 +196,9 @@ class Feed:
         records = self._log.poll(self._batch_records, SHORT_S if soon else timeout_s)
         self._aligner.add(records)
         self.beat_s = self._clock.monotonic_s()
-        taken = self._aligner.take(self._batch_records, self.beat_s, self._log.at_end)
+        taken = self._aligner.take(
+            self._batch_records, self.beat_s, self._log.at_end, self._log.reached
+        )
         self._control_flow()
         if records or taken:  # waiting for input is not counted
             self.counts.phases.add("poll", self._clock.monotonic_s() - started_s)
@@ -251,6 +255,7 @@ class Feed:
             if stale:
                 self._log.pause(owned.p)
             else:
+                self._aligner.begin(owned.p, owned.next)
                 self._log.start(owned.p, owned.next)
         if stale and not self._was_stale:
             log.warning("campaigns not confirmed for %.0f s: folding pauses", CAMPAIGNS_STALE_S)
@@ -261,8 +266,9 @@ class Feed:
         campaigns = self._campaigns.current()
         under_way = None if self._under_way is None else self._under_way[0]
         overlays = {p: overlay_of(self.owned[p], self._codec, under_way) for p in sorted(taken)}
+        given = (campaigns, self._encode, self._note, self._muted)
         batches = [
-            Batch(run[0].topic, p, run, overlays[p], campaigns, self._encode, self._note)
+            Batch(run[0].topic, p, run, overlays[p], *given)
             for p in overlays
             for run in rounds(taken[p], self.topics)
         ]
@@ -292,6 +298,8 @@ class Feed:
         if self._settle_commit(wait=True) is False or work.producer is not self._producer:
             return False  # what it was folded on never happened, or is going to be read again
         self.counts.phases.add("wait", self._clock.monotonic_s() - now_s)
+        for batch in work.batches:
+            self._aligner.put_back(batch.partition, batch.left)
         work.budgets = self._spend(work)
         work.committing_s = self._clock.monotonic_s()
         self._under_way = work, self._committer.submit(work.commit)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from streams.domain.campaign import Campaigns
+    from streams.store.meta import Hint
 
 Headers = list[tuple[str, bytes]]
 
@@ -105,6 +106,12 @@ class Log(Protocol):
 
     def high(self, topic: str, p: int) -> int:
         """Return its high watermark as of the last fetch; -1 when unknown."""
+
+    def reached(self, topic: str, p: int) -> int:
+        """Return the offset up to which all that can be read of it has been returned.
+
+        Markers and holes at the end count, once they are known to be all there is.
+        """
 
     def group(self) -> Any:
         """Return the group metadata of this moment, opaque; None while not a member.
@@ -203,8 +210,12 @@ class Rows(Protocol):
     ) -> None:
         """One atomic WriteBatch: rows (None deletes), L, changelog offset, batch, fold version.
 
+        And a hint for each row that has a deadline (store/meta.py), whoever writes it.
         ``next_offsets`` None leaves L as it is: a restore between two meta rows.
         """
+
+    def due(self, at_ms: int, limit: int) -> list[Hint]:
+        """Return up to ``limit`` hints of deadlines not after ``at_ms``, the earliest first."""
 
     def close(self) -> None: ...
 

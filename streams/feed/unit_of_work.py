@@ -79,9 +79,11 @@ class UnitOfWork:
         vectors: dict[int, Offsets] = {}
         for batch in self.batches:
             p, topic, before = batch.partition, batch.topic, self.owned[batch.partition].next
-            assert batch.records[0].offset >= before[topic], "read twice: a broken invariant"
+            first = batch.records[0].offset if batch.records else before[topic]
+            assert first >= before[topic], "read twice: a broken invariant"
             vector = vectors.setdefault(p, dict(before))
-            vector[topic] = max(vector[topic], batch.records[-1].offset + 1)
+            if batch.records:  # none: a tick that is not yet through with its users
+                vector[topic] = max(vector[topic], batch.records[-1].offset + 1)
         return vectors
 
     def commit(self) -> None:
@@ -153,7 +155,7 @@ class UnitOfWork:
             owned = self.owned[p]
             assert owned.rows is not None
             owned.rows.write(
-                rows[p],
+                {**rows[p], **self.overlays[p].spent()},
                 next_offsets=vector,
                 changelog=marked[TopicPartition(self.changelog, p)] + 1,
                 batch=metas[p].batch,

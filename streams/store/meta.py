@@ -9,16 +9,21 @@ Key            Where              Value
 `\0id`         RocksDB, and file  JSON: whose database this is
 `\0writes`     RocksDB            decimal: how many WriteBatches it has taken
 `\0write-n`    RocksDB            decimal: the number of a WriteBatch, n its rest mod WRITES_KEPT
+`\0due`+t+key  RocksDB            empty: a hint that a tick at t (8 bytes, ms) matters to this row
+`\0hinted`     RocksDB            1: every row has its hint
 
 The last two prove at open that no WriteBatch is missing between others: where an older log file or
 the manifest's newest edits were lost, RocksDB replays the younger log over the hole without a word.
+
+A hint goes into the WriteBatch of every row that has a deadline, whoever writes it, so none is ever
+missing. It may be stale: the row decides, and whoever finds it stale drops it.
 
 User ids never begin with a NUL (the wire refuses them), so nothing here can meet a user's row.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import msgspec
 
@@ -35,10 +40,28 @@ FOLD = b"\0fold"
 ID = b"\0id"
 WRITES = b"\0writes"
 WRITE = b"\0write-"
+DUE = b"\0due"
+HINTED = b"\0hinted"
 
 WRITES_KEPT = 40_000
 """A hole ends where the oldest log file begins; the log files hold two memtables of 8 MiB at most,
 and the smallest WriteBatch takes 420 bytes of one (measured)."""
+
+
+class Hint(NamedTuple):
+    """What a `due` record says: the row of this key has, or once had, this deadline."""
+
+    due_ms: int
+    key: bytes
+
+    def encoded(self) -> bytes:
+        """Hints sort by time, then by key."""
+        return DUE + self.due_ms.to_bytes(8, "big") + self.key
+
+
+def decode_hint(record: bytes) -> Hint:
+    start = len(DUE)
+    return Hint(int.from_bytes(record[start : start + 8], "big"), record[start + 8 :])
 
 
 def write_slot(number: int) -> bytes:

@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from streams.feed.ports import Rows
+    from streams.store.meta import Hint
 
 S = TypeVar("S")
+
+HINTS_LOOKED_AT = 4
+"""Hints looked at for each row asked for: stale ones cost a read each, and there may be many."""
 
 RESERVED = "\0"
 """First character of the keys that are ours (`\\0meta`, `\\0next`...): never a user's."""
@@ -30,8 +34,10 @@ class Codec(Generic[S]):
         new: Callable[[str], S],
         decode: Callable[[str, bytes], S],
         encode: Callable[[S], bytes],
+        due_ms: Callable[[S], int] = lambda _state: 0,
     ) -> None:
-        self.new, self.decode, self.encode = new, decode, encode
+        """``due_ms(state)``: the deadline that `rows.due_of` reads in its bytes; 0: none."""
+        self.new, self.decode, self.encode, self.due_ms = new, decode, encode, due_ms
 
 
 class StateCache(Generic[S]):
@@ -76,6 +82,7 @@ class Overlay(Generic[S]):
         self._rows, self._codec, self._cache, self._below = rows, codec, cache, below
         self._read: dict[str, S] = {}
         self._touched: dict[str, S] = {}
+        self._hints: set[Hint] = set()  # those that were looked at
 
     def prefetch(self, user_ids: Iterable[str]) -> None:
         """Read the rows of these users in one go: a multi-get is 3x cheaper than as many gets."""
@@ -108,6 +115,34 @@ class Overlay(Generic[S]):
 
     def __setitem__(self, user_id: str, state: S) -> None:
         self._touched[user_id] = state
+
+    def due(self, at_ms: int, limit: int) -> tuple[list[str], bool]:
+        """Return keys whose deadline `at_ms` has reached, and whether there may be more.
+
+        Those of rows not yet committed, here and below, and those that hints lead to. What a hint
+        leads to is read through like any row, so a stale hint leads to nothing.
+        """
+        due_ms = self._codec.due_ms
+        layers = (self,) if self._below is None else (self, self._below)
+        keys = {key for layer in layers for key in layer._touched}  # noqa: SLF001
+        looked = HINTS_LOOKED_AT * limit
+        hints = self._rows.due(at_ms, looked)
+        self._hints.update(hints)
+        hinted = [hint.key.decode() for hint in hints]
+        self.prefetch(hinted)
+        found = [
+            key for key in dict.fromkeys((*sorted(keys), *hinted)) if 0 < due_ms(self[key]) <= at_ms
+        ]
+        return found[:limit], len(found) > limit or len(hints) == looked
+
+    def spent(self) -> dict[bytes, None]:
+        """Return the hints that were looked at and whose row has another deadline now."""
+        due_ms = self._codec.due_ms
+        return {
+            hint.encoded(): None
+            for hint in sorted(self._hints)
+            if due_ms(self[hint.key.decode()]) != hint.due_ms
+        }
 
     def _kept(self, user_id: str) -> S | None:
         state = None if self._below is None else self._below._touched.get(user_id)  # noqa: SLF001

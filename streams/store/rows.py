@@ -20,6 +20,7 @@ import rocksdict
 from streams.errors import DiskError, Refused
 from streams.feed.ports import NotReady
 from streams.store import meta
+from streams.wire.rows import due_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -133,9 +134,13 @@ class DiskRows:
         self._require_no_hole()
         if inside is None and self.next is not None:
             raise Refused(f"{self.path}: holds rows but no identity; move the directory aside")
-        if inside != ours:
+        hinted = self._get(meta.HINTED) is not None
+        if inside != ours or not hinted:
             batch = rocksdict.WriteBatch(raw_mode=True)
             batch.put(meta.ID, ours)
+            for key, value in () if hinted else self.users():  # of a version without hints
+                _put_hint(batch, key, value)
+            batch.put(meta.HINTED, b"1")
             self._commit(batch)
 
     def _load(self) -> None:
@@ -199,6 +204,7 @@ class DiskRows:
                 writes.delete(key)
             else:
                 writes.put(key, value)
+                _put_hint(writes, key, value)
         if next_offsets is not None:
             writes.put(meta.NEXT, meta.encode_offsets(next_offsets))
         writes.put(meta.CHANGELOG, str(changelog).encode())
@@ -218,6 +224,19 @@ class DiskRows:
             self._db.write(writes, self._write_options)
         except Exception as error:  # noqa: BLE001 - rocksdict raises just that
             self._fail("write", error)
+
+    def due(self, at_ms: int, limit: int) -> list[meta.Hint]:
+        """Return up to `limit` hints of deadlines not after `at_ms`, the earliest first."""
+        found: list[meta.Hint] = []
+        try:
+            for record, _ in _walk(self._db, meta.DUE):
+                hint = meta.decode_hint(record)
+                if not record.startswith(meta.DUE) or hint.due_ms > at_ms or len(found) == limit:
+                    break
+                found.append(hint)
+        except Exception as error:  # noqa: BLE001 - rocksdict raises just that
+            self._fail("read", error)
+        return found
 
     def users(self) -> Iterator[tuple[bytes, bytes]]:
         """Walk all rows in key order. Exhaust or close it: an open walk keeps the LOCK."""
@@ -243,6 +262,12 @@ class DiskRows:
             f"{self.path}: {what} failed ({error}). The handle is not used again; check the disk, "
             "then start the worker: rows come back from the changelog"
         ) from error
+
+
+def _put_hint(writes: Any, key: bytes, value: bytes) -> None:
+    due_ms = due_of(value)
+    if due_ms:
+        writes.put(meta.Hint(due_ms, key).encoded(), b"")
 
 
 def _walk(db: Any, first: bytes) -> Iterator[tuple[bytes, bytes]]:

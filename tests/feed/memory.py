@@ -20,7 +20,10 @@ from streams.feed.ports import (
     TransactionAbortable,
 )
 from streams.feed.unit_of_work import UnitOfWork, Versions
+from streams.store import meta
+from streams.store.meta import Hint
 from streams.store.overlay import Codec
+from streams.wire.rows import due_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -43,10 +46,13 @@ class Broker:
         self.calls: list[str] = []
         self.took_commits = 0
 
-    def put(self, topic: str, user: str, value: bytes = b"x", *, p: int = 0, at_ms: int = 0) -> int:
+    def put(
+        self, topic: str, user: str | None, value: bytes = b"x", *, p: int = 0, at_ms: int = 0
+    ) -> int:
         """Append one input record, as a shop would; return its offset."""
         log = self.logs.setdefault((topic, p), [])
-        log.append(Record(topic, p, len(log), user.encode(), value, [], at_ms))
+        key = None if user is None else user.encode()
+        log.append(Record(topic, p, len(log), key, value, [], at_ms))
         return len(log) - 1
 
     def read(self, topic: str, p: int = 0) -> list[Record]:
@@ -133,6 +139,9 @@ class MemoryLog:
 
     def at_end(self, topic: str, p: int) -> bool:
         return self.position.get((topic, p), 0) >= self.high(topic, p)
+
+    def reached(self, topic: str, p: int) -> int:
+        return self.position.get((topic, p), 0)
 
     def high(self, topic: str, p: int) -> int:
         return len(self.broker.logs.get((topic, p), []))
@@ -271,13 +280,21 @@ class MemoryRows:
         assert self.open
         self.writes += 1
         for key, value in rows.items():
-            if value is None:
+            if key.startswith(meta.DUE):
+                self._disk["hints"].discard(meta.decode_hint(key))
+            elif value is None:
                 self._disk["rows"].pop(key, None)
             else:
                 self._disk["rows"][key] = value
+                if due_of(value):
+                    self._disk["hints"].add(Hint(due_of(value), key))
         if next_offsets is not None:
             self._disk["next"] = dict(next_offsets)
         self._disk.update(changelog=changelog, batch=batch)
+
+    def due(self, at_ms: int, limit: int) -> list[Hint]:
+        assert self.open
+        return [hint for hint in sorted(self._disk["hints"]) if hint.due_ms <= at_ms][:limit]
 
     def close(self) -> None:
         assert self.open, "closed twice"
@@ -292,7 +309,7 @@ class MemoryStore:
         self.opened: list[MemoryRows] = []
 
     def open(self, p: int) -> MemoryRows:
-        new = {"rows": {}, "next": None, "changelog": 0, "batch": 0}
+        new = {"rows": {}, "hints": set(), "next": None, "changelog": 0, "batch": 0}
         self.opened.append(MemoryRows(self.disks.setdefault(p, new)))
         return self.opened[-1]
 
@@ -404,22 +421,22 @@ class World:
     def crash(self) -> None:
         self.log = MemoryLog(self.broker)
         self.producers: list[MemoryProducer] = []
-        self.feed = Feed(
-            log_=self.log,
-            make_producer=self._producer,
-            make_history=lambda _cancelled: MemoryHistory(self.broker),
-            store=self.store,
-            codec=ROW,
-            encode=lambda output, _cause: output,  # tests emit Outgoing themselves
-            campaigns=self.campaigns,
-            executor=AtOnce(),
-            committer=self.committer,
-            clock=self.clock,
-            topics=TOPICS,
-            changelog=CHANGELOG,
-            versions=Versions(1, 1),
-            **self.settings,
-        )
+        parts: dict[str, Any] = {
+            "log_": self.log,
+            "make_producer": self._producer,
+            "make_history": lambda _cancelled: MemoryHistory(self.broker),
+            "store": self.store,
+            "codec": ROW,
+            "encode": lambda output, _cause: output,  # tests emit Outgoing themselves
+            "campaigns": self.campaigns,
+            "executor": AtOnce(),
+            "committer": self.committer,
+            "clock": self.clock,
+            "topics": TOPICS,
+            "changelog": CHANGELOG,
+            "versions": Versions(1, 1),
+        }
+        self.feed = Feed(**{**parts, **self.settings})
         self.feed.start()
 
     def _producer(self) -> MemoryProducer:

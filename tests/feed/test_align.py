@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random  # noqa: TID251 - seeded
 
+import orjson
+
 from streams.feed.align import MOST_OF_A_USER, WAIT_S, Aligner, rounds
 from streams.feed.ports import Record
 
@@ -123,3 +125,76 @@ def test_records_of_one_topic_are_one_run_and_none_are_none():
     records = [record("orders", n, n) for n in range(3)]
     assert rounds(records, TOPICS) == [records]
     assert rounds([], TOPICS) == []
+
+
+# --- ticks ------------------------------------------------------------------------------------
+
+TIMED = ("orders", "claims", "ticks")
+MARCH_MS = 1_772_409_600_000
+
+
+def tick(offset: int, at_ms: int, **ends: int) -> Record:
+    value = {"type": "tick", "v": 1, "at": "2026-03-02T00:00:00Z", "partition": 0, "ends": ends}
+    return Record("ticks", 0, offset, None, orjson.dumps(value), [], MARCH_MS + at_ms)
+
+
+def timed(topic: str, offset: int, at_ms: int) -> Record:
+    return record(topic, offset, MARCH_MS + at_ms)
+
+
+def test_a_tick_is_the_last_of_its_unit_of_work():
+    aligner = Aligner(TIMED)
+    aligner.add([timed("orders", n, n * 10) for n in range(4)])
+    aligner.add([tick(0, 15), tick(1, 16), tick(2, 30)])
+    taken = [names(aligner.take(10, 0.0, always).get(0, [])) for _ in range(3)]
+    assert taken == [["o0", "o1", "t0", "t1"], ["o2", "o3", "t2"], []]
+
+
+def test_a_tick_waits_for_the_offsets_it_names_whatever_its_time():
+    aligner = Aligner(TIMED)
+    aligner.begin(0, {"orders": 0, "claims": 0, "ticks": 0})
+    aligner.add([tick(0, 5, orders=2), timed("orders", 0, 10), timed("orders", 1, 20)])
+    aligner.add([timed("orders", 2, 30)])
+    assert names(aligner.take(10, 0.0, always)[0]) == ["o0", "o1", "t0"]
+    assert names(aligner.take(10, 0.0, always)[0]) == ["o2"]
+
+
+def test_a_tick_waits_for_what_has_not_arrived_yet_and_nothing_waits_for_it():
+    aligner = Aligner(TIMED)
+    aligner.begin(0, {"orders": 0, "claims": 7, "ticks": 0})
+    aligner.add([tick(0, 5, orders=3, claims=7)])
+    assert aligner.take(10, 9.9, always, lambda topic, _p: {"orders": 2}.get(topic, 0)) == {}
+    aligner.add([timed("claims", 7, 40)])
+    assert names(aligner.take(10, 9.9, always)[0]) == ["c7"]
+    assert not aligner.empty()
+    assert names(aligner.take(10, 9.9, always, lambda _topic, _p: 3)[0]) == ["t0"], "a marker"
+
+
+def test_a_record_behind_the_offset_shows_that_nothing_before_it_is_missing():
+    aligner = Aligner(TIMED)
+    aligner.begin(0, {"orders": 0, "claims": 0, "ticks": 0})
+    aligner.add([tick(0, 5, orders=3), timed("orders", 4, 30)])
+    assert names(aligner.take(10, 0.0, always)[0]) == ["t0"]
+
+
+def test_a_topic_nobody_reads_holds_no_tick_up():
+    aligner = Aligner(TIMED)
+    aligner.add([tick(0, 5, parcels=3)])
+    assert names(aligner.take(10, 0.0, always)[0]) == ["t0"]
+
+
+def test_what_is_put_back_comes_first_again():
+    aligner = Aligner(TIMED)
+    aligner.add([tick(0, 5), tick(1, 6), timed("orders", 0, 30)])
+    taken = aligner.take(10, 0.0, always)[0]
+    assert names(taken) == ["t0", "t1"]
+    aligner.put_back(0, taken[1:])
+    assert names(aligner.take(10, 0.0, always)[0]) == ["t1"]
+    assert names(aligner.take(10, 0.0, always)[0]) == ["o0"]
+
+
+def test_ticks_are_a_run_of_their_own_behind_all_others():
+    merged = [timed("orders", 0, 1), timed("claims", 0, 2), timed("orders", 1, 3), tick(0, 3)]
+    assert names(rounds(merged, TIMED)[-1]) == ["t0"]
+    assert [run[0].topic for run in rounds(merged, TIMED)][-1] == "ticks"
+    assert [names(run) for run in rounds([tick(0, 1), tick(1, 2)], TIMED)] == [["t0", "t1"]]

@@ -17,7 +17,9 @@ import rocksdict
 from streams.errors import DiskError, Exit, Refused
 from streams.feed.ports import NotReady
 from streams.store import meta
+from streams.store.meta import Hint
 from streams.store.rows import DiskStore, read_offsets, read_rows
+from streams.wire.rows import ROW_SCHEMA
 from tests.feed.memory import MemoryStore
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,6 +84,35 @@ def test_partitions_are_apart(store):
     one.close()
 
 
+def row(due_ms: int) -> bytes:
+    """The beginning of a row with this deadline; the rest is nobody's business here."""
+    return bytes([ROW_SCHEMA]) + due_ms.to_bytes(8, "big") + b"..."
+
+
+def test_deadlines_come_in_their_order_up_to_a_time_and_a_number(store):
+    rows = store.open(0)
+    rows.write(
+        {b"u1": row(300), b"u2": row(20), b"u3": row(0), b"u4": row(100)},
+        next_offsets=NEXT, changelog=9, batch=3,
+    )  # fmt: skip
+    assert rows.due(100, 10) == [Hint(20, b"u2"), Hint(100, b"u4")]
+    assert rows.due(2**62, 2) == [Hint(20, b"u2"), Hint(100, b"u4")]
+    assert rows.due(19, 10) == []
+    rows.close()
+
+
+def test_a_hint_survives_reopening_and_goes_when_it_is_dropped(store):
+    rows = store.open(0)
+    rows.write({b"u1": row(20)}, next_offsets=NEXT, changelog=9, batch=3)
+    rows.write({b"u1": row(30)}, next_offsets=NEXT, changelog=10, batch=4)
+    rows.close()
+    rows = store.open(0)
+    assert rows.due(50, 10) == [Hint(20, b"u1"), Hint(30, b"u1")], "the first is stale"
+    rows.write({Hint(20, b"u1").encoded(): None}, next_offsets=None, changelog=10, batch=4)
+    assert rows.due(50, 10) == [Hint(30, b"u1")]
+    rows.close()
+
+
 # --- RocksDB --------------------------------------------------------------------------------------
 
 
@@ -144,6 +175,20 @@ def test_rows_of_an_older_version_are_ours_and_are_marked_as_the_newer_ones(tmp_
     disk_store(tmp_path, newer).open(0).close()
     with pytest.raises(Refused, match="row schema 2, fold 5"):
         disk_store(tmp_path).open(0)
+
+
+def test_rows_of_a_version_without_hints_get_theirs_when_they_are_opened(tmp_path):
+    rows = disk_store(tmp_path).open(0)
+    rows.write({b"u1": row(20), b"u2": b"\1..."}, next_offsets=NEXT, changelog=9, batch=3)
+    rows.write(
+        {Hint(20, b"u1").encoded(): None, Hint(1, b"u2").encoded(): None, meta.HINTED: None},
+        next_offsets=NEXT, changelog=9, batch=3,
+    )  # fmt: skip
+    assert rows.due(50, 10) == []
+    rows.close()
+    rows = disk_store(tmp_path).open(0)
+    assert rows.due(50, 10) == [Hint(1, b"u2"), Hint(20, b"u1")], "of schema 1: at the next tick"
+    rows.close()
 
 
 def test_a_database_somebody_else_holds_is_waited_for_and_then_a_disk_error(tmp_path):
