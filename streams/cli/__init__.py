@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 import streams
-from streams.cli import campaign, demo, load, lottery, rights, simulate, topics, worker
+from streams.cli import campaign, demo, load, lottery, rights, simulate, ticks, topics, worker
 from streams.cli.terminal import say
 from streams.errors import (
     BrokerUnreachable,
@@ -62,6 +62,7 @@ for _verb in (
     simulate.simulate,
     rights.rights,
     load.load,
+    ticks.ticks,
     topics.topics,
     campaign.campaign,
     lottery.lottery,

@@ -60,6 +60,7 @@ OTHERS: dict[str, set[str]] = {
     "traffic": {"orjson"},
     "retail": {"orjson"},
     "web": {"aiohttp", "msgspec", "prometheus_client", "orjson"},
+    "ticker": {"confluent_kafka", "orjson"},
     "feed": {"msgspec", "orjson", "confluent_kafka", "mode"},
     "agents": {"faust", "mode", "msgspec"},
     "rights": {"confluent_kafka", "orjson"},

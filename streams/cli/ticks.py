@@ -1,0 +1,93 @@
+"""`leidan ticks`: tell the workers what time it is."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import click
+import orjson
+
+from streams.cli.connection import config_option, how_to_connect
+from streams.cli.terminal import say
+
+LAST = 64  # offsets of each partition in which the newest tick is looked for; markers take some
+
+
+@click.command()
+@click.option(
+    "--bootstrap-servers", metavar="HOST:PORT", required=True, help="The brokers to write to."
+)
+@click.option(
+    "--every",
+    "every_s",
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Between two ticks.",
+)
+@click.option(
+    "--at", metavar="TIME", help="Write one tick at this time (RFC 3339, with offset) and leave."
+)
+@click.option("--app-id", default="leidan", show_default=True, help="That of the workers.")
+@click.option("--topic-prefix", default="", help="Put before every topic's name.")
+@config_option
+def ticks(
+    bootstrap_servers: str,
+    every_s: float,
+    at: str | None,
+    app_id: str,
+    topic_prefix: str,
+    config: str | None,
+) -> None:
+    """Write the time to every partition of `ticks`, so that tasks expire and reminders are sent.
+
+    Run one, beside the workers; a second one takes over from the first. After a pause it goes on
+    with the present time: one tick does what all those that were missed would have done.
+
+    Exit status: 0 told to stop, or --at is written; 2 usage; 4 broker unreachable; 75 another one
+    took over; 78 topics are missing.
+    """
+    from streams.demo.reading import Reader
+    from streams.errors import Refused
+    from streams.ticker import Ticker
+    from streams.topics import TICKS
+
+    at_ms = None if at is None else _millis(at)
+    client = how_to_connect(config)
+    with Reader(bootstrap_servers, topic_prefix, client) as reader:
+        partitions = reader.topics().get(TICKS, 0)
+        if not partitions:
+            raise Refused(
+                f"{bootstrap_servers} has no {topic_prefix}{TICKS}: leidan topics apply"
+                " --bootstrap-servers ... --execute"
+            )
+        written = [
+            orjson.loads(tick.value or b"null")["at"] for tick in reader.all_of([TICKS], tail=LAST)
+        ]
+    ticker = Ticker(
+        bootstrap_servers,
+        partitions,
+        app_id=app_id,
+        prefix=topic_prefix,
+        client=client,
+        last_ms=max(map(_millis, written), default=0),
+    )
+    if at_ms is not None:
+        said = "written" if ticker.write(at_ms, at_ms) else "not after the last tick: not written"
+        say(f"tick at {at}, {partitions} partitions: {said}")
+        return
+    say(f"a tick every {every_s:g} s to {partitions} partitions")
+    while True:
+        ticker.write(int(time.time() * 1_000))
+        time.sleep(every_s)
+
+
+def _millis(text: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise click.BadParameter(f"{text!r} is no RFC 3339 time with an offset", param_hint="--at")
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
