@@ -17,6 +17,7 @@ user should have is worked out by `tests/models/users.py`, which shares no code 
 | `positions` | I8 offsets, I9 no open transaction, I12's part: nothing readable is left |
 | `dead_letters` | I10 |
 | `refold` | with the fold: I2 and I7 record for record, I11 the same log gives the same outputs |
+| `ticks` | I14 no tick ahead of what it waits for |
 | `versions` | with the fold: I6 versions count events |
 
 `evidence` is what they look at, `findings` what they say, `transactions` the changelog cut up.
@@ -54,6 +55,7 @@ from tests.checker.money import (
 from tests.checker.positions import no_open_transaction, nothing_left_to_read, offsets_agree
 from tests.checker.refold import rows_and_outputs_are_the_fold, same_log_same_outputs
 from tests.checker.rows import rows_are_the_changelog
+from tests.checker.ticks import ticks_wait_for_their_ends
 from tests.checker.versions import versions_count_events
 
 if TYPE_CHECKING:
@@ -119,6 +121,7 @@ def check(
         offsets_agree(report, evidence)
         rows_are_the_changelog(report, evidence)
         nothing_left_to_read(report, evidence)
+        ticks_wait_for_their_ends(report, evidence)
     stock_is_never_oversold(report, evidence)
     return report
 

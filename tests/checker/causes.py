@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from tests.checker.findings import BROKEN
@@ -39,9 +40,22 @@ def cause_is(report: Report, entry: Entry, at: Position, cause: Seen | None) -> 
     """I4: what stands at that position is the event this output says it comes from."""
     if cause is None:
         report.add("I4", BROKEN, f"{entry}: its cause {at} is not in the input below C")
+    elif cause.topic == "ticks":
+        tick_is(report, entry, cause)
     elif cause.key != entry.seen.key or cause_id(cause) != entry.body["cause_id"]:
         text = f"{entry}: says {entry.body['cause_id']}, but {at} is {cause_id(cause)}"
         report.add("I4", BROKEN, text)
+
+
+def tick_is(report: Report, entry: Entry, tick: Seen) -> None:
+    """I4: a deadline that this tick has reached, of a user of its partition."""
+    said = str(entry.body["cause_id"])
+    at = datetime.fromisoformat(json.loads(tick.value or b"null")["at"])
+    name, _, deadline = said.partition(":")
+    if name != "deadline" or datetime.fromisoformat(deadline) > at:
+        report.add("I4", BROKEN, f"{entry}: says {said}, but its tick is of {at.isoformat()}")
+    if tick.partition != entry.seen.partition:
+        report.add("I4", BROKEN, f"{entry}: its tick is one of partition {tick.partition}")
 
 
 def cause_id(seen: Seen) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from streams.domain import pools
 from streams.domain.campaign import Campaigns
+from streams.domain.events import Tick
 from streams.domain.fold import step
 from streams.domain.pool_state import Row
 from streams.domain.pool_state import new as new_row
@@ -24,6 +25,7 @@ from streams.wire import (
     orders,
     outputs,
     results,
+    ticks,
 )
 from streams.wire.rows import encode, encode_row
 from tests.pooling import SEED
@@ -68,6 +70,7 @@ class Fold:
         )
         self.states: dict[bytes, UserState] = {}
         self.pools = Rows()
+        self.partitions: dict[bytes, int] = {}
         self.outputs: dict[str, dict[bytes, list[bytes]]] = defaultdict(lambda: defaultdict(list))
 
     def fold(self, log: Iterable[Seen]) -> set[bytes]:
@@ -78,18 +81,37 @@ class Fold:
             if seen.topic == "draw-requests":
                 touched |= self._ask(record)
                 continue
+            if seen.topic == "ticks":
+                touched |= self.tick(seen, sorted(self.states))
+                continue
             try:
                 event = DECODE[seen.topic](record)
             except EventRejected:
                 continue
             key = event.user_id.encode()
-            before = self.states.get(key) or new(event.user_id)
-            after, produced, _outcome = step(before, event, self.campaigns)
-            self._say(produced, record)
-            if after is not before:
-                self.states[key] = after
+            self.partitions[key] = seen.partition
+            if self._step(key, event, record):
                 touched.add(key)
         return touched
+
+    def tick(self, seen: Seen, keys: Iterable[bytes]) -> set[bytes]:
+        """Fold a tick for those of its partition; return the keys whose row was touched."""
+        record = Record(*seen[:5], list(seen.headers), seen.timestamp_ms)
+        try:
+            at_ms = ticks.decode(record).at_ms
+        except EventRejected:
+            return set()
+        here = [key for key in keys if self.partitions.get(key) == seen.partition]
+        return {key for key in here if self._step(key, Tick(key.decode(), at_ms), record)}
+
+    def _step(self, key: bytes, event: Event, record: Record) -> bool:
+        before = self.states.get(key) or new(event.user_id)
+        after, produced, _outcome = step(before, event, self.campaigns)
+        self._say(produced, record)
+        if after is before:
+            return False
+        self.states[key] = after
+        return True
 
     def _ask(self, record: Record) -> set[bytes]:
         """Fold what a pool is asked."""

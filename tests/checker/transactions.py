@@ -55,9 +55,13 @@ def transactions(report: Report, evidence: Evidence) -> Iterable[Transaction]:
 
 
 def merged(taken: Sequence[Sequence[Seen]], topics: Sequence[str]) -> Iterable[Seen]:
-    """Merge topics, each in its offset order, by record time; ties in the order of `topics`."""
-    queues = [list(reversed(seen)) for seen in taken]
+    """Merge topics, each in its offset order, by record time; ties in the order of `topics`.
+
+    Ticks are the last of their transaction, whatever their time.
+    """
+    queues = [list(reversed(seen)) for seen in taken if seen and seen[0].topic != "ticks"]
     while queues := [queue for queue in queues if queue]:
         yield min(
             queues, key=lambda queue: (queue[-1].timestamp_ms, topics.index(queue[-1].topic))
         ).pop()
+    yield from (tick for seen in taken for tick in seen if tick.topic == "ticks")

@@ -161,6 +161,9 @@ class SimLog:
         at = (topic, p)
         return at in self._at_end or 0 <= self.high(topic, p) <= self._next.get(at, -1)
 
+    def reached(self, topic: str, p: int) -> int:
+        return self._next.get((topic, p), 0)
+
     def high(self, topic: str, p: int) -> int:
         return self._world.broker.log(topic, p).high
 

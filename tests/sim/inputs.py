@@ -10,6 +10,7 @@ id with another content, and bytes that can never become an event.
 from __future__ import annotations
 
 import random
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from streams.domain.pool_requests import Request
 
 COFFEE = rights(cup=4, cake=2)
+DAY_MS = 86_400_000
 LIGHT_BYTES = 4_000
 """Poison of megabytes is tier T4's: here it would only cost time."""
 
@@ -57,7 +59,25 @@ def history(seed: int) -> list[Sent]:
         _spoil(rng, sent)
     if rng.random() < 0.5:
         _ask(rng, sent, users)
+    if rng.random() < 0.6:
+        _tell_the_time(rng, sent)
     return sent
+
+
+def _tell_the_time(rng: random.Random, sent: list[Sent]) -> None:
+    """Ticks among the rest, some twice or too early, then far beyond every deadline."""
+    reached_ms = 0
+    for n in reversed(range(0, len(sent), rng.choice((1, 3, 10)))):
+        at_ms = sent[n].at_ms + rng.choice((-3, 0, 0, 1, 9)) * DAY_MS
+        sent.insert(n + 1, _tick(at_ms))
+        reached_ms = max(reached_ms, at_ms)
+    last_ms = max([reached_ms, *(one.at_ms for one in sent)])
+    sent += [_tick(last_ms + days * DAY_MS) for days in sorted(rng.sample(range(120), 3))]
+
+
+def _tick(at_ms: int) -> Sent:
+    at = datetime.fromtimestamp(at_ms / 1000, UTC).isoformat()
+    return Sent("ticks", None, orjson.dumps({"type": "tick", "v": 1, "at": at}), at_ms)
 
 
 def _repeat(rng: random.Random, sent: list[Sent]) -> None:

@@ -23,8 +23,10 @@ from streams.domain import fold as fold_module
 from streams.domain import pools
 from streams.domain.pool_state import POOL
 from streams.feed import batch as batch_module
+from streams.feed.align import Aligner
 from streams.feed.loop import Feed
 from streams.feed.unit_of_work import UnitOfWork
+from streams.store.overlay import Overlay
 from streams.store.restore import Restore
 from tests.sim import evidence
 from tests.sim.consumer import SimLog
@@ -57,7 +59,7 @@ def changed(owner: Any, name: str, *edits: tuple[str, str]) -> Iterator[None]:
 
 
 WRITE = """owned.rows.write(
-            rows[p],
+            {**rows[p], **self.overlays[p].spent()},
             next_offsets=vector,
             changelog=marked[TopicPartition(self.changelog, p)] + 1,
             batch=metas[p].batch,
@@ -88,7 +90,7 @@ def _last_offset() -> AbstractContextManager[Any]:
 
 def _no_dedupe() -> AbstractContextManager[Any]:
     return changed(
-        fold_module, "refold", ("if facts_.identity(other) == name:", "if known is None:")
+        fold_module, "_refold", ("if facts_.identity(other) == name:", "if known is None:")
     )
 
 
@@ -278,6 +280,38 @@ def _requests_forgotten() -> AbstractContextManager[Any]:
     return changed(pools, "step", ("if known.answer:", "if known is None:"))
 
 
+@contextmanager
+def _no_hints_at_restore() -> Iterator[None]:
+    """Rows come back from the changelog, and no tick ever finds them."""
+    run = Restore.run
+
+    def forgetful(self: Any) -> Any:
+        known = set(self.rows.disk.hints)
+        try:
+            return run(self)
+        finally:
+            self.rows.disk.hints &= known
+
+    with mock.patch.object(Restore, "run", forgetful):
+        yield
+
+
+def _tick_done_too_soon() -> AbstractContextManager[Any]:
+    """A tick's offset goes with the first of its users, the rest are forgotten."""
+    return mock.patch.object(batch_module.Batch, "leave", return_value=None)
+
+
+def _ticks_by_their_time() -> AbstractContextManager[Any]:
+    """A tick is merged by its timestamp, whatever it should wait for."""
+    return mock.patch.object(Aligner, "_ends_of", return_value={})
+
+
+def _hints_of_the_committed_alone() -> AbstractContextManager[Any]:
+    """A tick does not see the rows whose commit is under way."""
+    layers = "(self,) if self._below is None else (self, self._below)"
+    return changed(Overlay, "due", (layers, "()"))
+
+
 class Bug(NamedTuple):
     """start: a seed shortly before the one that catches it, so that the test is quick."""
 
@@ -304,6 +338,10 @@ BUGS = {
     "a p split across workers": Bug(_split_p),
     "stock outside the overlay": Bug(_stock_outside_the_overlay),
     "requests to pools forgotten": Bug(_requests_forgotten),
+    "no hints at restore": Bug(_no_hints_at_restore, 65),
+    "a tick done too soon": Bug(_tick_done_too_soon),
+    "ticks merged by their time": Bug(_ticks_by_their_time),
+    "hints of the committed alone": Bug(_hints_of_the_committed_alone),
 }
 
 

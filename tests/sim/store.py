@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from streams.errors import DiskError
 from streams.feed.ports import NotReady
+from streams.store import meta
+from streams.store.meta import Hint
+from streams.wire.rows import ROW_SCHEMA, due_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from tests.sim.world import World
 
 LOCK_WAIT_S = 30.0
+THIS = bytes([ROW_SCHEMA])
 
 
 class Written(NamedTuple):
@@ -38,6 +42,7 @@ class Disk:
 
     def _replay(self) -> None:
         self.rows: dict[bytes, bytes] = {}
+        self.hints: set[Hint] = set()
         self.next: Offsets | None = None
         self.changelog = self.batch = 0
         for written in self.batches:
@@ -45,10 +50,15 @@ class Disk:
 
     def _apply(self, written: Written) -> None:
         for key, value in written.rows.items():
-            if value is None:
+            if key.startswith(meta.DUE):
+                self.hints.discard(meta.decode_hint(key))
+            elif value is None:
                 self.rows.pop(key, None)
             else:
                 self.rows[key] = value
+                due_ms = due_of(THIS + value[1:])  # rows of the next version look alike
+                if due_ms:
+                    self.hints.add(Hint(due_ms, key))
         if written.next is not None:
             self.next = dict(written.next)
         self.changelog, self.batch = written.changelog, written.batch
@@ -161,6 +171,12 @@ class SimRows:
         if self._world.dice.random() < 0.3:
             self.disk.sync()
         self._world.touch(self._process, "written")
+
+    def due(self, at_ms: int, limit: int) -> list[Hint]:
+        assert self._open
+        self._world.touch(self._process, "due")
+        self._fail_if_failing("read")
+        return [hint for hint in sorted(self.disk.hints) if hint.due_ms <= at_ms][:limit]
 
     def _fail_if_failing(self, what: str) -> None:
         if self.disk.failing is not None:

@@ -108,7 +108,7 @@ ROWS = {
     "row27-upgrade-and-rollback": (
         {"upgrade"},
         (),
-        {"upgrade": 10, "rollback": 5, "old code refused newer rows": 3},
+        {"upgrade": 10, "rollback": 5, "old code refused newer rows": 1},
     ),
 }
 ROW_SEEDS = 15

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from streams.agents import draws, folding
+from streams.agents import draws, folding, ticks
 from streams.domain.fold import FOLD_VERSION
 from streams.errors import Exit, RewardsError
 from streams.feed import batch as batch_module
@@ -19,9 +19,9 @@ from streams.feed.loop import Feed
 from streams.feed.unit_of_work import Versions
 from streams.store import restore
 from streams.store.overlay import Codec
-from streams.topics import CHANGELOG, DRAW_REQUESTS, FOLDED
+from streams.topics import CHANGELOG, DRAW_REQUESTS, FOLDED, TICKS
 from streams.wire import cancellations, claims, draw_results, orders, outputs, results
-from streams.wire.rows import ROW_SCHEMA, decode, encode, new
+from streams.wire.rows import ROW_SCHEMA, decode, due_ms, encode, new
 from tests.pooling import SEED
 from tests.sim.campaigns import registry
 from tests.sim.consumer import SimLog
@@ -109,9 +109,9 @@ class Worker:
             make_producer=lambda: SimProducer(world, process),
             make_history=lambda cancelled: SimHistory(world, process, cancelled),
             store=self.store.of(process),
-            codec=Codec(new, decode_either, encode_newer)
+            codec=Codec(new, decode_either, encode_newer, due_ms)
             if self.newer
-            else Codec(new, decode, encode),
+            else Codec(new, decode, encode, due_ms),
             encode=outputs.encode,
             campaigns=CampaignSource(world),
             executor=SimExecutor(world.clock, process, "restore"),
@@ -129,7 +129,7 @@ class Worker:
             while not (self.leaving and process is self.process):
                 work = feed.poll(POLL_S)
                 if work is not None:
-                    fold(work)
+                    fold(work, self.world.most_rows)
                     feed.commit(work)
                 feed.take_finished()
             feed.close()
@@ -145,12 +145,14 @@ class Worker:
             self.world.exited(self, process, Exit.OK, "stopped")
 
 
-def fold(work: UnitOfWork) -> None:
+def fold(work: UnitOfWork, most_rows: int) -> None:
     """What the agents do, batch after batch."""
     for batch in work.batches:
         with batch_module.fail_stop(batch):
             if batch.topic == DRAW_REQUESTS:
                 draws.fold_requests(batch, lambda _pool: SEED)
+            elif batch.topic == TICKS:
+                ticks.fold_ticks(batch, most_rows=most_rows)
             else:
                 folding.fold_batch(batch, DECODE[batch.topic])
 
@@ -166,7 +168,7 @@ def hooked(world: World) -> Iterator[None]:
         raise Exited(code)
 
     with ExitStack() as stack:
-        for module in (loop, unit_of_work, restore, folding):
+        for module in (loop, unit_of_work, restore, folding, ticks):
             stack.enter_context(mock.patch.object(module, "reach", reach))
         stack.enter_context(mock.patch.object(batch_module, "stop_process", stop))
         yield

@@ -12,9 +12,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import orjson
+
 from streams.errors import Exit
 from streams.feed.ports import Outgoing
-from streams.topics import FOLDED
+from streams.topics import FOLDED, TICKS
 from tests.sim.broker import EMPTY, Broker
 from tests.sim.evidence import Follower
 from tests.sim.fibers import Killed, Process, Scheduler, Stuck
@@ -88,6 +90,8 @@ class World:
         self.input = history(seed if settings.input_seed is None else settings.input_seed)
         if settings.only is not None:
             self.input = [sent for sent in self.input if sent.topic == settings.only]
+        self.tick_dice = random.Random(f"ticks {seed}")
+        self.most_rows = self.tick_dice.choice((1, 2, 500))  # of a tick in one unit of work
         self.input_s = dice.choice((0.5, 5.0, 20.0, 60.0))
         self.bad: dict[tuple[str, int, int], str] = {}
         self.stale_until_s = 0.0
@@ -166,6 +170,9 @@ class World:
         return not self._unsent
 
     def _append(self, sent: Sent) -> None:
+        if sent.topic == TICKS:
+            self._tick(sent)
+            return
         p = self.broker.partition_of(sent.key)
         log = self.broker.log(sent.topic, p)
         if self.dice.random() < 0.03:
@@ -175,6 +182,16 @@ class World:
             self.bad[sent.topic, p, offset] = sent.reason
         if sent.kind:
             self.land(sent.kind, f"{sent.topic}[{p}]@{offset}")
+
+    def _tick(self, sent: Sent) -> None:
+        """One to each partition, behind what can be read of its other topics by now, or not."""
+        for p in range(self.broker.partitions):
+            tick = orjson.loads(sent.value) | {"partition": p}
+            if self.tick_dice.random() < 0.7:
+                tick["ends"] = {topic: self.broker.log(topic, p).stable for topic in FOLDED[:-1]}
+            value = orjson.dumps(tick)
+            self.broker.log(TICKS, p).append(Outgoing(TICKS, None, value, []), sent.at_ms)
+        self.land("tick")
 
     def _broken(self) -> bool:
         return bool(self.refused or self.live.found or self.ended.violations or self.clock.failed)
