@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from streams.domain import ids
+from streams.domain import asks, chances, ids
 from streams.domain.days import DAY_MS, EPOCH, Calendar
 from streams.domain.outputs import Output
 from streams.domain.state import SPENT, STANDING, Notice, unpack_ledger
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 NOTIFICATIONS = "notifications"
 OVERDUE_MS = DAY_MS
 TASK_KINDS = ("task_expiring", "one_order_left")
+CHANCE_KINDS = ("chance_expiring",)
 
 
 def send_from_ms(due_ms: int, calendar: Calendar, quiet: Quiet) -> int:
@@ -46,7 +47,7 @@ def next_deadline_ms(state: UserState, campaigns: Campaigns) -> int:
     """Return when the next notice is to be sent or dropped; 0: none waits."""
     due_ms = state.notices[0].send_from_ms if state.notices else 0
     for task in state.tasks:
-        at_ms = _reminder_ms(task, campaigns.of_task(task))
+        at_ms = _reminder_ms(task, campaigns.of_task(task), campaigns)
         if at_ms and (not due_ms or at_ms < due_ms):
             due_ms = at_ms
     return due_ms
@@ -57,20 +58,21 @@ def pass_time(
 ) -> tuple[UserState, list[Output]]:
     """Send what is due at this instant and still true; forget the rest of it."""
     outputs: list[Output] = []
-    overdue = now.tick_ms - now.at_ms > OVERDUE_MS
+    overdue = now.tick_ms - now.at_ms >= OVERDUE_MS
     waiting = tuple(notice for notice in state.notices if notice.send_from_ms > now.at_ms)
     if len(waiting) < len(state.notices):
         for notice in state.notices[: len(state.notices) - len(waiting)]:
-            if not overdue and _still_stands(state, notice):
+            over = overdue or 0 < notice.until_ms <= now.tick_ms
+            if not over and _still_stands(state, notice):
                 campaign = campaigns.pinned(notice.campaign_id, notice.campaign_version)
                 outputs.append(_of_reward(state.user_id, notice, campaign))
         state = msgspec.structs.replace(state, notices=waiting, noticed_ms=now.at_ms)
     tasks = []
     for task in state.tasks:
         campaign = campaigns.of_task(task)
-        if _reminder_ms(task, campaign) == now.at_ms:
+        if _reminder_ms(task, campaign, campaigns) == now.at_ms:
             if not overdue:
-                outputs += _reminders(state.user_id, task, campaign, now.at_ms)
+                outputs += _of_task(state, task, now, campaign, campaigns)
             tasks.append(msgspec.structs.replace(task, noticed_ms=now.at_ms))
         else:
             tasks.append(task)
@@ -91,12 +93,12 @@ def of_issued(
         if not campaign.reminders:
             continue
         issued_ms, valid_ms = _instant_ms(body["occurred_at"]), _instant_ms(body["valid_until"])
-        for kind, due_ms in _dues(campaign.reminders, issued_ms, valid_ms):
+        for kind, due_ms, until_ms in _dues(campaign.reminders, issued_ms, valid_ms):
             if kind == "reward_issued" and body["seq"] > 1:
                 continue  # one that comes back was told of when it first came
             at_ms = send_from_ms(due_ms, campaign.calendar, campaign.quiet)
             name = (body["reward_id"], body["seq"], campaign.campaign_id, campaign.version)
-            notice = Notice(at_ms, due_ms, kind, *name)
+            notice = Notice(at_ms, due_ms, kind, *name, until_ms)
             if kind == "reward_issued" and at_ms == issued_ms:
                 at_once.add(notice)
             elif at_ms > max(issued_ms, state.noticed_ms):
@@ -111,14 +113,16 @@ def of_issued(
     return state, (*outputs, *sent) if sent else outputs
 
 
-def _dues(reminders: tuple[Reminder, ...], issued_ms: int, valid_ms: int) -> list[tuple[str, int]]:
-    """Return (kind, due) of the reminders of a reward."""
+def _dues(
+    reminders: tuple[Reminder, ...], issued_ms: int, valid_ms: int
+) -> list[tuple[str, int, int]]:
+    """Return (kind, due, until) of the reminders of a reward."""
     dues = []
     for reminder in reminders:
         if reminder.kind == "reward_issued":
-            dues.append((reminder.kind, issued_ms))
+            dues.append((reminder.kind, issued_ms, 0))
         elif reminder.kind == "reward_expiring":
-            dues.append((reminder.kind, valid_ms - reminder.before_ms))
+            dues.append((reminder.kind, valid_ms - reminder.before_ms, valid_ms))
     return dues
 
 
@@ -130,38 +134,67 @@ def _still_stands(state: UserState, notice: Notice) -> bool:
     return notice.kind == "reward_issued" or entry.state != SPENT
 
 
-def _reminder_ms(task: Task, campaign: Campaign) -> int:
+def _reminder_ms(task: Task, campaign: Campaign, campaigns: Campaigns) -> int:
     """Return when the task's next reminder is to be sent or dropped; 0: none is left."""
-    if not campaign.reminders or state_of(task) != "active":
+    if not campaign.reminders:
         return 0
-    for at_ms, due_ms, _kind in _schedule(
-        campaign.reminders, campaign.quiet, campaign.calendar, task.end_ms
-    ):
-        if at_ms > task.noticed_ms and due_ms >= task.begun_at_ms:
-            return at_ms if at_ms < task.end_ms else 0
-    return 0
+    times = [one.at_ms for one in _reminders(task, campaign, campaigns)]
+    return min((at_ms for at_ms in times if at_ms > task.noticed_ms), default=0)
 
 
-def _reminders(user_id: str, task: Task, campaign: Campaign, now_ms: int) -> list[Output]:
-    """Return the task's reminders of this instant that are true: it is active."""
-    left = campaign.limit - task.counted
-    schedule = _schedule(campaign.reminders, campaign.quiet, campaign.calendar, task.end_ms)
-    return [
-        _notice(user_id, kind, task.task_id, due_ms, at_ms, campaign)
-        for at_ms, due_ms, kind in schedule
-        if at_ms == now_ms
-        and due_ms >= task.begun_at_ms
-        and (kind == "task_expiring" or (left == 1 and not campaign.dark))
-    ]
+class _Reminder(NamedTuple):
+    at_ms: int  # out of quiet hours
+    due_ms: int
+    kind: str
+    deadline_ms: int
+
+
+def _reminders(task: Task, campaign: Campaign, campaigns: Campaigns) -> list[_Reminder]:
+    """Return what a task may be reminded of as it stands: of its end, and of its chances'."""
+    times = campaign.reminders, campaign.quiet, campaign.calendar
+    found: list[_Reminder] = []
+    if state_of(task) == "active":
+        found += _schedule(*times, task.end_ms, TASK_KINDS)
+    if campaign.lottery is not None and chances.labels(task, campaign):
+        closes_ms = chances.closes_ms(campaign, campaigns)
+        if closes_ms is not None:
+            found += _schedule(*times, closes_ms, CHANCE_KINDS)
+    return [one for one in found if one.due_ms >= task.begun_at_ms]
 
 
 @lru_cache(maxsize=4096)  # the users of one day share their end
 def _schedule(
-    reminders: tuple[Reminder, ...], quiet: Quiet, calendar: Calendar, end_ms: int
-) -> tuple[tuple[int, int, str], ...]:
-    """Return (send from, due, kind) of a task's reminders, the earliest first."""
-    dues = {(end_ms - one.before_ms, one.kind) for one in reminders if one.kind in TASK_KINDS}
-    return tuple(sorted((send_from_ms(at_ms, calendar, quiet), at_ms, k) for at_ms, k in dues))
+    reminders: tuple[Reminder, ...],
+    quiet: Quiet,
+    calendar: Calendar,
+    deadline_ms: int,
+    kinds: tuple[str, ...],
+) -> tuple[_Reminder, ...]:
+    dues = {(deadline_ms - one.before_ms, one.kind) for one in reminders if one.kind in kinds}
+    found = [
+        _Reminder(send_from_ms(at, calendar, quiet), at, kind, deadline_ms) for at, kind in dues
+    ]
+    return tuple(sorted(one for one in found if one.at_ms < deadline_ms))
+
+
+def _of_task(
+    state: UserState, task: Task, now: Instant, campaign: Campaign, campaigns: Campaigns
+) -> list[Output]:
+    """Return the task's notices of this instant that are true at the tick that reached it."""
+    names: list[tuple[_Reminder, str]] = []
+    left = campaign.limit - task.counted
+    for one in _reminders(task, campaign, campaigns):
+        if one.at_ms != now.at_ms or now.tick_ms >= one.deadline_ms:
+            continue
+        if one.kind in CHANCE_KINDS:
+            undrawn = chances.undrawn(task, campaign, asks.unpack(state.asks))
+            names += [(one, ids.draw_id(task.task_id, label)) for label in undrawn]
+        elif one.kind == "task_expiring" or (left == 1 and not campaign.dark):
+            names.append((one, task.task_id))
+    return [
+        _notice(state.user_id, one.kind, name, one.due_ms, one.at_ms, campaign)
+        for one, name in names
+    ]
 
 
 def _of_reward(user_id: str, notice: Notice, campaign: Campaign) -> Output:

@@ -158,6 +158,7 @@ class Notice(msgspec.Struct, frozen=True, array_like=True, order=True):
     seq: int
     campaign_id: str
     campaign_version: int
+    until_ms: int = 0  # when it is too late to tell; 0: never
 
 
 class UserState(msgspec.Struct, frozen=True):

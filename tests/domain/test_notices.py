@@ -6,8 +6,9 @@ import pytest
 
 from streams.domain.days import HOUR_MS, Calendar
 from streams.domain.features import Quiet, Reminder
+from streams.domain.ids import draw_id
 from streams.domain.notices import send_from_ms
-from tests.builders import at, campaign, cancel, claim, millis, order, result, tick
+from tests.builders import at, campaign, cancel, claim, millis, order, pool, result, tick
 from tests.given import given
 
 THREE = campaign()  # claimed on day 1, over at the start of day 11
@@ -54,10 +55,13 @@ def test_a_notice_due_at_23_of_a_task_completed_at_7_is_not_sent():
 
 
 def test_a_notice_a_day_overdue_is_dropped():
-    given(THREE, CLAIMED, **EXPIRING).when(tick(11, "09:01")).then("task.expired 0")
-    given(THREE, CLAIMED, **EXPIRING).when(tick(11, "09:00")).then(
-        "notice task_expiring 09:00", "task.expired 0"
-    )
+    early = {"reminders": reminders(("task_expiring", 63))}  # 09:00 of day 8
+    given(THREE, CLAIMED, **early).when(tick(9, "09:00")).then()
+    given(THREE, CLAIMED, **early).when(tick(9, "08:59")).then("notice task_expiring 09:00")
+
+
+def test_a_notice_of_an_end_that_the_tick_has_passed_is_not_sent():
+    given(THREE, CLAIMED, **EXPIRING).when(tick(11)).then("task.expired 0")
 
 
 def test_one_order_left_is_said_when_just_one_is():
@@ -125,3 +129,20 @@ def test_quiet_hours_that_end_in_a_gap_of_the_clock_end_behind_it():
     new_york = Calendar("America/New_York")  # 2026-03-08: 02:00 becomes 03:00
     moved = send_from_ms(1_772_951_400_000, new_york, Quiet(0, 150))  # 01:30 EST; to 02:30
     assert new_york.text(moved) == "2026-03-08T03:00:00-04:00"
+
+
+SPIN = campaign(
+    features=["light_box", "full_link", "lottery"],
+    lottery={"pool_id": "wheel", "odds_version": 1, "chances": [{"step": 1, "count": 2}]},
+    claim={"opens_at": "2026-03-01T00:00:00+08:00", "closes_at": "2026-03-10T00:00:00+08:00"},
+)
+
+
+def test_chances_that_end_with_their_pool_are_announced_while_they_are_undrawn():
+    wheel = pool(closes_at="2026-03-21T00:00:00+08:00")  # the start of day 20
+    ending = {"reminders": reminders(("chance_expiring", 15))}
+    known = given([wheel, SPIN], [*CLAIMED, order("o1"), tick(11)], **ending)
+    known.when(tick(19, "09:00")).then(*["notice chance_expiring 09:00"] * 2)
+    objects = [output.body["object_id"] for output in known.outputs]
+    assert objects == [draw_id(known.task().task_id, label) for label in ("1", "1#2")]
+    known.when(tick(19, "10:00")).then()

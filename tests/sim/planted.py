@@ -338,7 +338,7 @@ BUGS = {
     "a p split across workers": Bug(_split_p),
     "stock outside the overlay": Bug(_stock_outside_the_overlay),
     "requests to pools forgotten": Bug(_requests_forgotten),
-    "no hints at restore": Bug(_no_hints_at_restore, 65),
+    "no hints at restore": Bug(_no_hints_at_restore, 105),
     "a tick done too soon": Bug(_tick_done_too_soon),
     "ticks merged by their time": Bug(_ticks_by_their_time),
     "hints of the committed alone": Bug(_hints_of_the_committed_alone),

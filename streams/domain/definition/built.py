@@ -25,7 +25,6 @@ NOT_BUILT: dict[str, Any] = {
     "holdout_bp": 0,
     "variants": (),
     "exclusion_group": "",
-    "reminders": (),
     "target.amount_minor": 0,
     "right.value": "",
 }
