@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 USER = "u-1"
 DAY_1 = datetime(2026, 3, 2, tzinfo=ZoneInfo("Asia/Shanghai"))
-CANCELLATIONS = ("order.cancelled", "order.refunded", "cancellation.withdrawn")
+CANCELLATIONS = ("order.cancelled", "order.refunded", "cancellation.withdrawn", "risk.verdict")
 DECODERS = {
     "cancellations": cancellations.decode,
     "claims": claims.decode,
@@ -165,6 +165,22 @@ def tick(day: int, clock: str = "00:00") -> dict[str, Any]:
     return {"type": "tick", "v": 1, "at": at(day, clock).isoformat()}
 
 
+def leave(task_id: str, when: datetime, claim_id: str = "k-leave"):
+    return _event("task.withdrawn", when, None, claim_id=claim_id, task_id=task_id)
+
+
+def verdict(said: str, day: int, order_id: str | None = None, **fields: Any):
+    """The risk service's word on an order, or on the user."""
+    return _event(
+        "risk.verdict",
+        fields.pop("when", None) or at(day),
+        fields.pop("recorded", None),
+        cancellation_id=fields.pop("id", f"v-{said}-{order_id}-{day}"),
+        order_id=order_id,
+        verdict=said,
+    )
+
+
 def campaign(**fields: Any) -> dict[str, Any]:
     """The 4.0 example of semantics.md cut to its rules: Y 3, cap 1, three steps, points last."""
     definition: dict[str, Any] = {
@@ -271,7 +287,7 @@ def change(type_: str, **fields: Any) -> dict[str, Any]:
 def topic_of(event: dict[str, Any]) -> str:
     if event["type"] in CANCELLATIONS:
         return "cancellations"
-    if event["type"] == "reward.collected":
+    if event["type"] in ("reward.collected", "task.withdrawn"):
         return "claims"
     return {"order": "orders", "claim": "claims", "reward": "reward-results"}[
         event["type"].split(".")[0]

@@ -28,7 +28,6 @@ hypothesis.settings.load_profile(os.environ.get("LEIDAN_HYPOTHESIS", "quick"))
 def everything_built(monkeypatch):
     """What no part of the engine acts on yet is refused by name; the reader must know it all."""
     monkeypatch.setattr(built, "NOT_BUILT", {})
-    monkeypatch.setattr(built, "NOT_BUILT_TYPES", set())
 
 
 @pytest.fixture(scope="session")

@@ -21,13 +21,20 @@ def test_an_order_cancelled_before_completion_steps_back():
     given(THREE, TWO).when(cancel("o2")).then("task.regressed 1", "revoked 2 rp-2")
 
 
-def test_the_highest_steps_go_whichever_order_was_cancelled():
-    given(THREE, DONE).when(cancel("o1")).then(
-        "task.regressed 2", "task.expired 2", "revoked 3 c-3", "revoked 3 pts"
+def test_fixture_29_the_highest_steps_go_whichever_order_was_cancelled():
+    known = given(THREE, DONE).when(cancel("o2"))
+    known.then("task.regressed 2", "task.expired 2", "revoked 3 c-3", "revoked 3 pts")
+    known.standing("1 rp-1", "2 rp-2")
+
+
+def test_fixture_3_an_order_that_was_never_fetched_takes_its_step_with_it():
+    uncollected = {**cancel("o1", day=4), "reason": "uncollected"}
+    given(THREE, [claim(), order("o1")]).when(uncollected).then(
+        "task.regressed 0", "revoked 1 rp-1"
     )
 
 
-def test_a_spare_takes_the_step_of_a_cancelled_order_and_nothing_is_revoked():
+def test_fixture_28_a_spare_takes_the_step_of_a_cancelled_order_and_nothing_is_revoked():
     two_a_day = [claim(), order("o1"), order("o2", when=at(1, "13:00"))]
     known = given(THREE, two_a_day).when(cancel("o1")).then()
     assert known.task().counted == 1
@@ -45,7 +52,7 @@ def test_a_reward_earned_again_is_the_same_reward_with_the_next_seq():
     )
 
 
-def test_a_cancellation_read_before_its_order_leaves_nothing_to_pay():
+def test_fixture_32_a_cancellation_read_before_its_order_leaves_nothing_to_pay():
     known = given(THREE, [claim(), cancel("o1", day=2)])
     known.when(order("o1")).then()
     assert known.task().counted == 0
@@ -58,7 +65,7 @@ def test_a_tombstone_lives_sixty_days():
     given(THREE, [claim(), too_old]).when(order("o1")).then("task.advanced 1", "issued 1 rp-1")
 
 
-def test_a_cancelled_order_stays_cancelled_when_a_later_version_comes():
+def test_fixture_33_a_cancelled_order_stays_cancelled_when_a_later_version_comes():
     known = given(THREE, [claim(), order("o1"), cancel("o1", day=2)])
     known.when(order("o1", day=3, version=2, status="fulfilled")).then()
     assert known.task().counted == 0
@@ -81,7 +88,7 @@ def test_a_cancellation_recorded_after_the_horizon_takes_nothing_back():
     known.standing("1 rp-1")
 
 
-def test_an_order_counts_while_what_is_left_meets_the_minimum():
+def test_fixture_34_an_order_counts_while_what_is_left_meets_the_minimum():
     e1 = order(
         "o1",
         lines=[(1, 6000), (1, 4000)],
@@ -108,7 +115,7 @@ def test_more_units_back_than_were_bought_are_capped_and_said():
     assert known.task().counted == 1  # 20.00 left
 
 
-def test_a_cancelled_sub_order_leaves_a_smaller_checkout():
+def test_fixture_5_a_cancelled_sub_order_leaves_a_smaller_checkout():
     parts = [order(f"o{i}", when=at(1), yuan=10, parent_order_id="p") for i in (1, 2, 3)]
     known = given(THREE, [claim(), *parts]).when(cancel("o1")).then()
     assert known.task().counted == 1

@@ -17,13 +17,13 @@ def test_an_accepted_claim_begins_a_task():
     given(THREE, []).when(claim()).then("task.claimed 0")
 
 
-def test_a_claim_sent_again_begins_nothing():
+def test_fixture_15_a_claim_sent_again_begins_nothing():
     known = given(THREE, [claim()]).when(claim()).then()
     assert known.outcome == Outcome.DUPLICATE
     assert len(known.state.tasks) == 1
 
 
-def test_a_second_claim_of_a_running_task_is_told_the_task():
+def test_fixture_13_a_second_claim_of_a_running_task_is_told_the_task():
     known = given(THREE, [claim()]).when(claim("k2", day=2))
     known.then("claim.rejected ALREADY_ACTIVE")
     assert known.outputs[0].body["task_id"] == known.task().task_id
@@ -57,6 +57,19 @@ def test_the_next_round_waits_for_the_cool_down():
     known = given(TWO_ROUNDS, DONE)
     known.when(claim("k2", when=at(3, "23:59"))).then("claim.rejected COOL_DOWN")
     known.when(claim("k3", when=at(4, "00:00"))).then("task.claimed 0")
+    assert known.task().round == 2
+
+
+def test_fixture_14_after_a_round_that_ran_out_the_next_waits_for_the_cool_down():
+    two_boxes = campaign(
+        features=["light_box"],
+        step_rewards=[],
+        entries=[],
+        rounds={"max": 2, "cool_down_days": 1},
+    )
+    known = given(two_boxes, [claim()])  # its window ends with day 10
+    known.when(claim("k2", when=at(11, "23:59"))).then("claim.rejected COOL_DOWN")
+    known.when(claim("k3", when=at(12, "00:00"))).then("task.claimed 0")
     assert known.task().round == 2
 
 

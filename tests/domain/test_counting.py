@@ -14,7 +14,7 @@ def test_an_order_that_counts_advances_the_task_and_issues_its_step():
     given(THREE, CLAIMED).when(order("o1")).then("task.advanced 1", "issued 1 rp-1")
 
 
-def test_the_third_order_issues_the_step_and_the_final_reward():
+def test_fixture_19_the_third_order_issues_the_step_and_the_final_reward():
     given(THREE, [*CLAIMED, order("o1"), order("o2")]).when(order("o3")).then(
         "task.advanced 3", "task.completed 3", "issued 3 c-3", "issued 3 pts"
     )
@@ -68,14 +68,14 @@ def test_channel_and_store_must_be_among_those_asked_for():
     known.when(order("o3", channel="app")).then("task.advanced 1", "issued 1 rp-1")
 
 
-def test_sub_orders_of_one_checkout_are_one_order_and_their_amounts_are_summed():
+def test_fixture_4_sub_orders_of_one_checkout_are_one_order_and_their_amounts_are_summed():
     parts = [order(f"o{i}", when=at(1), yuan=6, parent_order_id="p") for i in (1, 2)]
     known = given(THREE, [*CLAIMED, *parts])
     third = order("o3", when=at(1, "12:01"), yuan=6, parent_order_id="p")
     known.when(third).then("task.advanced 1", "issued 1 rp-1")
 
 
-def test_an_order_sent_fifty_times_counts_once():
+def test_fixture_35_an_order_sent_fifty_times_counts_once():
     known = given(THREE, CLAIMED).when(order("o1"))
     for _ in range(50):
         known.when(order("o1")).then()
@@ -83,7 +83,7 @@ def test_an_order_sent_fifty_times_counts_once():
     assert known.task().counted == 1
 
 
-def test_the_same_order_and_version_with_another_amount_is_a_conflict_and_changes_nothing():
+def test_fixture_35_the_same_order_with_another_amount_is_a_conflict_and_changes_nothing():
     known = given(THREE, [*CLAIMED, order("o1")])
     before = known.state
     known.when(order("o1", yuan=70)).then()

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from streams.domain.campaign import Killed, Right, Stopped
-from streams.domain.definition import READERS, TYPES, definition_from, label, parsed
-from streams.domain.definition.built import NOT_BUILT_TYPES
+from streams.domain.definition import READERS, TYPES, label, parsed
 from streams.domain.pool import (
     BudgetAdded,
     Odds,
@@ -177,25 +176,6 @@ SORRY = {"right_id": "sorry", "type": "coupon", "value_minor": 100}
 def test_a_change_comes_out_as_it_was_written(definition, record, called):
     assert parsed(definition) == (record, [])
     assert label(record) == called
-
-
-@pytest.mark.parametrize("type_", sorted(NOT_BUILT_TYPES))
-def test_a_record_that_nothing_acts_on_yet_is_refused_by_name(type_):
-    examples = {
-        "pool.defined": pool(),
-        "pool.odds_added": change("pool.odds_added", pool_id="wheel", odds=odds(2, five=1)),
-        "pool.restocked": change(
-            "pool.restocked", pool_id="wheel", stock=[{"prize_id": "top", "units": 5}]
-        ),
-        "budget.added": change("budget.added", pool_id="wheel", amount_minor=5),
-        "campaign.killed": change("campaign.killed", campaign_id="three"),
-        "campaign.stopped": change("campaign.stopped", campaign_id="three"),
-        "pool.closed": change("pool.closed", pool_id="wheel"),
-    }
-    assert definition_from(examples[type_]) == (
-        None,
-        [f"type: {type_}: not built in this version"],
-    )
 
 
 def test_every_record_that_is_read_has_a_name():

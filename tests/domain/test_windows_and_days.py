@@ -14,13 +14,13 @@ from tests.given import given
 THREE = campaign()
 
 
-def test_an_order_placed_before_midnight_and_paid_after_counts_on_the_second_day():
+def test_fixture_1_an_order_placed_before_midnight_and_paid_after_counts_on_the_second_day():
     placed = order("o1", when=at(1, "23:50"), status="placed")
     paid = order("o1", when=at(2, "00:10"), version=2)
     given(THREE, [claim(), placed]).when(paid).then("task.advanced 1", "issued 1 rp-1")
 
 
-def test_an_order_counts_on_the_day_it_reaches_the_status_asked_for():
+def test_fixture_2_an_order_counts_on_the_day_it_reaches_the_status_asked_for():
     picked_up = campaign(qualify={"on": "fulfilled"})
     known = given(picked_up, [claim()]).when(order("o1")).then("order.ignored STATUS")
     known.when(order("o1", day=2, version=2, status="fulfilled")).then(
@@ -29,36 +29,36 @@ def test_an_order_counts_on_the_day_it_reaches_the_status_asked_for():
     assert known.task().last_day == Calendar().day(millis(at(2)))
 
 
-def test_orders_on_both_sides_of_midnight_are_of_two_days_and_both_count():
+def test_fixture_6_orders_on_both_sides_of_midnight_are_of_two_days_and_both_count():
     before, after = order("o1", when=at(1, "23:59:59")), order("o2", when=at(2, "00:00"))
     given(THREE, [claim(), before]).when(after).then("task.advanced 2", "issued 2 rp-2")
 
 
-def test_a_day_that_starts_at_four_divides_orders_at_four():
+def test_fixture_7_a_day_that_starts_at_four_divides_orders_at_four():
     late_night = campaign(calendar={"day_start": "04:00"})
     known = given(late_night, [claim(), order("o1", when=at(2, "03:59"))])
     known.when(order("o2", when=at(2, "04:00"))).then("task.advanced 2", "issued 2 rp-2")
 
 
-def test_a_claim_and_an_order_of_the_same_instant_the_order_counts():
+def test_fixture_9_a_claim_and_an_order_of_the_same_instant_the_order_counts():
     given(THREE, [claim(when=at(1, "10:00"))]).when(order("o1", when=at(1, "10:00"))).then(
         "task.advanced 1", "issued 1 rp-1"
     )
 
 
-def test_an_order_before_the_claim_does_not_count():
+def test_fixture_10_an_order_before_the_claim_does_not_count():
     given(THREE, [claim(when=at(1, "10:00"))]).when(order("o1", when=at(1, "09:59"))).then(
         "order.ignored NO_TASK"
     )
 
 
-def test_the_order_that_the_claim_names_counts_if_it_is_of_the_same_day():
+def test_fixture_11_the_order_that_the_claim_names_counts_if_it_is_of_the_same_day():
     trigger = claim(when=at(1, "10:00"), trigger_order_id="o1")
     known = given(THREE, [order("o1", when=at(1, "09:59"))])
     known.when(trigger).then("task.claimed 1", "task.advanced 1", "issued 1 rp-1")
 
 
-def test_the_order_that_the_claim_names_does_not_count_if_it_is_of_the_day_before():
+def test_fixture_11_the_order_that_the_claim_names_does_not_count_if_it_is_of_the_day_before():
     trigger = claim(day=2, trigger_order_id="o1")
     given(THREE, [order("o1")]).when(trigger).then("task.claimed 0")
 
@@ -69,7 +69,7 @@ def test_same_day_lookback_counts_all_orders_of_the_claims_day():
     known.when(claim()).then("task.claimed 2", "task.advanced 2", "issued 1 rp-1", "issued 2 rp-2")
 
 
-def test_an_order_at_the_windows_end_is_outside_it():
+def test_fixture_26_an_order_at_the_windows_end_is_outside_it():
     given(THREE, [claim()]).when(order("o9", when=at(11, "00:00"))).then("order.ignored NO_TASK")
 
 
@@ -99,7 +99,7 @@ def test_an_automatic_task_begins_with_the_first_order_that_would_count():
     assert known.task().start_ms == millis(at(2, "00:00"))
 
 
-def test_every_n_orders_repeat_and_the_remainder_dies_with_the_window():
+def test_fixture_41_every_n_orders_repeat_and_the_remainder_dies_with_the_window():
     rides = campaign(
         window={"mode": "every_n", "days": 10, "max_cycles": 2},
         features=["light_box"],
@@ -117,7 +117,7 @@ NEW_YORK = ZoneInfo("America/New_York")
     ("clock", "day"),
     [("01:59:59", 8), ("03:00:00", 9), ("23:59:59", 9)],  # 02:30 does not exist on 9 March 2025
 )
-def test_a_day_start_that_the_clock_skips_is_the_first_instant_after_the_gap(clock, day):
+def test_fixture_8_a_day_start_that_the_clock_skips_is_the_first_instant_after_the_gap(clock, day):
     calendar = Calendar("America/New_York", 150)
     moment = datetime.fromisoformat(f"2025-03-09T{clock}").replace(tzinfo=NEW_YORK)
     expected = date(2025, 3, day).toordinal() - date(1970, 1, 1).toordinal()

@@ -75,7 +75,7 @@ def definition_from(definition: Any) -> tuple[Definition | None, list[str]]:
     """As `parsed`, and refused by name where this version does not do it yet."""
     record, problems = parsed(definition)
     if record is not None:
-        problems = not_built(TYPES[type(record)], record)
+        problems = not_built(record)
     return (None, problems) if problems else (record, [])
 
 
