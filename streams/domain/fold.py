@@ -159,11 +159,11 @@ def _tick(state: UserState, event: Tick, campaigns: Campaigns) -> Folded:
 
 def _plain(fact: Fact, state: UserState) -> bool:
     """Tell whether the short path can have an answer: some facts, only the walk looks into."""
-    if isinstance(fact, PoolAnswered | TaskWithdrawn):
+    if facts_.USER in state.seen:  # a verdict is about the user
         return False
-    if isinstance(fact, RiskVerdict) and not fact.order_id:
-        return False
-    return not facts_.may_know(state.seen, [facts_.USER])  # no verdict is about the user
+    if isinstance(fact, OrderReported):
+        return True
+    return not isinstance(fact, PoolAnswered | TaskWithdrawn | RiskVerdict)
 
 
 def _short(

@@ -95,7 +95,9 @@ def next_order(
             continue
         if task.ended_ms or (prior and campaign.exclusion_group):
             return None  # its end may be undone; another may have the order by an earlier status
-        code, spent = _share(fact, task, begun, campaigns)
+        code, spent = _offered(fact, task, campaign)
+        shared = campaign.exclusion_group and code == orders.COUNTS
+        code = _share(fact, task, begun, campaigns) if shared else code
         counted, code = counting.count_next(task, campaign, fact.occurred_at_ms, code, spent)
         won: list[str] = []
         if code == orders.COUNTS:
@@ -104,7 +106,7 @@ def next_order(
                 return None
             due, won = gains
             issued += map(ledger.issue_first, due)
-            if due and campaign.exclusion_group:
+            if due and shared:
                 since = facts_.key_of(fact)
                 pins.append(Pin(called, task.task_id, campaign.exclusion_group, since))
                 counted = msgspec.structs.replace(counted, paid_step=counted.counted)
@@ -115,8 +117,9 @@ def next_order(
         counted, moved = changes.task_changes(before, counted, task.peak, campaign, say, gone)
         said += moved
         after.append(counted)
-        said += asking.won(counted, campaign, won, asked, say)
-        asks_ms = _sooner(asks_ms, _chances_end_ms(counted, campaign, won, asked, campaigns))
+        said += asking.won(counted, campaign, won, asked, say) if won else ()
+        ends_ms = _chances_end_ms(counted, campaign, won, asked, campaigns) if won else 0
+        asks_ms = _sooner(asks_ms, ends_ms)
     if not held:
         if prior:
             return None  # whether that was said before depends on where the order stood then
@@ -245,15 +248,9 @@ def _pins_itself(task: Task, due: list[Due]) -> bool:
     return task.paid_step == task.counted if due else task.paid_step <= task.counted
 
 
-def _share(
-    fact: OrderReported, task: Task, begun: tuple[Task, ...], campaigns: Campaigns
-) -> tuple[str, int]:
-    """Return (code, consumption) of an order new to all tasks: of a group, it goes to one."""
-    campaign = campaigns.of_task(task)
-    code, spent = _offered(fact, task, campaign)
-    group = campaign.exclusion_group
-    if not group or code != orders.COUNTS:
-        return code, spent
+def _share(fact: OrderReported, task: Task, begun: tuple[Task, ...], campaigns: Campaigns) -> str:
+    """Return the code of an order that is good for a task and new to all: of a group, to one."""
+    group = campaigns.of_task(task).exclusion_group
     asking_ = [
         (other, of_other)
         for other, of_other in ((other, campaigns.of_task(other)) for other in begun)
@@ -262,7 +259,7 @@ def _share(
         and _offered(fact, other, of_other)[0] == orders.COUNTS
     ]
     first = groups.winner(asking_, fact.occurred_at_ms)
-    return (code, spent) if task.task_id == first else (groups.LOST_GROUP, 0)
+    return orders.COUNTS if task.task_id == first else groups.LOST_GROUP
 
 
 def _names(other: Fact, order_id: str) -> bool:
