@@ -149,6 +149,7 @@ class Counter:
             last_day_count=0,
             accumulated_minor=0,
             saved_minor=0,
+            held=False,
         )
         self.progress = Progress(anew, campaign)
         self._counted: list[str] = []
@@ -168,6 +169,8 @@ class Counter:
 
     def tally(self, codes: dict[str, str]) -> Tally:
         task = self.progress.as_task()
+        if self._held:
+            task = msgspec.structs.replace(task, held=True)
         return Tally(task, self._completed_by, self._counted, codes, self._saved, self._held)
 
 

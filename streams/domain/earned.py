@@ -45,9 +45,13 @@ def at_step(task: Task, campaign: Campaign, k: int, order_id: str, saved_minor: 
 
 
 def of_tally(tally: Tally, asked: Asked, campaigns: Campaigns, verdict: str) -> list[Due]:
-    """Return all that is due to a counted task. verdict: what stands about its user."""
+    """Return all that is due to a counted task. verdict: what stands about its user.
+
+    A step rests on every order up to its own: a review of one of them holds it.
+    """
     task, campaign = tally.task, campaigns.of_task(tally.task)
     found: list[Due] = []
+    held = False
     for k, (order_id, saved_minor) in enumerate(zip(tally.counted, tally.saved, strict=True), 1):
         here = at_step(task, campaign, k, order_id, saved_minor)
         here += [
@@ -62,7 +66,8 @@ def of_tally(tally: Tally, asked: Asked, campaigns: Campaigns, verdict: str) -> 
             )
             for label, right in chances.prizes_at(task, campaign, k, asked)
         ]
-        found += [due._replace(held=True) for due in here] if order_id in tally.held else here
+        held = held or order_id in tally.held
+        found += [due._replace(held=True) for due in here] if held else here
     killed = campaigns.killed_at(task.campaign_id) if _is_killed(task) else None
     if killed is not None and killed.compensation is not None:
         held = verdict == risk.REVIEW

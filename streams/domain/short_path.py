@@ -235,7 +235,7 @@ def _offered(fact: OrderReported, task: Task, campaign: Campaign) -> tuple[str, 
 
 def _simply_issued(due: list[Due], task: Task, campaign: Campaign, state: UserState) -> bool:
     """Tell whether what just fell due is issued whatever else there is in the ledger."""
-    if state.owed_minor or state.early.count or holding.asks(campaign):
+    if state.owed_minor or state.early.count or task.held or holding.asks(campaign):
         return False  # debts, results to come, orders to wait for: all of them are needed
     if any(one.step != str(task.counted) for one in due):
         return False  # an amount was asked for: its finals are labelled otherwise

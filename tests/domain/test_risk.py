@@ -56,11 +56,16 @@ def test_a_claim_is_judged_by_what_was_known_of_its_user_then():
     known.when(claim(day=1)).then("claim.rejected RULE_RISK")
 
 
-def test_a_review_of_an_order_holds_what_that_order_earned():
+def test_a_review_of_an_order_holds_what_rests_on_it():
     known = given(THREE, [claim(), verdict("review", 1, "o1", when=at(1, "09:00"))])
     known.when(order("o1")).then("task.advanced 1", "reserved 1 rp-1 100")
-    known.when(order("o2")).then("task.advanced 2", "issued 2 rp-2")
-    known.when(verdict("clear", 3, "o1")).then("issued 1 rp-1")
+    known.when(order("o2")).then("task.advanced 2", "reserved 2 rp-2 200")
+    known.when(verdict("clear", 3, "o1")).then("issued 1 rp-1", "issued 2 rp-2")
+
+
+def test_a_review_of_an_order_leaves_what_came_before_it():
+    known = given(THREE, [claim(), order("o1"), verdict("review", 2, "o2", when=at(2, "09:00"))])
+    known.when(order("o2")).then("task.advanced 2", "reserved 2 rp-2 200").standing("1 rp-1")
 
 
 def test_a_review_of_the_user_holds_everything():
