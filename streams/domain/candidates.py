@@ -82,7 +82,7 @@ def candidates(  # noqa: PLR0913  # what is asked, of whom, and when
         runs = last is not None and last.task_id in live
         rules = tuple(_rules(campaign.with_variant(variant), campaigns, visitor, at_ms))
         rounds = () if runs else tuple(_rounds(campaign, last, at_ms))
-        trace = rules + rounds
+        trace = (*rules[:-1], *rounds, rules[-1])  # risk is judged last
         found.append(
             Candidate(
                 campaign.with_variant(variant),
@@ -133,7 +133,7 @@ def _preference(candidate: Candidate) -> tuple[int, bool, str]:
 def _rules(
     campaign: Campaign, campaigns: Campaigns, visitor: Visitor, at_ms: int
 ) -> Iterator[Clause]:
-    """Yield R2 and R3 in the order in which a claim is judged."""
+    """Yield R2 and R3 in the order in which a claim is judged; risk is the last of them."""
     yield Clause("supply", _supplied(campaign, campaigns, at_ms), NO_SUPPLY)
     closed = tasks.closed_code(campaign, campaigns, at_ms)
     yield Clause("claim", not closed, closed)
