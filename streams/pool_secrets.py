@@ -7,7 +7,9 @@ A seed is looked for when it is first needed: in the setting `pool_secrets`, the
 from __future__ import annotations
 
 import logging
+import os
 import re
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,23 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _HEX = re.compile(r"[0-9a-f]{64}")
+
+
+def new_seed(pool_id: str, out: Path) -> str:
+    """Make a secret seed, for its owner alone (mode 0600); return what it commits to.
+
+    Raises UsageError when the file is there already or cannot be written.
+    """
+    seed = secrets.token_bytes(sample.SEED_BYTES)
+    try:
+        place = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise UsageError(f"{out}: {error.strerror}; a seed is never overwritten") from None
+    with os.fdopen(place, "w") as file:
+        file.write(seed.hex() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return sample.commitment(pool_id, seed)
 
 
 def read_seed(text: str, source: str) -> bytes:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import orjson
@@ -16,9 +14,10 @@ from streams.cli.terminal import emit, say
 from streams.errors import Exit, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from streams.domain.pool import Pool
+    from streams.domain.verify import Verified
 
     Lines = Callable[[], Iterator[bytes]]
 
@@ -45,18 +44,9 @@ def commit(pool_id: str, out: str, as_json: bool) -> None:
 
     Exit status: 0 made, 2 the file is there already or cannot be written.
     """
-    from streams.domain import sample
+    from streams.pool_secrets import new_seed
 
-    seed = secrets.token_bytes(sample.SEED_BYTES)
-    try:
-        place = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        raise UsageError(f"{out}: {error.strerror}; a seed is never overwritten") from None
-    with os.fdopen(place, "w") as file:
-        file.write(seed.hex() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    commitment = sample.commitment(pool_id, seed)
+    commitment = new_seed(pool_id, Path(out))
     if as_json:
         emit({"pool_id": pool_id, "commitment": commitment, "file": out})
     else:
@@ -187,7 +177,7 @@ def verify(
         lines = _file(Path(path))
     else:
         lines = _topic(str(bootstrap_servers), topic_prefix, config)
-    found = _verify(lines, set(pool_ids), _seed(seed_file, None))
+    found = proved(lines, set(pool_ids), _seed(seed_file, None))
     for pool_id in pool_ids:
         if pool_id not in found:
             raise UsageError(f"no public record of pool {pool_id}")
@@ -213,8 +203,13 @@ def verify(
     raise SystemExit(Exit.VERIFICATION if wrong else Exit.OK)
 
 
-def _verify(lines: Lines, only: set[str], seed: bytes | None) -> dict[str, Any]:
-    """Return by pool what held, or the first mismatch as text. Reads the records twice."""
+def proved(
+    lines: Lines, only: Collection[str] = (), seed: bytes | None = None
+) -> dict[str, Verified | str]:
+    """Return by pool what held, or the first mismatch as text. Reads the records twice.
+
+    lines: the values of `lottery-draws` as they stand there. only: these pools; none: all.
+    """
     from streams.domain.verify import Mismatch, Verifier, revealed_seed
 
     seeds: dict[str, bytes] = {}
@@ -224,7 +219,7 @@ def _verify(lines: Lines, only: set[str], seed: bytes | None) -> dict[str, Any]:
             if revealed is not None:
                 seeds.setdefault(_pool_id(line), revealed)
     verifiers: dict[str, Verifier] = {}
-    found: dict[str, Any] = {}
+    found: dict[str, Verified | str] = {}
     for line in lines():
         pool_id = _pool_id(line)
         if (only and pool_id not in only) or pool_id in found:
