@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
-from streams.domain.definition import built
 from tests.kafka.cluster import Cluster, KafkaMissing, fetch, required
 
 if TYPE_CHECKING:
@@ -22,12 +21,6 @@ if TYPE_CHECKING:
 hypothesis.settings.register_profile("quick", max_examples=200, derandomize=True, deadline=None)
 hypothesis.settings.register_profile("soak", max_examples=5_000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("LEIDAN_HYPOTHESIS", "quick"))
-
-
-@pytest.fixture
-def everything_built(monkeypatch):
-    """What no part of the engine acts on yet is refused by name; the reader must know it all."""
-    monkeypatch.setattr(built, "NOT_BUILT", {})
 
 
 @pytest.fixture(scope="session")

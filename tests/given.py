@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from streams.domain.campaign import Campaign, Campaigns
-from streams.domain.definition import parsed
+from streams.domain.definition import definition_from
 from streams.domain.fold import step
 from streams.domain.state import STANDING, new, unpack_ledger
 from tests.builders import USER, decoded
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 def registry(*definitions: dict[str, Any], **fields: Any) -> Campaigns:
     """Return the registry of definitions, each of which must be a good one.
 
-    What is not built yet is accepted here, so that it can be built test first. Pools come before
-    the campaigns that name them. fields: of every campaign, in place of what its definition says.
+    Pools come before the campaigns that name them. fields: of every campaign, in place of what its
+    definition says.
     """
-    found = [parsed(definition) for definition in definitions]
+    found = [definition_from(definition) for definition in definitions]
     assert all(record is not None for record, _ in found), [said for _, said in found]
     good = [record for record, _ in found if record is not None]
     return Campaigns.of(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from streams.domain import asks, facts, ids, reservations
 from streams.domain.asks import DRAW, DRAWN, RESERVE, RETURNED
-from streams.domain.definition import parsed
+from streams.domain.definition import definition_from
 from streams.domain.events import DrawRequested
 from streams.domain.state import STANDING, unpack_ledger
 from streams.domain.walk import Walk
@@ -62,7 +62,7 @@ def pooled(draw: st.DrawFn) -> list[dict[str, Any]]:
         fallback = {"fallback": POINTS} if draw(st.booleans()) else {}
         campaign["final_rewards"] = [*campaign["final_rewards"], {**BOX, **fallback}]
     if features != "draws" and (draw(st.booleans()) or "supply" not in str(campaign)):
-        record, problems = parsed({**campaign, "budget": {"amount_minor": 10**9}})
+        record, problems = definition_from({**campaign, "budget": {"amount_minor": 10**9}})
         assert record is not None, problems
         amount = worst_case(record).amount_minor * draw(st.integers(1, 4))
         tasks = draw(st.sampled_from([{}, {"max_tasks": 2}]))

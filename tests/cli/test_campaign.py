@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
 from click.testing import CliRunner
 
 from streams.cli.campaign import validate
@@ -31,7 +30,6 @@ def ran(tmp_path, records, *flags):
     return CliRunner().invoke(validate, [str(path), *flags])
 
 
-@pytest.mark.usefixtures("everything_built")
 def test_each_type_is_said_back_in_a_sentence(tmp_path):
     result = ran(tmp_path, RECORDS)
     assert result.exit_code == 0, result.output
@@ -49,7 +47,6 @@ def test_each_type_is_said_back_in_a_sentence(tmp_path):
     assert closed == "pool.closed of wheel: from 2026-03-10T00:00:00+08:00 on"
 
 
-@pytest.mark.usefixtures("everything_built")
 def test_what_does_not_fit_together_is_named_with_its_record(tmp_path):
     result = ran(tmp_path, RECORDS[2:], "--json")
     assert result.exit_code == 2

@@ -123,7 +123,6 @@ def refusals(example: Example) -> dict[Reason, int]:
     return reader.refused
 
 
-@pytest.mark.usefixtures("everything_built")
 @each(*examples("valid"))
 def test_a_valid_example_satisfies_both_validators_and_the_decoder(example):
     assert verdicts(example) == {True}
@@ -144,7 +143,6 @@ def test_an_invalid_example_dies_of_the_reason_in_its_name(example):
     assert refused.value.reason == example.reason
 
 
-@pytest.mark.usefixtures("everything_built")
 @each(*examples("invalid", topics=("campaigns",)))
 def test_an_invalid_definition_is_refused_for_the_reason_in_its_name(example):
     assert refusals(example) == {Reason(example.reason): 1}

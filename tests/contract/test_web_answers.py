@@ -21,7 +21,7 @@ import jsonschema_rs
 import pytest
 
 from streams.domain.campaign import Campaigns
-from streams.domain.definition import parsed
+from streams.domain.definition import definition_from
 from streams.domain.events import ClaimRequested, Context
 from streams.domain.fold import step
 from streams.domain.pool_history import Unfit
@@ -107,14 +107,14 @@ def test_the_schema_is_one_and_closed_and_every_field_is_described():
 
 
 @pytest.fixture
-def everything(everything_built) -> None:
+def everything() -> None:
     """All that a definition may say is accepted."""
 
 
 def random_row(seed: int) -> tuple[Campaigns, UserState]:
     records, events = case_of(seed, frozenset(FEATURES) - {"results"})
     campaigns = Campaigns()
-    for record, _ in map(parsed, records):  # a few do not fit, alone or after those before them
+    for record, _ in map(definition_from, records):  # a few do not fit
         with suppress(Unfit):
             campaigns = campaigns if record is None else campaigns.with_record(record)
     return campaigns, fold(events, campaigns, {}).state

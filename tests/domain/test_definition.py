@@ -8,8 +8,7 @@ import msgspec
 import pytest
 
 from streams.domain.campaign import Campaign, Campaigns, Right
-from streams.domain.definition import campaign_from, parsed
-from streams.domain.definition.built import NOT_BUILT
+from streams.domain.definition import campaign_from, definition_from
 from streams.domain.events import Status
 from streams.domain.features import (
     Audience,
@@ -187,7 +186,7 @@ def test_an_unclear_definition_is_refused_and_says_why(change, problem):
 
 
 def test_every_field_comes_out_as_it_was_written():
-    found, said = parsed(
+    found, said = definition_from(
         campaign(
             target={"amount_minor": 9000, "match": "any"},
             saved={"rule": "random", "min_minor": 10, "max_minor": 50, "cap_minor": 100},
@@ -236,14 +235,14 @@ def test_every_field_comes_out_as_it_was_written():
 
 @pytest.mark.parametrize("audience", [None, "all", {}, {"segments_any": []}])
 def test_everybody_may_take_part_where_nobody_is_left_out(audience):
-    found, _ = parsed({**campaign(), "audience": audience})
+    found, _ = definition_from({**campaign(), "audience": audience})
     assert isinstance(found, Campaign)
     assert found.audience is None
 
 
 def test_a_lottery_alone_is_something_to_win():
     alone = {**drawing({"step": "final", "count": 1}), "step_rewards": [], "final_rewards": []}
-    assert parsed(campaign(**alone))[1] == []
+    assert definition_from(campaign(**alone))[1] == []
 
 
 FEATURES = {
@@ -268,11 +267,9 @@ FEATURES = {
 }
 
 
-@pytest.mark.parametrize("feature", NOT_BUILT)
-def test_what_is_not_built_is_refused_by_name_though_its_definition_is_clear(feature):
-    definition = campaign(**FEATURES[feature])
-    assert parsed(definition)[1] == []
-    assert f"{feature}: not built in this version" in problems(definition)
+@pytest.mark.parametrize("feature", FEATURES)
+def test_every_feature_is_accepted(feature):
+    assert problems(campaign(**FEATURES[feature])) == []
 
 
 def test_all_problems_are_named_at_once():

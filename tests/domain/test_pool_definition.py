@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from streams.domain.campaign import Killed, Right, Stopped
-from streams.domain.definition import READERS, TYPES, label, parsed
+from streams.domain.definition import READERS, TYPES, definition_from, label
 from streams.domain.pool import (
     BudgetAdded,
     Odds,
@@ -32,7 +32,7 @@ def prize(**fields: Any) -> dict[str, Any]:
 
 def test_a_lottery_comes_out_as_it_was_written():
     written = pool(fallback=FIVE, reveal_after_hours=72)
-    found, said = parsed(written)
+    found, said = definition_from(written)
     assert said == []
     assert isinstance(found, Pool)
     right = Right("rp-5", "red_packet", 500)
@@ -53,7 +53,7 @@ def test_a_lottery_comes_out_as_it_was_written():
 
 
 def test_a_pool_of_rights_is_open_from_its_first_instant_and_for_good():
-    found, said = parsed(shelf(units=7))
+    found, said = definition_from(shelf(units=7))
     assert said == []
     assert isinstance(found, Pool)
     assert (found.kind, found.stock, found.budget_minor) == ("rights", {"mug": 7}, None)
@@ -125,7 +125,7 @@ def test_a_pool_of_rights_is_open_from_its_first_instant_and_for_good():
     ],
 )
 def test_an_unclear_pool_or_change_is_refused_and_says_why(definition, problem):
-    found, said = parsed(definition)
+    found, said = definition_from(definition)
     assert found is None
     assert any(problem in one for one in said), said
 
@@ -174,7 +174,7 @@ SORRY = {"right_id": "sorry", "type": "coupon", "value_minor": 100}
     ],
 )
 def test_a_change_comes_out_as_it_was_written(definition, record, called):
-    assert parsed(definition) == (record, [])
+    assert definition_from(definition) == (record, [])
     assert label(record) == called
 
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from streams.domain.campaign import Campaigns
-from streams.domain.definition import parsed
+from streams.domain.definition import definition_from
 from streams.domain.pool import BudgetAdded, PoolClosed, Restocked
 from streams.domain.pool_history import Unfit
 from tests.builders import CLOSING, campaign, chances, change, millis, odds, pool, shelf
@@ -37,7 +37,7 @@ def budgeted(**fields: Any) -> dict[str, Any]:
 
 def refused(known: list[dict[str, Any]], definition: dict[str, Any]) -> list[str]:
     """Return what is said of a clear definition that comes after the known ones."""
-    record, problems = parsed(definition)
+    record, problems = definition_from(definition)
     assert record is not None, problems
     campaigns = registry(*known)
     with pytest.raises(Unfit) as unfit:
@@ -208,7 +208,7 @@ def test_a_pool_ends_when_it_is_closed_and_else_as_defined():
 def test_a_change_that_is_known_already_is_held_and_any_other_is_not():
     campaigns = registry(pool(), RESTOCK, budgeted(), MORE, change("campaign.stopped", **THREE))
     for definition in (pool(), RESTOCK, budgeted(), MORE, change("campaign.stopped", **THREE)):
-        record, _ = parsed(definition)
+        record, _ = definition_from(definition)
         assert record is not None
         assert campaigns.holds(record)
         when = record.effective_from_ms + 1
@@ -305,7 +305,7 @@ def test_what_ended_is_not_ended_or_defined_again(known, definition, problem):
 
 def test_a_registry_is_never_changed():
     before = registry(pool(), campaign())
-    record, _ = parsed(RESTOCK)
+    record, _ = definition_from(RESTOCK)
     assert record is not None
     after = before.with_record(record)
     assert before.pool_changes("wheel") == ()

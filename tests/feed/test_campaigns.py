@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from streams.domain.definition import TYPES, parsed
+from streams.domain.definition import TYPES, definition_from
 from streams.errors import CampaignRefused, Reason
 from streams.feed.campaigns import Registry
 from streams.position import Position
@@ -80,7 +80,6 @@ RECORDS = (
 )
 
 
-@pytest.mark.usefixtures("everything_built")
 def test_every_type_of_record_reaches_the_registry_and_a_second_copy_changes_nothing():
     registry = Registry([])
     for _ in range(2):
@@ -93,10 +92,9 @@ def test_every_type_of_record_reaches_the_registry_and_a_second_copy_changes_not
     assert known.killed_at("three") is not None
 
 
-@pytest.mark.usefixtures("everything_built")
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: record["type"])
 def test_every_type_of_record_must_lie_60_s_ahead(record):
-    found, _ = parsed(record)
+    found, _ = definition_from(record)
     assert found is not None
     with pytest.raises(CampaignRefused) as refused:
         decode(orjson.dumps(record), found.effective_from_ms - 59_999)
@@ -104,7 +102,6 @@ def test_every_type_of_record_must_lie_60_s_ahead(record):
     assert decode(orjson.dumps(record), found.effective_from_ms - 60_000) == found
 
 
-@pytest.mark.usefixtures("everything_built")
 def test_a_campaign_before_its_pool_is_refused_and_named(caplog):
     registry = Registry([])
     pool, _, campaign, *_ = RECORDS
@@ -124,7 +121,6 @@ def test_an_unknown_type_is_refused_by_name(caplog):
     assert "(did you mean pool.defined?)" in caplog.text
 
 
-@pytest.mark.usefixtures("everything_built")
 def test_a_file_may_hold_pools_campaigns_and_their_changes_one_a_line(tmp_path):
     path = tmp_path / "veg.ndjson"
     path.write_bytes(b"\n".join(map(orjson.dumps, RECORDS)))

@@ -14,8 +14,7 @@ import orjson
 from streams.domain import pools
 from streams.domain import state as states
 from streams.domain.campaign import Campaign, Campaigns
-from streams.domain.definition import TYPES, definition_from, parsed
-from streams.domain.definition.built import SAID
+from streams.domain.definition import TYPES, definition_from
 from streams.domain.fold import Outcome, step
 from streams.domain.pool import Pool
 from streams.domain.pool_history import Unfit
@@ -224,8 +223,6 @@ class Definitions:
             record = campaigns_wire.decode(value, recorded, "campaigns[0]@1")
         except CampaignRefused as refused:
             str(refused).encode("utf-8", "surrogateescape")  # it goes to a log
-            if all(problem.endswith(SAID) for problem in refused.problems):
-                return _clear(value), True
             first = refused.problems[0].partition(": ")[2] or refused.problems[0]
             return f"{refused.reason.value}: {len(refused.problems) > 1} {_shape(first)}", False
         reader = Registry([])
@@ -238,19 +235,6 @@ class Definitions:
         if isinstance(record, Campaign):
             fold_under(record, reader.campaigns)
         return f"{TYPES[type(record)]} accepted", True
-
-
-def _clear(value: bytes) -> str:
-    """A definition that is clear, of what is not built yet: it fits the registry, or says why."""
-    record, _ = parsed(orjson.loads(value))
-    assert record is not None
-    try:
-        known = registry(parsed).with_record(record)
-    except Unfit as unfit:
-        str(unfit).encode("utf-8", "surrogateescape")
-        return f"{TYPES[type(record)]} unfit"
-    assert known.holds(record)
-    return f"{TYPES[type(record)]} fits"
 
 
 def fold_under(campaign: Campaign, campaigns: Campaigns) -> None:

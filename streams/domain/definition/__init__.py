@@ -1,9 +1,9 @@
 """What an operator writes, checked: every problem named at once, nothing guessed.
 
-`parsed` turns one JSON object of the `campaigns` topic into a campaign, a pool, or a change of one
-of them. `fields.py` takes a field by name and type, `campaign.py` and `pool.py` know the fields of
-each record, `between.py` the rules between them, `built.py` what this version does not do yet. What
-depends on other records, as a pool that must exist, is the registry's (`Campaigns.with_record`).
+`definition_from` turns one JSON object of the `campaigns` topic into a campaign, a pool, or a
+change of one of them. `fields.py` takes a field by name and type, `campaign.py` and `pool.py` know
+the fields of each record, `between.py` the rules between them. What depends on other records, as a
+pool that must exist, is the registry's (`Campaigns.with_record`).
 Source: semantics.md 2, the field table and the table `Refused`.
 """
 
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from streams.domain.campaign import Campaign, Killed, Stopped
 from streams.domain.definition import pool
 from streams.domain.definition.between import refuse_unclear
-from streams.domain.definition.built import not_built
 from streams.domain.definition.campaign import read_campaign
 from streams.domain.definition.fields import Fields
 from streams.domain.pool import BudgetAdded, OddsAdded, Pool, PoolChange, PoolClosed, Restocked
@@ -54,7 +53,7 @@ TYPES: dict[type, str] = {
 }
 
 
-def parsed(definition: Any) -> tuple[Definition | None, list[str]]:
+def definition_from(definition: Any) -> tuple[Definition | None, list[str]]:
     """Return what one record defines, or None and every problem as `<path>: <problem>`.
 
     definition: the parsed JSON object of one record of `campaigns`.
@@ -69,14 +68,6 @@ def parsed(definition: Any) -> tuple[Definition | None, list[str]]:
     record = READERS[type_](top)
     top.refuse_unknown()
     return (None, top.problems) if top.problems else (record, [])
-
-
-def definition_from(definition: Any) -> tuple[Definition | None, list[str]]:
-    """As `parsed`, and refused by name where this version does not do it yet."""
-    record, problems = parsed(definition)
-    if record is not None:
-        problems = not_built(record)
-    return (None, problems) if problems else (record, [])
 
 
 def campaign_from(definition: Any) -> tuple[Campaign | None, list[str]]:
