@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SWITCH_S = 0.001
+SWITCH_S = 0.0005
 """How long the fold may keep Python's lock when the web thread wants it: 5 ms by default, and an
 answer asks for it three or four times."""
 
