@@ -27,7 +27,11 @@ from streams.errors import UsageError
 )
 @click.option("--topic-prefix", help="Put before every topic's name.")
 @click.option("--stats-file", metavar="FILE", help="JSON, rewritten once a second and at the end.")
-@click.option("--web-port", type=click.IntRange(0, 65_535), help="Serve /metrics, /healthz and /tasks/{user_id}.")
+@click.option(
+    "--web-port",
+    type=click.IntRange(0, 65_535),
+    help="Serve /metrics, /healthz and /tasks/{user_id}.",
+)
 @click.option("--config", metavar="FILE", help="Settings as TOML. LEIDAN_* and flags win over it.")
 @click.option(
     "--set",

@@ -65,7 +65,7 @@ def state_at(task: Task, campaign: Campaign, campaigns: Campaigns, at_ms: int) -
     killed = campaigns.killed_at(task.campaign_id)
     if killed is not None and killed.at_ms <= at_ms and killed.at_ms < task.end_ms:
         return state.KILLED
-    over = at_ms >= task.end_ms and getattr(task, "passed_ms", 0) < task.end_ms
+    over = at_ms >= task.end_ms and task.passed_ms < task.end_ms
     over = over or at_ms >= task.end_ms + campaign.grace_ms
     return EXPIRED if over else ACTIVE
 

@@ -27,6 +27,7 @@ from tests.builders import (
     order,
     pool,
     shelf,
+    tick,
 )
 from tests.given import Given, given, registry
 
@@ -261,6 +262,13 @@ def test_r6_expired_is_shown_within_grace_and_then_no_more():
     assert tasks(seen(world, 13)) == []
     (hidden,) = seen(world, 13, OPERATOR)["hidden"]
     assert hidden["state"] == "expired"
+
+
+def test_r6_a_task_revived_in_grace_is_active_again():
+    known = [claim(), order("o1"), tick(11), order("o2", day=10, recorded=at(12))]
+    world = given(campaign(), known)
+    assert only(seen(world, 12))["state"] == "active"
+    assert tasks(seen(world, 13)) == []
 
 
 def test_r6_completed_is_shown_to_its_horizon():

@@ -141,7 +141,7 @@ def test_metrics_and_health_are_served_and_count_what_was_committed(broker, tmp_
     worker = Worker(broker, tmp_path, web_port=0)
     worker.until(lambda stats: stats["idle"] and stats["records_total"] > 400)
     line = next(x for x in worker.log.read_text().splitlines() if "/metrics and /healthz" in x)
-    base = line.split("INFO streams.app ")[1].split("/metrics")[0]
+    base = line.split("INFO streams.web.surface ")[1].split("/metrics")[0]
     with urllib.request.urlopen(f"{base}/metrics") as answer:  # noqa: S310 - our own
         text = answer.read().decode()
     orders = sum(
@@ -154,6 +154,12 @@ def test_metrics_and_health_are_served_and_count_what_was_committed(broker, tmp_
     assert "rewards_build_info{" in text
     with urllib.request.urlopen(f"{base}/healthz") as answer:  # noqa: S310
         assert json.loads(answer.read())["partitions"] == [0, 1]
+    shown = []
+    for n in range(60):
+        with urllib.request.urlopen(f"{base}/tasks/u-{n:05}") as answer:  # noqa: S310
+            shown += json.loads(answer.read())["rewards"]
+    kept = sum(reward["state"] == "issued" for reward in shown)
+    assert 0 < kept <= worker.stats()["rewards_issued"], "the rows of those users"
     with pytest.raises(urllib.error.HTTPError):
         urllib.request.urlopen(f"{base}/nowhere")  # noqa: S310
     worker.process.send_signal(signal.SIGTERM)
