@@ -78,6 +78,6 @@ def fold_ticks(
             batch.leave(n)
             break
         pass_pools(batch, record, tick.at_ms)
-        batch.outcomes[Outcome.APPLIED if keys else Outcome.IGNORED] += 1
+        batch.outcomes[(Outcome.APPLIED if keys else Outcome.IGNORED).value] += 1
     batch.at = None
     batch.phases.add("fold", perf_counter() - started_s)

@@ -36,8 +36,9 @@ class Meter:
             for reason, count in batch.reasons.items():
                 metrics.DEAD_LETTERS.labels(batch.topic, reason).inc(count)
             self._ledger(batch)
-            delay_s = max(0.0, (now_ms - batch.records[-1].recorded_at_ms) / 1_000)
-            metrics.RECORD_DELAY.labels(batch.topic).observe(delay_s)
+            if batch.records:  # none: a tick that is not yet through with its users
+                delay_s = max(0.0, (now_ms - batch.records[-1].recorded_at_ms) / 1_000)
+                metrics.RECORD_DELAY.labels(batch.topic).observe(delay_s)
         for stage, seconds in stages.items():
             metrics.BATCH_SECONDS.labels(stage).observe(seconds)
         metrics.BATCH_RECORDS.observe(sum(len(batch.records) for batch in work.batches))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import orjson
 import pytest
 
@@ -9,6 +11,7 @@ from streams.agents.folding import fold_batch
 from streams.agents.ticks import fold_ticks
 from streams.domain.state import new
 from streams.errors import CommitUnknown
+from streams.feed.measure import Meter
 from streams.store.overlay import Codec
 from streams.topics import NOTIFICATIONS
 from streams.wire import claims, outputs
@@ -99,6 +102,19 @@ def test_a_tick_with_many_users_takes_several_units_and_says_each_once():
     assert world.broker.took_commits - before >= 3
     assert world.expired() == USERS
     assert world.broker.committed["ticks", 0] == 1
+
+
+def test_every_unit_of_a_tick_is_measured_and_its_outcomes_go_by_their_names():
+    world, meter, outcomes = claimed(USERS, most_rows=3), Meter(), Counter()
+    world.send(tick(11))
+    while (work := world.poll()) is not None:
+        for batch in work.batches:
+            fold_ticks(batch, most_rows=3)
+            outcomes.update(batch.outcomes)
+        meter.committed(work, millis(at(60)))
+        world.feed.commit(work)
+    assert outcomes == {"applied": 1}, "the first units finish no tick"
+    assert orjson.loads(orjson.dumps(outcomes)) == {"applied": 1}, "as the stats file writes them"
 
 
 @pytest.mark.parametrize("units", range(4))
