@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from streams.domain import state as states
-from streams.domain.fold import step
+from streams.domain.fold import refold, step
 from streams.domain.state import STANDING, UserState, new, unpack_ledger
 from tests.answering import answers, as_event
 from tests.builders import USER
@@ -30,12 +30,36 @@ from tests.models.facts import RANKS, event_id, unique
 from tests.models.replay import Replay
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from streams.domain.campaign import Campaigns
+    from streams.domain.fold import Folded
     from streams.domain.outputs import Output
     from tests.models.users import Earned
 
-ON: frozenset[str] = frozenset()
-"""The features which the engine has; the others are switched on as they are built."""
+COMPARED: tuple[tuple[str, ...], ...] = (
+    (),
+    ("audience", "holdout", "variants", "orders_enter"),
+    ("amount", "saved", "variants"),
+    ("stop", "kill", "saved"),
+    ("budget", "supply"),
+    ("lottery",),
+    ("budget", "supply", "lottery"),
+    ("results",),
+    ("required", "results"),
+    ("release", "collect"),
+    ("required", "results", "release", "collect", "budget", "saved"),
+)
+"""Features of `tests.generators` which the engine has, alone and together."""
+
+DIFFERING: dict[tuple[str, ...], str] = {
+    ("groups", "amount", "saved", "variants"): (
+        "an order that came after a step was revoked is pinned, though no paid step rested on it"
+    ),
+    ("withdrawn",): "an order of the instant at which its task is left counts (rank 0 before 1)",
+    ("risk",): "a reward is not held by a review of an earlier order that it rests on",
+}
+"""Features of which some seeds still differ: what the engine does otherwise than the model."""
 
 Rewards = dict[str, tuple[str, str, str, int]]
 
@@ -66,8 +90,10 @@ def differing(
     run = fold(events, campaigns, services)
     replayed = Replay(USER, records).read(run.events)
     earned = replayed.earned
-    found = compare("tasks", tasks_of(run.state), tasks_of_model(earned))
+    found = list(run.strayed)
+    found += compare("tasks", tasks_of(run.state), tasks_of_model(earned))
     plain = not services and not any(r.get("release") or r.get("collect") for r in records)
+    plain = plain and not any(e.get("verdict") == "review" for e in events)
     if plain:  # else what failed, lapsed or waits is due, and does not stand
         found += compare("rewards", *money(run.state, earned, records))
     found += compare("balances", of_users(run.balances), of_users(replayed.books.balances()))
@@ -112,11 +138,18 @@ class Run:
     said: dict[str, str] = field(default_factory=dict)
     asked: list[Output] = field(default_factory=list)
     balances: Counter[str] = field(default_factory=Counter)
+    strayed: list[str] = field(default_factory=list)
+
+    def by_walk(self, event: dict[str, Any], outputs: Iterable[Output], slow: Folded) -> None:
+        """The short path must say and leave what the walk does."""
+        if self.state != slow.state or sorted(map(str, outputs)) != sorted(map(str, slow.outputs)):
+            self.strayed.append(f"short path: another result than the walk's for {event}")
 
 
 def fold(events: list[dict[str, Any]], campaigns: Campaigns, services: dict[str, str]) -> Run:
     """Fold the events as they arrive, and what pools and rights services answer on the way."""
     run = Run(new(USER))
+    kills = any(campaigns.killed_at(each.campaign_id) for each in campaigns)  # passed before a fact
     waiting: list[tuple[int, int, dict[str, Any]]] = []  # (events still to be read before it, ...)
     arriving = list(events)
     while arriving or waiting:
@@ -126,7 +159,10 @@ def fold(events: list[dict[str, Any]], campaigns: Campaigns, services: dict[str,
         else:
             event = arriving.pop(0)
         run.events.append(event)
-        run.state, outputs, _ = step(run.state, as_event(event), campaigns)
+        before, fact = run.state, as_event(event)
+        run.state, outputs, _ = step(before, fact, campaigns)
+        if event["type"] in RANKS and not kills:
+            run.by_walk(event, outputs, refold(before, fact, campaigns))
         for output in outputs:
             if output.type == "claim.rejected":
                 run.said.setdefault(output.body["claim_id"], output.body["code"])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
+import pytest
 from hypothesis import strategies as st
 
 from streams.domain.fold import refold, step
 from streams.domain.state import STANDING, UserState, canonical_state, new, unpack_ledger
-from tests import histories
+from tests import against_model, histories
 from tests.builders import USER, cancel, decoded
 from tests.given import registry
 from tests.models import users
@@ -82,6 +84,26 @@ def test_no_event_id_is_said_twice_and_each_reward_alternates(campaign, events):
     for changes in seqs.values():
         for i, (seq, type_) in enumerate(changes, 1):
             assert (seq, type_) == (i, "reward.issued" if i % 2 else "reward.revoked")
+
+
+SEEDS = 2_000 if os.environ.get("LEIDAN_HYPOTHESIS") == "soak" else 40
+
+
+FEATURES = [
+    *against_model.COMPARED,
+    *(
+        pytest.param(features, marks=pytest.mark.xfail(reason=reason))
+        for features, reason in against_model.DIFFERING.items()
+    ),
+]
+
+
+@pytest.mark.parametrize("features", FEATURES, ids=lambda some: "+".join(some) or "-")
+def test_random_campaigns_fold_as_the_model_says(features):
+    """Tasks, answers, rewards, books and balances; short path and walk; any order of arrival."""
+    for seed in range(SEEDS):
+        case = against_model.case_of(seed, frozenset(features))
+        assert against_model.differences(*case) == [], f"seed {seed}"
 
 
 def one_of_each(events: list[dict[str, Any]]) -> list[dict[str, Any]]:

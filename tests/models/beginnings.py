@@ -147,7 +147,8 @@ def begin_alone(world: World, facts: list[Fact], begun: Begun, order: Fact) -> N
         version = in_force(world.versions_of(campaign_id), order.key[0])
         if version is not None and version.auto:
             found = automatic_round(world, facts, begun, version, order)
-            proposed += [found] if found is not None else []
+            if found is not None and not isinstance(reserved(world, found)[0], str):
+                proposed.append(found)  # what a pool denied never began, nor competes
     so_far = [fact for fact in facts if fact.key <= order.key]
     together = begun.with_rounds(proposed)
     for this in proposed:

@@ -100,7 +100,8 @@ class Books:
                 self.wait(reward)
 
     def take_back(self) -> None:
-        for reward in list(self.rewards.values()):
+        """In order of reward_id: of several debts of one moment the first is the oldest."""
+        for _name, reward in sorted(self.rewards.items()):
             if not reward.is_due:
                 self.no_longer_due(reward)
             elif reward.state in HELD and reward.value != reward.due.value_minor:
