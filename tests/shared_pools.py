@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from streams.domain import asks, pools, reservations
+from streams.domain.events import Tick
 from streams.domain.fold import Outcome, refold, step
 from streams.domain.pool_state import PoolState, pool_key
 from streams.domain.pool_state import new as new_row
@@ -13,7 +14,6 @@ from streams.domain.state import UserState, new, unpack_ledger
 from streams.feed.ports import Record
 from streams.wire import draw_requests, draw_results
 from streams.wire.outputs import encode
-from tests.asking import pass_until
 from tests.builders import decoded, millis
 from tests.pooling import SEED
 
@@ -56,8 +56,9 @@ class Shop:
         return folded.outcome
 
     def tick(self, when: datetime) -> None:
-        for state in list(self.users.values()):
-            self._leave(*pass_until(state, self.campaigns, millis(when)))
+        for user, state in list(self.users.items()):
+            folded = step(state, Tick(user, millis(when)), self.campaigns)
+            self._leave(folded.state, folded.outputs)
 
     def _leave(self, state: UserState, outputs: tuple[Output, ...] | list[Output]) -> None:
         self.users[state.user_id] = state

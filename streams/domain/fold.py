@@ -146,7 +146,8 @@ def _dated(before: UserState, folded: Folded, campaigns: Campaigns) -> Folded:
 def _gone(state: UserState, begun: Sequence[Task]) -> tuple[Task, ...]:
     """Return the tasks we spoke of that do not stand any more: they may return (see changes.py)."""
     stand = {task.task_id for task in begun if task.rev or not task.pending}
-    return tuple(task for task in (*state.gone, *state.tasks) if task.task_id not in stand)
+    spoken = (task for task in (*state.gone, *state.tasks) if task.rev)
+    return tuple(task for task in spoken if task.task_id not in stand)
 
 
 def _tick(state: UserState, event: Tick, campaigns: Campaigns) -> Folded:
