@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from streams.domain import state as states
 from streams.domain.fold import refold, step
 from streams.domain.state import STANDING, UserState, new, unpack_ledger
+from tests import builders as b
 from tests.answering import answers, as_event
 from tests.builders import USER
 from tests.generators import campaigns as campaign_records
@@ -61,6 +62,8 @@ DIFFERING: dict[tuple[str, ...], str] = {
 }
 """Features of which some seeds still differ: what the engine does otherwise than the model."""
 
+LAST_TICK = b.at(70, "00:00").isoformat()
+
 Rewards = dict[str, tuple[str, str, str, int]]
 
 
@@ -94,6 +97,8 @@ def differing(
     found += compare("tasks", tasks_of(run.state), tasks_of_model(earned))
     plain = not services and not any(r.get("release") or r.get("collect") for r in records)
     plain = plain and not any(e.get("verdict") == "review" for e in events)
+    if any(event["type"] == "tick" for event in events):
+        found += compare("lives", *lives_of(run, earned))
     if plain:  # else what failed, lapsed or waits is due, and does not stand
         found += compare("rewards", *money(run.state, earned, records))
     found += compare("balances", of_users(run.balances), of_users(replayed.books.balances()))
@@ -139,6 +144,16 @@ class Run:
     asked: list[Output] = field(default_factory=list)
     balances: Counter[str] = field(default_factory=Counter)
     strayed: list[str] = field(default_factory=list)
+    lives: dict[str, str] = field(default_factory=dict)
+    closed: Counter[str] = field(default_factory=Counter)
+
+    def live(self, output: Output) -> None:
+        """What has become of a task, by the last that was said of it."""
+        name = output.body.get("task_id", "")
+        if output.type == "task.closed":
+            self.closed[name] += 1
+        elif output.type in LIVES:
+            self.lives[name] = LIVES[output.type]
 
     def by_walk(self, event: dict[str, Any], outputs: Iterable[Output], slow: Folded) -> None:
         """The short path must say and leave what the walk does."""
@@ -152,7 +167,11 @@ def fold(events: list[dict[str, Any]], campaigns: Campaigns, services: dict[str,
     kills = any(campaigns.killed_at(each.campaign_id) for each in campaigns)  # passed before a fact
     waiting: list[tuple[int, int, dict[str, Any]]] = []  # (events still to be read before it, ...)
     arriving = list(events)
-    while arriving or waiting:
+    ticks = [event for event in events if event["type"] == "tick"]
+    while arriving or waiting or ticks:
+        if not arriving and not waiting:
+            arriving, ticks = ticks[-1:], []  # once more, when all answers have been read
+            arriving[0] = {**arriving[0], "at": LAST_TICK}
         waiting.sort(key=lambda each: each[:2])
         if waiting and (waiting[0][0] <= len(run.events) or not arriving):
             event = waiting.pop(0)[2]
@@ -166,6 +185,7 @@ def fold(events: list[dict[str, Any]], campaigns: Campaigns, services: dict[str,
         for output in outputs:
             if output.type == "claim.rejected":
                 run.said.setdefault(output.body["claim_id"], output.body["code"])
+            run.live(output)
             for posting in output.body.get("postings", ()):
                 run.balances[posting["account"]] += posting["amount_minor"]
             if output.topic == "draw-requests":
@@ -225,6 +245,27 @@ def of_users(balances: dict[str, int]) -> dict[str, int]:
     return {name: n for name, n in balances.items() if n and name not in ("budget", "reserved")}
 
 
+LIVES = {
+    "task.claimed": "active",
+    "task.reopened": "active",
+    "task.revived": "active",
+    "task.completed": "completed",
+    "task.expired": "expired",
+    "task.withdrawn": "withdrawn",
+    "task.killed": "killed",
+}
+
+
+def lives_of(run: Run, earned: Earned) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(state, how often closed) of every task that was granted, when time has passed it all."""
+    model = {
+        task["task_id"]: (task["state"], int(task["closed"]))
+        for task in earned.tasks
+        if task["granted"]
+    }
+    return {name: (run.lives.get(name), run.closed[name]) for name in model}, model
+
+
 def books_of(state: UserState) -> dict[str, Any]:
     """(state, seq, what is owed) of every reward that was ever told."""
     names = {
@@ -270,6 +311,8 @@ def conflicts(events: list[dict[str, Any]]) -> bool:
     """Whether one id comes with two contents: then the order of arrival decides."""
     seen: dict[Any, Any] = {}
     for event in events:
+        if event["type"] not in RANKS:
+            continue
         name = (RANKS[event["type"]], event_id(RANKS[event["type"]], event))
         if seen.setdefault(name, event) != event:
             return True

@@ -11,6 +11,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from streams.domain import events
 from streams.domain.events import (
     DrawRequested,
     PoolAnswered,
@@ -18,7 +19,7 @@ from streams.domain.events import (
     RiskVerdict,
     TaskWithdrawn,
 )
-from tests.builders import decoded
+from tests.builders import USER, decoded
 from tests.models.facts import instant_ms
 
 if TYPE_CHECKING:
@@ -118,8 +119,10 @@ def results(output: Output, service: str) -> Iterator[Said]:
         )
 
 
-def as_event(event: dict[str, Any]) -> Event:
+def as_event(event: dict[str, Any]) -> Event:  # noqa: PLR0911  one line per type
     """The domain event of a wire object, also of types that only the second stage writes."""
+    if event["type"] == "tick":
+        return events.Tick(USER, instant_ms(event["at"]))
     common = (event["user_id"], instant_ms(event["occurred_at"]), event["recorded_at_ms"])
     match event["type"]:
         case "draw.requested":

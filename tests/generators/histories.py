@@ -54,7 +54,15 @@ def history(
         rng.shuffle(made)
     if rng.random() < 0.3:
         made.insert(rng.randint(0, len(made)), rng.choice(made))
+    if "ticks" in features:
+        for day in sorted(rng.sample(range(2, 50), rng.randint(0, 4)), reverse=True):
+            made.insert(min(len(made), rng.randint(day // 2, day)), tick(day))
+        made.append(tick(60))  # later than any horizon
     return made
+
+
+def tick(day: int) -> dict[str, Any]:
+    return {"type": "tick", "v": 1, "at": b.at(day, "00:00").isoformat()}
 
 
 def moment(rng: random.Random) -> datetime:
