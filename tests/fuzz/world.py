@@ -15,6 +15,7 @@ from streams.domain import pools
 from streams.domain import state as states
 from streams.domain.campaign import Campaign, Campaigns
 from streams.domain.definition import TYPES, definition_from
+from streams.domain.events import Tick
 from streams.domain.fold import Outcome, step
 from streams.domain.pool import Pool
 from streams.domain.pool_history import Unfit
@@ -27,6 +28,7 @@ from streams.topics import schemas_dir
 from streams.wire import campaigns as campaigns_wire
 from streams.wire import outputs, rows
 from streams.wire.envelope import LEAD_MS
+from streams.wire.ticks import PartitionTick
 from tests import builders
 from tests.pooling import SEED, Book, budget, lottery, rights
 from tests.wire.examples import DECODERS, examples, key_of, ms
@@ -146,6 +148,11 @@ class Records:
         return self._accepted(record, event)
 
     def _accepted(self, record: Record, event: Any) -> tuple[str, bool]:
+        if isinstance(event, PartitionTick):
+            assert record.key is None, "a tick is for everybody"
+            event = Tick(builders.USER, event.at_ms)
+            folded(self._begun, event, self.campaigns, record)
+            return "accepted", True
         assert record.key == event.user_id.encode(), "keyed by user"
         assert not event.user_id.startswith("\0"), "keys of ours begin with NUL"
         state = self._users.get(event.user_id)
