@@ -104,7 +104,7 @@ class Worker:
             make_producer=lambda: KafkaProducer(settings),
             make_history=lambda cancelled: KafkaHistory(settings, cancelled),
             store=DiskStore(settings.database_dir, _identity(settings, found)),
-            codec=Codec(rows.new, rows.decode, rows.encode, rows.due_ms),
+            codec=Codec(rows.new, rows.decode, rows.encode, rows.due_ms, rows.due_of),
             encode=outputs.encode,
             campaigns=reader,
             executor=Background("restore"),

@@ -2,6 +2,9 @@
 
 Record by record, so that batch size changes nothing; no await, so that nothing interleaves.
 Decoding comes first for the whole batch only because it depends on nothing.
+
+With the compiled short path (streams/native) a batch of orders goes through that, and what it hands
+back, record by record, through here: the same bytes come out.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from streams.domain.events import Event
     from streams.feed.batch import Batch
     from streams.feed.ports import Record
+    from streams.native.plan import Plans
 
     Decode = Callable[[Record], Event]
 
@@ -54,31 +58,83 @@ def fold_batch(batch: Batch, decode: Decode) -> None:
     overlay = batch.overlay
     overlay.prefetch(event.user_id for event in events if not isinstance(event, EventRejected))
     read_s = perf_counter()
-    campaigns, outcomes = batch.campaigns, batch.outcomes
     applied = 0
     for record, event in zip(batch.records, events, strict=True):
         batch.at = record
-        if isinstance(event, EventRejected):
-            batch.reject(record, event.reason, event.detail)
-            outcomes["rejected"] += 1
-            continue
-        before = overlay[event.user_id]
-        state, outputs, outcome = step(before, event, campaigns)
-        if outcome in _DEAD:
-            batch.reject(record, _DEAD[outcome], _DETAIL[outcome])
-            outcomes["rejected"] += 1
-            continue
-        if state is not before:
-            overlay[event.user_id] = state
-        if outputs:
-            batch.emit(outputs, record)
-        if outcome is Outcome.APPLIED:
-            applied += 1
-        else:
-            outcomes[outcome.value] += 1
+        applied += _fold(batch, record, event)
     batch.at = None
-    if applied:
-        outcomes[Outcome.APPLIED.value] += applied
+    _count_applied(batch, applied)
     batch.phases.add("decode", decoded_s - started_s)
     batch.phases.add("read", read_s - decoded_s)
     batch.phases.add("fold", perf_counter() - read_s)
+
+
+def fold_compiled(batch: Batch, decode: Decode, plans: Plans) -> None:
+    """As `fold_batch`, the compiled short path first: equal to it in every row and output."""
+    started_s = perf_counter()
+    decoding_s = 0.0
+    records, overlay = batch.records, batch.overlay
+    batch.at = records[0]  # what the compiled path fails at is not known closer than to a run
+    reach("K1")
+    touched, read = overlay.as_rows(
+        record.key for record in records if plans.may_be_user(record.key)
+    )
+    read_s = perf_counter()
+    plan = plans.of(batch.campaigns, records[0].recorded_at_ms)
+    applied = at = 0
+    while True:
+        begun, at = at, plan.fold(records, at, touched, read, batch.outgoing)
+        applied += at - begun
+        if at == len(records):
+            break
+        record = batch.at = records[at]
+        one_s = perf_counter()
+        event = _decoded(record, decode)
+        decoding_s += perf_counter() - one_s
+        applied += _fold(batch, record, event)
+        if record.key in touched:
+            overlay.as_rows((record.key,))  # bytes again, for this user's next record
+        at += 1
+    outputs, ledger = plans.counted(plan)
+    batch.outputs.update(outputs)
+    batch.ledger.update(ledger)
+    batch.at = None
+    _count_applied(batch, applied)
+    batch.phases.add("decode", decoding_s)
+    batch.phases.add("read", read_s - started_s)
+    batch.phases.add("fold", perf_counter() - read_s - decoding_s)
+
+
+def _decoded(record: Record, decode: Decode) -> Event | EventRejected:
+    try:
+        return decode(record)
+    except EventRejected as rejected:
+        return rejected
+
+
+def _fold(batch: Batch, record: Record, event: Event | EventRejected) -> bool:
+    """Fold one record, count what became of it; True: applied, which the caller counts."""
+    if isinstance(event, EventRejected):
+        batch.reject(record, event.reason, event.detail)
+        batch.outcomes["rejected"] += 1
+        return False
+    overlay = batch.overlay
+    before = overlay[event.user_id]
+    state, outputs, outcome = step(before, event, batch.campaigns)
+    if outcome in _DEAD:
+        batch.reject(record, _DEAD[outcome], _DETAIL[outcome])
+        batch.outcomes["rejected"] += 1
+        return False
+    if state is not before:
+        overlay[event.user_id] = state
+    if outputs:
+        batch.emit(outputs, record)
+    if outcome is Outcome.APPLIED:
+        return True
+    batch.outcomes[outcome.value] += 1
+    return False
+
+
+def _count_applied(batch: Batch, applied: int) -> None:
+    if applied:
+        batch.outcomes[Outcome.APPLIED.value] += applied

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from streams.agents.folding import fold_batch
+from streams import native
+from streams.agents.folding import fold_batch, fold_compiled
 from streams.feed.batch import fail_stop
 from streams.wire import orders
 
@@ -14,11 +15,15 @@ if TYPE_CHECKING:
 
 def register(app: faust.App, channel: Any) -> None:
     """Attach the agent to its channel; the name is durable, metrics carry it."""
+    plans = native.plans()
 
     @app.agent(channel, name="orders")
     async def on_orders(batches: Any) -> None:
         """orders → overlay. A batch is one partition in offset order; the feed commits it."""
         async for batch in batches:
             with fail_stop(batch):
-                fold_batch(batch, orders.decode)
+                if plans is None:
+                    fold_batch(batch, orders.decode)
+                else:
+                    fold_compiled(batch, orders.decode, plans)
             batch.done.set_result(None)

@@ -5,10 +5,14 @@ committed (the layer below), then the states kept from earlier ones, then RocksD
 RocksDB from here before the transaction has committed; an overlay that is dropped leaves no trace,
 and takes the one above it along. It takes its codec as arguments, so it knows nothing of what a
 row means.
+
+A row is held as it was last needed: decoded (a state), or as bytes, which is what the compiled
+short path takes and gives (`as_rows`). Either becomes the other where it is asked for.
 """
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -24,6 +28,7 @@ HINTS_LOOKED_AT = 4
 
 RESERVED = "\0"
 """First character of the keys that are ours (`\\0meta`, `\\0next`...): never a user's."""
+_RESERVED = RESERVED.encode()
 
 
 class Codec(Generic[S]):
@@ -35,13 +40,18 @@ class Codec(Generic[S]):
         decode: Callable[[str, bytes], S],
         encode: Callable[[S], bytes],
         due_ms: Callable[[S], int] = lambda _state: 0,
+        due_of: Callable[[bytes], int] | None = None,
     ) -> None:
-        """``due_ms(state)``: the deadline that `rows.due_of` reads in its bytes; 0: none."""
-        self.new, self.decode, self.encode, self.due_ms = new, decode, encode, due_ms
+        """``due_ms(state)``: the deadline that `rows.due_of` reads in its bytes; 0: none.
+
+        ``due_of(row)`` is that; without it a row is decoded to find out.
+        """
+        self.new, self.decode, self.encode = new, decode, encode
+        self.due_ms, self.due_of = due_ms, due_of
 
 
 class StateCache(Generic[S]):
-    """Decoded states as of the last commit, least recently touched dropped first.
+    """Rows as of the last commit, decoded or not, least recently touched dropped first.
 
     Decoding a row costs about as much as folding an event into it; users come back within minutes.
     Belongs to one open partition and is cleared whenever its rows may have changed elsewhere.
@@ -50,22 +60,22 @@ class StateCache(Generic[S]):
     def __init__(self, capacity: int = 20_000) -> None:
         # 20,000 rows of about 2 kB decoded: 40 to 100 MB in a worker budgeted at 512 MiB.
         self._capacity = capacity
-        self._states: dict[str, S] = {}
+        self._held: dict[bytes, S | bytes] = {}
 
-    def get(self, user_id: str) -> S | None:
-        return self._states.get(user_id)
+    def get(self, key: bytes) -> S | bytes | None:
+        return self._held.get(key)
 
-    def keep(self, touched: dict[str, S]) -> None:
-        """Take over committed states; drop the oldest beyond the capacity."""
-        states = self._states
-        for user_id, state in touched.items():
-            states.pop(user_id, None)  # a dict keeps insertion order: newest last
-            states[user_id] = state
-        for user_id in list(states)[: max(0, len(states) - self._capacity)]:
-            del states[user_id]
+    def keep(self, touched: dict[bytes, S | bytes]) -> None:
+        """Take over committed rows; drop the oldest beyond the capacity."""
+        held = self._held
+        for key, row in touched.items():
+            held.pop(key, None)  # a dict keeps insertion order: newest last
+            held[key] = row
+        for key in list(islice(held, max(0, len(held) - self._capacity))):
+            del held[key]
 
     def clear(self) -> None:
-        self._states.clear()
+        self._held.clear()
 
 
 class Overlay(Generic[S]):
@@ -80,41 +90,65 @@ class Overlay(Generic[S]):
     ) -> None:
         """``below``: the overlay of the same p whose commit is under way; not touched again."""
         self._rows, self._codec, self._cache, self._below = rows, codec, cache, below
-        self._read: dict[str, S] = {}
-        self._touched: dict[str, S] = {}
+        self._read: dict[bytes, S | bytes | None] = {}  # None: there is no row
+        self._touched: dict[bytes, S | bytes] = {}
         self._hints: set[Hint] = set()  # those that were looked at
 
     def prefetch(self, user_ids: Iterable[str]) -> None:
         """Read the rows of these users in one go: a multi-get is 3x cheaper than as many gets."""
+        read = self._read
+        for key in self._fetch(dict.fromkeys(user_id.encode() for user_id in user_ids)):
+            read[key] = self._decoded(key.decode(), read[key])
+
+    def as_rows(
+        self, keys: Iterable[bytes]
+    ) -> tuple[dict[bytes, S | bytes], dict[bytes, S | bytes | None]]:
+        """Read the rows of these keys in one go; return those touched, and those only read.
+
+        Each key is in the first or else in the second, as bytes or (there is no row) None. Rows put
+        into the first are touched.
+        """
+        keys = dict.fromkeys(keys)
+        self._fetch(keys)
+        encode = self._codec.encode
+        for key in keys:
+            for held in (self._touched, self._read):
+                row = held.get(key)
+                if row is not None:
+                    if not isinstance(row, bytes):
+                        held[key] = encode(row)
+                    break
+        return self._touched, self._read
+
+    def _fetch(self, keys: Iterable[bytes]) -> list[bytes]:
+        """Bring each row that is not here into ``_read``; return which those of RocksDB are."""
         read, touched = self._read, self._touched
-        wanted: list[str] = []
-        for user_id in dict.fromkeys(user_ids):
-            if user_id in touched or user_id in read:
+        wanted: list[bytes] = []
+        for key in keys:
+            if key in touched or key in read:
                 continue
-            state = self._kept(user_id)
-            if state is None:
-                assert not user_id.startswith(RESERVED), "the wire refuses such user ids"
-                wanted.append(user_id)
+            row = self._kept(key)
+            if row is None:
+                assert not key.startswith(_RESERVED), "the wire refuses such user ids"
+                wanted.append(key)
             else:
-                read[user_id] = state
-        found = self._rows.get_many([user_id.encode() for user_id in wanted])
-        for user_id, data in zip(wanted, found, strict=True):
-            read[user_id] = self._decoded(user_id, data)
+                read[key] = row
+        read.update(zip(wanted, self._rows.get_many(wanted), strict=True))
+        return wanted
 
     def __getitem__(self, user_id: str) -> S:
-        state = self._touched.get(user_id)
-        if state is None:
-            state = self._read.get(user_id)
-        if state is None:
-            state = self._kept(user_id)
-        if state is None:
-            assert not user_id.startswith(RESERVED), "the wire refuses such user ids"
-            state = self._decoded(user_id, self._rows.get_many([user_id.encode()])[0])
-            self._read[user_id] = state
-        return state
+        key = user_id.encode()
+        row = self._touched.get(key)
+        if row is None:
+            if key not in self._read:
+                self._fetch([key])
+            row = self._read[key]
+        if row is None or isinstance(row, bytes):
+            return self._decoded(user_id, row)
+        return row
 
     def __setitem__(self, user_id: str, state: S) -> None:
-        self._touched[user_id] = state
+        self._touched[user_id.encode()] = state
 
     def due(self, at_ms: int, limit: int) -> tuple[list[str], bool]:
         """Return keys whose deadline `at_ms` has reached, and whether there may be more.
@@ -122,34 +156,42 @@ class Overlay(Generic[S]):
         Those of rows not yet committed, here and below, and those that hints lead to. What a hint
         leads to is read through like any row, so a stale hint leads to nothing.
         """
-        due_ms = self._codec.due_ms
         layers = (self,) if self._below is None else (self, self._below)
         keys = {key for layer in layers for key in layer._touched}  # noqa: SLF001
         looked = HINTS_LOOKED_AT * limit
         hints = self._rows.due(at_ms, looked)
         self._hints.update(hints)
-        hinted = [hint.key.decode() for hint in hints]
-        self.prefetch(hinted)
-        found = [
-            key for key in dict.fromkeys((*sorted(keys), *hinted)) if 0 < due_ms(self[key]) <= at_ms
-        ]
+        hinted = [hint.key for hint in hints]
+        every = dict.fromkeys((*sorted(keys), *hinted))
+        self._fetch(every)
+        found = [key.decode() for key in every if 0 < self._due_ms(key) <= at_ms]
         return found[:limit], len(found) > limit or len(hints) == looked
 
     def spent(self) -> dict[bytes, None]:
         """Return the hints that were looked at and whose row has another deadline now."""
-        due_ms = self._codec.due_ms
         return {
             hint.encoded(): None
             for hint in sorted(self._hints)
-            if due_ms(self[hint.key.decode()]) != hint.due_ms
+            if self._due_ms(hint.key) != hint.due_ms
         }
 
-    def _kept(self, user_id: str) -> S | None:
-        state = None if self._below is None else self._below._touched.get(user_id)  # noqa: SLF001
-        return self._cache.get(user_id) if state is None else state
+    def _due_ms(self, key: bytes) -> int:
+        """Return the deadline of a row that is here."""
+        row = self._touched.get(key)
+        if row is None:
+            row = self._read[key]
+        if isinstance(row, bytes) and self._codec.due_of is not None:
+            return self._codec.due_of(row)
+        return self._codec.due_ms(self._decoded(key.decode(), row))
 
-    def _decoded(self, user_id: str, data: bytes | None) -> S:
-        return self._codec.new(user_id) if data is None else self._codec.decode(user_id, data)
+    def _kept(self, key: bytes) -> S | bytes | None:
+        row = None if self._below is None else self._below._touched.get(key)  # noqa: SLF001
+        return self._cache.get(key) if row is None else row
+
+    def _decoded(self, user_id: str, row: S | bytes | None) -> S:
+        if row is None:
+            return self._codec.new(user_id)
+        return self._codec.decode(user_id, row) if isinstance(row, bytes) else row
 
     @property
     def touched(self) -> int:
@@ -159,9 +201,12 @@ class Overlay(Generic[S]):
     def encoded(self) -> dict[bytes, bytes | None]:
         """Return the touched rows as changelog and RocksDB get them, first touched first."""
         encode = self._codec.encode
-        return {user_id.encode(): encode(state) for user_id, state in self._touched.items()}
+        return {
+            key: row if isinstance(row, bytes) else encode(row)
+            for key, row in self._touched.items()
+        }
 
     def kept(self) -> None:
-        """Hand the states to the cache; call only when they are committed and written."""
+        """Hand the rows to the cache; call only when they are committed and written."""
         self._cache.keep(self._touched)
         self._below = None  # else every unit of work would hold on to all before it
