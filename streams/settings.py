@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PREFIX = "LEIDAN_"
-NOT_SETTINGS = frozenset({"LEIDAN_KILL", "LEIDAN_REQUIRE", "LEIDAN_CONFIG"})
+NOT_SETTINGS = frozenset({"LEIDAN_KILL", "LEIDAN_REQUIRE", "LEIDAN_CONFIG", "LEIDAN_NATIVE"})
 """Variables of the same prefix that are read elsewhere: fault injection, tests, the file's path."""
 
 KILL = os.environ.get("LEIDAN_KILL", "")
+NATIVE = os.environ.get("LEIDAN_NATIVE", "") != "0"  # take the compiled short path if it is there
 """Read once, at import: feed/kill_points.py."""
 
 SECRETS = frozenset(

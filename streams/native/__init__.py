@@ -15,9 +15,10 @@ campaigns are plain).
 from __future__ import annotations
 
 import importlib
-import os
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from streams.settings import NATIVE
 
 if TYPE_CHECKING:
     from streams.native.plan import Plans
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 @cache
 def load() -> tuple[Any, str]:
     """Return the extension, or None, and one clause that says why: for the log and /healthz."""
-    if os.environ.get("LEIDAN_NATIVE") == "0":
+    if not NATIVE:
         return None, "LEIDAN_NATIVE=0"
     try:
         found: Any = importlib.import_module("streams.native._native")
