@@ -47,9 +47,12 @@ KNOWN: dict[Any, tuple[str, ...]] = {
 """The fields that row.c reads and writes, by position; what follows them has a default."""
 
 INERT: dict[Any, tuple[str, ...]] = {
+    rows._Row: ("asks", "asks_ms"),  # noqa: SLF001 - nothing asked of a pool
+    state.Task: ("pending", "lacks"),  # no pool has anything to do with it
     events.OrderReported: ("entry", "context"),
 }
-"""Fields behind those that say nothing while they hold their defaults."""
+"""Fields behind those: with their defaults they say nothing, and fold.c keeps them so. Name one
+here only when that is true of the rules too; until then the extension stays off."""
 
 WHOLE: dict[Any, tuple[str, ...]] = {
     state.Key: ("at_ms", "rank", "id", "version"),
@@ -59,7 +62,7 @@ WHOLE: dict[Any, tuple[str, ...]] = {
     orders.Order: (
         "v", "user_id", "occurred_at", "order_id", "version", "currency", "goods_minor",
         "consumption_minor", "lines", "discounts", "shipping_minor", "channel", "store_id",
-        "parent_order_id",
+        "parent_order_id", "entry", "context",
     ),
     orders.OrderLine: ("line_id", "sku", "quantity", "unit_minor", "category"),
     orders.OrderDiscount: ("kind", "amount_minor", "threshold_minor"),
@@ -201,7 +204,12 @@ def plan_of(module: Any, campaigns: Campaigns, at_ms: int) -> Any:
     )
     heads = [(_topic(type_), outputs._of_type(_topic(type_), type_)) for type_ in module.TYPES]  # noqa: SLF001
     return module.Plan(
-        [_campaign(campaign, calendars) for campaign in listed],
+        [
+            _campaign(
+                campaign, calendars, plain=is_plain(campaign) and _goes_on(campaign, campaigns)
+            )
+            for campaign in listed
+        ],
         [_table(calendar, from_ms, to_ms) for calendar in calendars],
         (from_ms, to_ms, 0, [], [(from_ms, 0)]),
         layouts,
@@ -225,8 +233,12 @@ def _rights(campaign: Campaign) -> Iterator[tuple[int, str, Right]]:
         yield 0, "final", right
 
 
-def _campaign(campaign: Campaign, calendars: list[Calendar]) -> tuple[object, ...]:
-    plain = is_plain(campaign)
+def _goes_on(campaign: Campaign, campaigns: Campaigns) -> bool:
+    campaign_id = campaign.campaign_id
+    return campaigns.stopped_at(campaign_id) is None and campaigns.killed_at(campaign_id) is None
+
+
+def _campaign(campaign: Campaign, calendars: list[Calendar], *, plain: bool) -> tuple[object, ...]:
     return (
         campaign.campaign_id.encode(),
         campaign.version,
