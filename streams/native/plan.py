@@ -21,6 +21,7 @@ from streams.domain.days import DAY_MS, QUARTER_MS, Calendar
 from streams.domain.fold import MAX_FACTS_BYTES
 from streams.feed.ports import Outgoing, Record
 from streams.wire import orders, outputs, rows
+from streams.wire.envelope import EARLIEST_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -96,6 +97,7 @@ MOST = 10**7
 
 YEAR_MS = 366 * DAY_MS
 MOST_YEARS = 8  # of plans kept
+LAST_PLAN_MS = 4_102_444_800_000  # 2100-01-01: events of later years are left to Python
 LAST_CONTROL = b"\x1f"  # first bytes of the keys that are ours: no user's begins with one
 _PLAIN = re.compile(r"[ !#-\[\]-~]*")  # what JSON writes as it is
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
@@ -160,14 +162,17 @@ class Plans:
         self._by_year: dict[int, Any] = {}
 
     def of(self, campaigns: Campaigns, at_ms: int) -> Any:
-        """Return the plan for these campaigns whose days reach from a year before `at_ms` on."""
+        """Return the plan for these campaigns whose days reach from a year before `at_ms` on.
+
+        Any number will do: producers set the times of records.
+        """
         if campaigns is not self._campaigns or len(self._by_year) > MOST_YEARS:
             self._campaigns = campaigns
             self._by_year.clear()
-        year = at_ms // YEAR_MS
+        year = min(max(at_ms, EARLIEST_MS), LAST_PLAN_MS) // YEAR_MS
         plan = self._by_year.get(year)
         if plan is None:
-            plan = self._by_year[year] = plan_of(self._module, campaigns, at_ms)
+            plan = self._by_year[year] = plan_of(self._module, campaigns, year * YEAR_MS)
         return plan
 
     @staticmethod
