@@ -39,7 +39,17 @@ help: ## list the targets
 
 $(READY): .venv/.locked pyproject.toml
 	$(PIP) install --quiet --no-deps --no-build-isolation --no-index --editable .
+	@$(PY) -m streams.native.build || true
 	@touch $@
+
+# Made anew by each installation; after a change of its sources, by hand.
+.PHONY: native
+native: $(READY) ## compile the short path of the fold again (needs a C compiler; leidan works without it)
+	$(PY) -m streams.native.build
+
+.PHONY: native-check
+native-check: $(READY) ## the compiled short path under address and undefined-behaviour sanitizers, fuzzed
+	$(PY) -m tests.native.sanitized $(ARGS)
 
 .PHONY: run
 run: $(READY) ## embedded broker, sample campaign, worker, traffic, summary; ARGS="--orders 50000" goes to the demo
@@ -133,5 +143,5 @@ wheel-check: $(READY) ## build the wheel, install it outside the checkout, run i
 
 .PHONY: clean
 clean: ## remove what make made (the environment too); sources and Kafka's jars stay
-	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis streams/native/_native*.so
 	find streams tests schemas -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -122,7 +122,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     instance: str = "leidan-0"  # static member, transactional id suffix, data directory name
     state_dir: str = "state"
     campaign_files: tuple[str, ...] = ()  # definitions in force as written
-    batch_records: int = 2_000  # most records of one poll, hence of one transaction
+    batch_records: int = 8_000  # most records of one poll, hence of one transaction (feed/pace.py)
     session_timeout_ms: int = 10_000
     transaction_timeout_ms: int = 15_000
     embedded: bool = False  # the mock cluster: skip what it cannot do (D10)

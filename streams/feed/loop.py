@@ -25,6 +25,7 @@ from streams.feed.align import MOST_RECORDS, Aligner, rounds
 from streams.feed.batch import Batch, Phases
 from streams.feed.budget import Budget
 from streams.feed.kill_points import reach
+from streams.feed.pace import Pace
 from streams.feed.ports import (
     BrokerLost,
     NotOwned,
@@ -149,7 +150,7 @@ class Feed:
         self._campaigns, self._executor, self._clock = campaigns, executor, clock
         self._committer = committer
         self.topics, self.changelog = tuple(topics), changelog
-        self._versions, self._batch_records = versions, batch_records
+        self._versions, self._pace = versions, Pace(batch_records)
         self._budgeted, self._parked = dead_letter_budget, parked
         self._note = note
         self._producer: Producer | None = None
@@ -193,11 +194,11 @@ class Feed:
         self._settle_tasks()
         self._hold_while_stale()
         soon = self._under_way is not None or not self._aligner.empty()
-        records = self._log.poll(self._batch_records, SHORT_S if soon else timeout_s)
+        records = self._log.poll(self._pace.records, SHORT_S if soon else timeout_s)
         self._aligner.add(records)
         self.beat_s = self._clock.monotonic_s()
         taken = self._aligner.take(
-            self._batch_records, self.beat_s, self._log.at_end, self._log.reached
+            self._pace.records, self.beat_s, self._log.at_end, self._log.reached
         )
         self._control_flow()
         if records or taken:  # waiting for input is not counted
@@ -294,6 +295,7 @@ class Feed:
         reach("K2")
         folded_s = sum(sum(batch.phases.values()) for batch in work.batches)
         now_s = self._clock.monotonic_s()
+        self._pace.note(sum(len(batch.records) for batch in work.batches), now_s - work.begun_s)
         work.phases["hand_over"] = max(0.0, now_s - work.begun_s - folded_s)  # channels, event loop
         if self._settle_commit(wait=True) is False or work.producer is not self._producer:
             return False  # what it was folded on never happened, or is going to be read again

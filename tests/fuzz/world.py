@@ -30,6 +30,7 @@ from streams.wire import outputs, rows
 from streams.wire.envelope import LEAD_MS
 from streams.wire.ticks import PartitionTick
 from tests import builders
+from tests.native.beside import MODULE, Beside
 from tests.pooling import SEED, Book, budget, lottery, rights
 from tests.wire.examples import DECODERS, examples, key_of, ms
 
@@ -134,6 +135,7 @@ class Records:
             self.examples += [written(builders.result(r, "failed")) for r in rewards]
         self._users: dict[str, UserState] = {}
         self._number = 0
+        self._beside = Beside(self.campaigns) if topic == "orders" and MODULE else None
 
     def judge(self, value: bytes) -> tuple[str, bool]:
         self._number += 1
@@ -144,6 +146,8 @@ class Records:
             event = self.decode(record)
         except EventRejected as refused:
             _require_sendable(dead_letter(record, refused.reason, refused.detail))
+            if self._beside is not None:
+                self._beside.judge(record, states.new(""))
             return f"{refused.reason.value}: {_shape(refused.detail)}", False
         return self._accepted(record, event)
 
@@ -161,6 +165,8 @@ class Records:
                 self._users.clear()
             known = event.user_id == builders.USER
             state = self._begun if known else states.new(event.user_id)
+        if self._beside is not None:
+            self._beside.judge(record, state)
         self._users[event.user_id] = folded(state, event, self.campaigns, record)
         return "accepted", True
 
