@@ -105,9 +105,9 @@ static int take_campaign(const Plan *plan, PyObject *given, Campaign *campaign) 
 
 static int take_layout(PyObject *given, Layout *layout) {
     Py_ssize_t count;
-    PyObject *tail;
-    if (!PyArg_ParseTuple(given, "nS", &count, &tail)) return -1;
-    *layout = (Layout){(size_t)count, span_of(tail)};
+    PyObject *tail, *end;
+    if (!PyArg_ParseTuple(given, "nSS", &count, &tail, &end)) return -1;
+    *layout = (Layout){(size_t)count, span_of(tail), span_of(end)};
     return 0;
 }
 

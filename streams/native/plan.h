@@ -51,10 +51,11 @@ typedef struct {
 
 #define NONE INT64_MIN
 
-/* Defaults of fields that are not known here, as msgpack; and how many there are of all. */
+/* Defaults of fields that are not known here, as msgpack; and how many there are of all. Of a row,
+ * `tail` are those before the results known, `end` those behind. */
 typedef struct {
     size_t count;
-    Span tail;
+    Span tail, end;
 } Layout;
 
 enum { CLAIMED, ADVANCED, COMPLETED, IGNORED, SPARE, ISSUED, TYPES };

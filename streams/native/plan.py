@@ -16,6 +16,7 @@ import msgspec
 import orjson
 
 from streams.domain import days, events, state
+from streams.domain.announce import given
 from streams.domain.campaign import Campaign
 from streams.domain.days import DAY_MS, QUARTER_MS, Calendar
 from streams.domain.fold import MAX_FACTS_BYTES
@@ -48,7 +49,8 @@ KNOWN: dict[Any, tuple[str, ...]] = {
 """The fields that row.c reads and writes, by position; what follows them has a default."""
 
 INERT: dict[Any, tuple[str, ...]] = {
-    rows._Row: ("asks", "asks_ms"),  # noqa: SLF001 - nothing asked of a pool
+    rows._Row: ("asks", "asks_ms", "results", "early", "ledger_ms"),  # noqa: SLF001
+    state.Entry: ("due", "why", "held", "back", "debt", "written_off", "since_ms"),
     state.Task: ("pending", "lacks"),  # no pool has anything to do with it
     events.OrderReported: ("entry", "context"),
 }
@@ -74,6 +76,9 @@ TUPLES: dict[Any, tuple[str, ...]] = {
     Record: ("topic", "partition", "offset", "key", "value", "headers", "recorded_at_ms"),
     Outgoing: ("topic", "key", "value", "headers", "partition"),
 }
+
+CARRIED = "results"
+"""The one field of a row that may hold anything: bytes, and no order has to do with them."""
 
 READ = frozenset({
     "campaign_id", "version", "effective_from_ms", "currency", "features", "calendar", "auto",
@@ -117,12 +122,21 @@ def layout_problems() -> list[str]:
     ]
 
 
-def tail(of: Any) -> tuple[int, bytes]:
-    """Return how many msgpack values a struct has, and the defaults behind those known."""
+def layout(of: Any) -> tuple[int, bytes, bytes]:
+    """Return how many msgpack values a struct has, and the defaults behind those known.
+
+    Of a row the field CARRIED is left out: it is kept as it is, between the two.
+    """
     fields = msgspec.structs.fields(of)
-    behind = fields[len(KNOWN[of]) :]
+    parts = [b"", b""]
+    for field in fields[len(KNOWN[of]) :]:
+        if of is rows._Row and field.name == CARRIED:  # noqa: SLF001
+            parts = [b"".join(parts), b""]
+        else:
+            parts[1] += _encode(_default(field))
     tagged = of.__struct_config__.tag is not None
-    return len(fields) + tagged, b"".join(_encode(_default(field)) for field in behind)
+    first, second = parts if of is rows._Row else (b"".join(parts), b"")  # noqa: SLF001
+    return len(fields) + tagged, first, second
 
 
 def _default(field: Any) -> Any:
@@ -202,10 +216,10 @@ def plan_of(module: Any, campaigns: Campaigns, at_ms: int) -> Any:
     from_ms = max(DAY_MS, (at_ms // YEAR_MS - 1) * YEAR_MS)
     to_ms = from_ms + 4 * YEAR_MS
     layouts = (
-        tail(rows._Row),  # noqa: SLF001
-        tail(state.Task),
-        tail(state.Entry),
-        tail(events.OrderReported),
+        layout(rows._Row),  # noqa: SLF001
+        layout(state.Task),
+        layout(state.Entry),
+        layout(events.OrderReported),
     )
     heads = [(_topic(type_), outputs._of_type(_topic(type_), type_)) for type_ in module.TYPES]  # noqa: SLF001
     return module.Plan(
@@ -275,7 +289,7 @@ def _given(value: int | None) -> int:
 
 
 def _right(step: int, kind: str, right: Right) -> tuple[object, ...]:
-    json = orjson.dumps(msgspec.to_builtins(right), option=orjson.OPT_SORT_KEYS)
+    json = orjson.dumps(given(right), option=orjson.OPT_SORT_KEYS)
     return (
         step,
         kind.encode(),

@@ -82,7 +82,8 @@ bool row_read(const Plan *plan, Span data, Row *row) {
     for (size_t i = 0; i < row->tasks; i++)
         if (!read_task(&from, &plan->task, &row->task[i])) return false;
     return read_packed(&from, &row->ledger) && read_number(&from, &row->owed_minor) &&
-           read_exactly(&from, plan->row.tail) && from.at == from.end;
+           read_exactly(&from, plan->row.tail) && read_bytes(&from, &row->results) &&
+           read_exactly(&from, plan->row.end) && from.at == from.end;
 }
 
 void row_write(const Plan *plan, const Row *row, const Order *order, Span fact, Span mark,
@@ -112,6 +113,9 @@ void row_write(const Plan *plan, const Row *row, const Order *order, Span fact, 
     put_span(to, entries);
     write_int(to, row->owed_minor);
     put_span(to, plan->row.tail);
+    write_bytes_head(to, row->results.len);
+    put_span(to, row->results);
+    put_span(to, plan->row.end);
 }
 
 void entry_write(const Plan *plan, const Entry *entry, Buffer *to) {

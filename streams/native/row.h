@@ -40,6 +40,7 @@ typedef struct {
     Task task[TASKS_MAX];
     Packed ledger;
     int64_t owed_minor;
+    Span results; /* known of the rights service: no order has to do with them */
 } Row;
 
 typedef struct {
