@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streams import __version__, connect, metrics, topics
+from streams import __version__, connect, metrics, native, topics
 from streams import settings as settings_
 from streams.agents import (
     answers,
@@ -201,6 +201,8 @@ def create_app(settings: Settings, address: str = "") -> Worker:
     reader = CampaignReader(settings, from_files)
     reader.start()
     reader.wait()
+    compiled, why = native.load()
+    log.info("orders are folded %s", "compiled" if compiled else f"in Python alone: {why}")
     seeds = Seeds(settings)
     seeds.require(reader.current().pools, int(time.time() * 1_000))
     metrics.BUILD.labels(__version__, str(FOLD_VERSION), importlib.metadata.version("tzdata")).set(

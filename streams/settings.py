@@ -29,8 +29,10 @@ NOT_SETTINGS = frozenset({"LEIDAN_KILL", "LEIDAN_REQUIRE", "LEIDAN_CONFIG", "LEI
 """Variables of the same prefix that are read elsewhere: fault injection, tests, the file's path."""
 
 KILL = os.environ.get("LEIDAN_KILL", "")
-NATIVE = os.environ.get("LEIDAN_NATIVE", "") != "0"  # take the compiled short path if it is there
 """Read once, at import: feed/kill_points.py."""
+
+NATIVE = os.environ.get("LEIDAN_NATIVE", "") != "0"
+"""Take the compiled short path where it is built: streams/native."""
 
 SECRETS = frozenset(
     {

@@ -6,9 +6,11 @@ Three engines read the same topics, one after another, in another order each rou
 - `faust`: a plain Faust agent a topic with one RocksDB table, at-least-once, its defaults;
 - `faust-eos`: the same with Faust's exactly_once, which does not hold (tests/README.md).
 
-All fold with `streams.domain` and write the same output bytes, so only what stands around the
-fold differs. The digest is SHA-256 over the sorted ids of the rewards that stand in the ledger at
-the end; every engine's must equal the set model's, or the figures compare different programs.
+All write the same output bytes. Plain Faust folds with `streams.domain`, event by event; so does
+leidan where its compiled short path is not built or LEIDAN_NATIVE=0, and the report says which it
+was: with it, decoding, folding and encoding of plain orders is C beside their Python. The digest is
+SHA-256 over the sorted ids of the rewards that stand in the ledger at the end; every engine's must
+equal the set model's, or the figures compare different programs.
 
 Backlog mode: the input lies there before an engine starts. Time runs from the first work done to
 the last, start-up and recovery excluded for all: for leidan from the first transaction's rows to
@@ -35,6 +37,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from streams import native
 from streams.traffic import Traffic
 from tests import checker
 from tests.kafka.harness import CHANGELOG, USER_KEYED, Topics, wait_settled, wait_until
@@ -326,6 +329,7 @@ def machine() -> dict[str, Any]:
         pass
     return {
         "cpu": model,
+        "orders_folded": native.load()[1],
         "cores": os.cpu_count(),
         "load_1min": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
@@ -361,6 +365,7 @@ def lines(bench: Bench) -> Iterator[str]:
         f"{told['cpu']}, {told['cores']} cores (load {told['load_1min']}), Python {told['python']},"
         f" {told['date']}, commit {told['commit']}"
     )
+    yield f"leidan's orders are folded: {told['orders_folded']}; plain Faust's in Python"
     kind = f"chaos {','.join(bench.chaos)}" if bench.chaos else "no chaos"
     yield f"workload {bench.workload}, seed {bench.seed}, {kind}, {bench.events} events"
     yield f"digest {bench.digest[:16]}: every engine's rewards, and the set model's"

@@ -54,7 +54,8 @@ class Process:
         assert not self.running, f"{self.name} runs already"
         self.starts += 1
         given = [f"{name}={value}" for name, value in environment.items()]
-        unset = [f"--unset={name}" for name in os.environ if name.startswith("LEIDAN_")]
+        ours = {name for name in os.environ if name.startswith("LEIDAN_")} - {"LEIDAN_NATIVE"}
+        unset = [f"--unset={name}" for name in sorted(ours)]
         # Through `env`, which execs: the process id and the exit status are the program's own.
         command = ["env", *unset, "PYTHONUNBUFFERED=1", *given, *self.command]
         self._process = cluster._spawn(command, REPOSITORY, self.log)  # noqa: SLF001 - one spawner
