@@ -194,7 +194,13 @@ def _rules_once_a_batch() -> Iterator[None]:
             if out.topic == "dead-letters" or last[out.topic, out.key, out.headers[3][1]] is out
         ]
 
-    with mock.patch.object(folding, "fold_batch", once):
+    def once_compiled(batch: Any, decode: Any, _plans: Any) -> None:
+        once(batch, decode)
+
+    with (
+        mock.patch.object(folding, "fold_batch", once),
+        mock.patch.object(folding, "fold_compiled", once_compiled),
+    ):
         yield
 
 

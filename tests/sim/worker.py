@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+from streams import native
 from streams.agents import draws, folding, ticks
 from streams.domain.fold import FOLD_VERSION
 from streams.errors import Exit, RewardsError
@@ -21,7 +22,7 @@ from streams.store import restore
 from streams.store.overlay import Codec
 from streams.topics import CHANGELOG, DRAW_REQUESTS, FOLDED, TICKS
 from streams.wire import cancellations, claims, draw_results, orders, outputs, results
-from streams.wire.rows import ROW_SCHEMA, decode, due_ms, encode, new
+from streams.wire.rows import ROW_SCHEMA, decode, due_ms, due_of, encode, new
 from tests.pooling import SEED
 from tests.sim.campaigns import registry
 from tests.sim.consumer import SimLog
@@ -44,6 +45,7 @@ DECODE = {
     "reward-results": results.decode,
     "draw-results": draw_results.decode,
 }
+PLANS = native.plans()  # None: not built, every world folds in Python
 POLL_S = 0.2
 
 
@@ -111,7 +113,7 @@ class Worker:
             store=self.store.of(process),
             codec=Codec(new, decode_either, encode_newer, due_ms)
             if self.newer
-            else Codec(new, decode, encode, due_ms),
+            else Codec(new, decode, encode, due_ms, due_of),
             encode=outputs.encode,
             campaigns=CampaignSource(world),
             executor=SimExecutor(world.clock, process, "restore"),
@@ -129,7 +131,8 @@ class Worker:
             while not (self.leaving and process is self.process):
                 work = feed.poll(POLL_S)
                 if work is not None:
-                    fold(work, self.world.most_rows)
+                    compiled = self.world.compiled and not self.newer
+                    fold(work, self.world.most_rows, compiled=compiled)
                     feed.commit(work)
                 feed.take_finished()
             feed.close()
@@ -145,14 +148,16 @@ class Worker:
             self.world.exited(self, process, Exit.OK, "stopped")
 
 
-def fold(work: UnitOfWork, most_rows: int) -> None:
-    """What the agents do, batch after batch."""
+def fold(work: UnitOfWork, most_rows: int, *, compiled: bool) -> None:
+    """What the agents do, batch after batch. compiled: orders by the short path in C."""
     for batch in work.batches:
         with batch_module.fail_stop(batch):
             if batch.topic == DRAW_REQUESTS:
                 draws.fold_requests(batch, lambda _pool: SEED)
             elif batch.topic == TICKS:
                 ticks.fold_ticks(batch, most_rows=most_rows)
+            elif compiled and batch.topic == "orders" and PLANS is not None:
+                folding.fold_compiled(batch, DECODE[batch.topic], PLANS)
             else:
                 folding.fold_batch(batch, DECODE[batch.topic])
 
