@@ -92,7 +92,7 @@ static bool begin(Work *work, const Campaign *campaign, const Task *last, int64_
     task->closed_ms = 0;
     task->closed_order_id = NOTHING;
     task->counted = task->completed_at_ms = task->last_day_count = 0;
-    task->peak = task->rev = task->variant = 0;
+    task->peak = task->rev = task->variant = task->accumulated_minor = 0;
     task->last_day = -1;
     char round[20];
     char *id = work->own_ids[work->own++];
@@ -210,11 +210,12 @@ static bool offer(Work *work, Task *task, const Campaign *campaign) {
     if (code.len == 0) {
         if (!day_of(campaign->calendar, order->at_ms, &day)) return false;
         int64_t today = task->last_day == day ? task->last_day_count : 0;
-        if ((campaign->daily_cap > 0 && today >= campaign->daily_cap) || counted == campaign->limit) {
+        if ((campaign->daily_cap > 0 && today >= campaign->daily_cap) || completed) {
             code = TEXT("SPARE");
         } else {
             task->counted++;
-            task->completed_at_ms = task->counted == campaign->limit ? order->at_ms : 0;
+            task->accumulated_minor += order->consumption_minor;
+            if (task->counted >= campaign->limit) task->completed_at_ms = order->at_ms;
             task->last_day = day;
             task->last_day_count = today + 1;
             if (!issue(work, task, campaign, peak)) return false;
@@ -297,7 +298,7 @@ Result fold(Plan *plan, Work *work, Span key, Span value, int64_t recorded_ms, S
     mark(order->order_id, four);
     Span marked = {four, sizeof four};
     if (!is_newest(&work->row, order) || work->row.facts.data.len > (size_t)plan->facts_max ||
-        contains(work->row.seen, marked))
+        contains(work->row.seen, marked) || contains(work->row.seen, plan->verdict))
         return NOT_MINE;
     work->user_id = order->user_id;
     work->said = work->issued = work->own = 0;

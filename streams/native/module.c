@@ -113,19 +113,20 @@ static int take_layout(PyObject *given, Layout *layout) {
 
 static int take_all(PlanObject *self, PyObject *given) {
     Plan *plan = &self->plan;
-    PyObject *campaigns, *calendars, *utc, *layouts, *fresh, *heads, *outgoing;
+    PyObject *campaigns, *calendars, *utc, *layouts, *fresh, *verdict, *heads, *outgoing;
     long long facts_max;
-    if (!PyArg_ParseTuple(given, "O!O!O!O!SLO!O!", &PyList_Type, &campaigns, &PyList_Type,
+    if (!PyArg_ParseTuple(given, "O!O!O!O!SSLO!O!", &PyList_Type, &campaigns, &PyList_Type,
                           &calendars, &PyTuple_Type, &utc, &PyTuple_Type, &layouts, &fresh,
-                          &facts_max, &PyList_Type, &heads, &PyType_Type, &outgoing))
+                          &verdict, &facts_max, &PyList_Type, &heads, &PyType_Type, &outgoing))
         return -1;
     self->outgoing = (PyTypeObject *)outgoing;
     if (PyTuple_GET_SIZE(layouts) != 4 || PyList_GET_SIZE(heads) != TYPES ||
-        PyBytes_GET_SIZE(fresh) < 1 || !PyType_IsSubtype(self->outgoing, &PyTuple_Type)) {
+        PyBytes_GET_SIZE(fresh) < 1 || PyBytes_GET_SIZE(verdict) < 1 || !PyType_IsSubtype(self->outgoing, &PyTuple_Type)) {
         PyErr_SetString(PyExc_ValueError, "a plan of another version");
         return -1;
     }
     plan->fresh = span_of(fresh);
+    plan->verdict = span_of(verdict);
     plan->schema = plan->fresh.at[0];
     plan->facts_max = facts_max;
     Layout *layout[] = {&plan->row, &plan->task, &plan->entry, &plan->fact};

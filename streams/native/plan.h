@@ -51,8 +51,9 @@ typedef struct {
 
 #define NONE INT64_MIN
 
-/* Defaults of fields that are not known here, as msgpack; and how many there are of all. Of a row,
- * `tail` are those before the results known, `end` those behind. */
+/* Defaults of fields that are not known here, as msgpack; and how many there are of all. Where one
+ * among them is known (results of a row, accumulated_minor of a task), `tail` are those before it
+ * and `end` those behind. */
 typedef struct {
     size_t count;
     Span tail, end;
@@ -67,6 +68,7 @@ typedef struct {
     Calendar *calendar;
     Calendar utc;
     Layout row, task, entry, fact;
+    Span verdict;   /* the mark of a word about the user, which only the walk understands */
     Span fresh;     /* the row of a user of whom nothing is known */
     char schema;    /* first byte of every row */
     int64_t facts_max;

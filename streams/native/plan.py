@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import msgspec
 import orjson
 
-from streams.domain import days, events, state
+from streams.domain import days, events, facts, state
 from streams.domain.announce import given
 from streams.domain.campaign import Campaign
 from streams.domain.days import DAY_MS, QUARTER_MS, Calendar
@@ -49,9 +49,17 @@ KNOWN: dict[Any, tuple[str, ...]] = {
 """The fields that row.c reads and writes, by position; what follows them has a default."""
 
 INERT: dict[Any, tuple[str, ...]] = {
-    rows._Row: ("asks", "asks_ms", "results", "early", "ledger_ms"),  # noqa: SLF001
+    rows._Row: ("asks", "asks_ms", "results", "early", "ledger_ms", "pins"),  # noqa: SLF001
     state.Entry: ("due", "why", "held", "back", "debt", "written_off", "since_ms"),
-    state.Task: ("pending", "lacks"),  # no pool has anything to do with it
+    state.Task: (
+        "pending",
+        "lacks",
+        "accumulated_minor",
+        "saved_minor",
+        "ended_ms",
+        "ended",
+        "paid_step",
+    ),
     events.OrderReported: ("entry", "context"),
 }
 """Fields behind those: with their defaults they say nothing, and fold.c keeps them so. Name one
@@ -77,8 +85,8 @@ TUPLES: dict[Any, tuple[str, ...]] = {
     Outgoing: ("topic", "key", "value", "headers", "partition"),
 }
 
-CARRIED = "results"
-"""The one field of a row that may hold anything: bytes, and no order has to do with them."""
+AMONG: dict[Any, str] = {rows._Row: "results", state.Task: "accumulated_minor"}  # noqa: SLF001
+"""The one of those that row.c knows all the same: it may hold anything."""
 
 READ = frozenset({
     "campaign_id", "version", "effective_from_ms", "currency", "features", "calendar", "auto",
@@ -125,17 +133,17 @@ def layout_problems() -> list[str]:
 def layout(of: Any) -> tuple[int, bytes, bytes]:
     """Return how many msgpack values a struct has, and the defaults behind those known.
 
-    Of a row the field CARRIED is left out: it is kept as it is, between the two.
+    Two runs of them where a field among them is known, the second empty where none is.
     """
     fields = msgspec.structs.fields(of)
-    parts = [b"", b""]
+    runs = [b""]
     for field in fields[len(KNOWN[of]) :]:
-        if of is rows._Row and field.name == CARRIED:  # noqa: SLF001
-            parts = [b"".join(parts), b""]
+        if field.name == AMONG.get(of):
+            runs.append(b"")
         else:
-            parts[1] += _encode(_default(field))
+            runs[-1] += _encode(_default(field))
     tagged = of.__struct_config__.tag is not None
-    first, second = parts if of is rows._Row else (b"".join(parts), b"")  # noqa: SLF001
+    first, second = (*runs, b"")[:2]
     return len(fields) + tagged, first, second
 
 
@@ -233,6 +241,7 @@ def plan_of(module: Any, campaigns: Campaigns, at_ms: int) -> Any:
         (from_ms, to_ms, 0, [], [(from_ms, 0)]),
         layouts,
         rows.encode_row(state.new("")),
+        facts.USER,
         MAX_FACTS_BYTES,
         heads,
         Outgoing,

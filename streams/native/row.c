@@ -38,7 +38,8 @@ static bool read_task(Cursor *from, const Layout *layout, Task *task) {
         read_number(from, &task->counted) && read_number(from, &task->completed_at_ms) &&
         read_number(from, &task->last_day) && read_number(from, &task->last_day_count) &&
         read_number(from, &task->peak) && read_number(from, &task->rev) &&
-        read_number(from, &task->variant) && read_exactly(from, layout->tail);
+        read_number(from, &task->variant) && read_exactly(from, layout->tail) &&
+        read_number(from, &task->accumulated_minor) && read_exactly(from, layout->end);
     if (good) task->raw = (Span){begin, (size_t)(from->at - begin)};
     return good;
 }
@@ -68,6 +69,8 @@ static void write_task(const Layout *layout, const Task *task, Buffer *to) {
     write_int(to, task->rev);
     write_int(to, task->variant);
     put_span(to, layout->tail);
+    write_int(to, task->accumulated_minor);
+    put_span(to, layout->end);
 }
 
 bool row_read(const Plan *plan, Span data, Row *row) {

@@ -69,10 +69,13 @@ static bool view_field(Buffer *to, const Task *task, const Campaign *campaign) {
     Span state = task->completed_at_ms ? TEXT("completed")
                  : task->closed_ms     ? TEXT("expired")
                                        : TEXT("active");
-    int_field(to, TEXT(",\"view\":{\"counted\":"), task->counted);
+    int64_t missing = task->completed_at_ms ? 0 : campaign->limit - task->counted;
+    int_field(to, TEXT(",\"view\":{\"accumulated_minor\":"), task->accumulated_minor);
+    int_field(to, TEXT(",\"counted\":"), task->counted);
     text_field(to, TEXT(",\"deadline\":"), (Span){deadline, len});
     if (!campaign->dark)
-        int_field(to, TEXT(",\"remaining\":"), campaign->limit - task->counted);
+        int_field(to, TEXT(",\"remaining\":"), missing > 0 ? missing : 0);
+    put_span(to, TEXT(",\"saved_minor\":0"));
     text_field(to, TEXT(",\"state\":"), state);
     if (!campaign->dark) int_field(to, TEXT(",\"target\":"), campaign->limit);
     put_span(to, TEXT("}"));

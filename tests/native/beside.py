@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from streams.feed.ports import Record
 
 MODULE, WHY = native.load()
-needs_native = pytest.mark.skipif(MODULE is None, reason=f"the compiled short path is {WHY}")
+needs_native = pytest.mark.skipif(MODULE is None, reason=f"the compiled short path is {WHY:.40}")
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 
 

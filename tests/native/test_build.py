@@ -61,9 +61,13 @@ def test_what_was_built_from_other_sources_is_not_taken(monkeypatch):
     assert "other sources" in why
 
 
+def test_the_sources_know_our_layout():
+    """Red: a struct of rows or events changed. What must fold.c, row.c and plan.py know of it?"""
+    assert plan.layout_problems() == []
+
+
 @needs_native
 def test_another_layout_turns_it_off(monkeypatch):
-    assert plan.layout_problems() == []
     monkeypatch.setitem(plan.WHOLE, Key, ("at_ms",))
     found, why = native.load.__wrapped__()
     assert found is None
