@@ -93,6 +93,8 @@ static bool begin(Work *work, const Campaign *campaign, const Task *last, int64_
     task->closed_order_id = NOTHING;
     task->counted = task->completed_at_ms = task->last_day_count = 0;
     task->peak = task->rev = task->variant = task->accumulated_minor = 0;
+    task->passed_ms = 0;
+    task->expired = false;
     task->last_day = -1;
     char round[20];
     char *id = work->own_ids[work->own++];
@@ -204,6 +206,7 @@ static bool issue(Work *work, const Task *task, const Campaign *campaign, int64_
 /* One task that admits the order: count it or say why not, then say what is different. */
 static bool offer(Work *work, Task *task, const Campaign *campaign) {
     const Order *order = &work->order;
+    if (task->expired || task->passed_ms) return false; /* time has passed over it: may it return? */
     Span code = code_of(order, campaign);
     if (order->status >= campaign->on && is_late(order, task, campaign)) code = TEXT("LATE");
     int64_t counted = task->counted, completed = task->completed_at_ms, peak = task->peak, day;
@@ -242,6 +245,27 @@ static bool offer(Work *work, Task *task, const Campaign *campaign) {
     return true;
 }
 
+/* expiry.deadline_ms: when time next does something to a task; 0: never */
+static int64_t deadline_ms(const Task *task, const Campaign *campaign) {
+    int64_t end_ms = task->end_ms, passed_ms = task->passed_ms;
+    if (!task->completed_at_ms && !task->expired) {
+        if (passed_ms < end_ms) return end_ms;
+        if (passed_ms < end_ms + campaign->grace_ms) return end_ms + campaign->grace_ms;
+    }
+    int64_t horizon_ms = end_ms + campaign->horizon_ms;
+    return passed_ms < horizon_ms ? horizon_ms : 0;
+}
+
+/* The earliest of all tasks: nothing else of a plain row waits for time. */
+static int64_t due_ms(const Work *work) {
+    int64_t due = 0;
+    for (size_t i = 0; i < work->row.tasks; i++) {
+        int64_t at_ms = deadline_ms(&work->row.task[i], work->of[i]);
+        if (at_ms && (!due || at_ms < due)) due = at_ms;
+    }
+    return due;
+}
+
 /* -- one event -------------------------------------------------------------------------------- */
 
 /* The order of Key: time, rank, id, version. */
@@ -258,7 +282,7 @@ static bool know_tasks(const Plan *plan, Work *work) {
     for (size_t i = 0; i < row->tasks; i++) {
         const Task *task = &row->task[i];
         const Campaign *campaign = pinned(plan, task->campaign_id, task->campaign_version);
-        if (campaign == NULL || !campaign->plain || task->variant) return false;
+        if (campaign == NULL || !campaign->plain || task->variant || !task->rev) return false;
         work->of[i] = campaign;
         if (i == 0) continue;
         int order = compare(row->task[i - 1].campaign_id, task->campaign_id);
@@ -310,7 +334,7 @@ Result fold(Plan *plan, Work *work, Span key, Span value, int64_t recorded_ms, S
     put_int(&work->cause, order->version);
     if (!work->cause.failed && !fold_order(plan, work)) return NOT_MINE;
     fact_write(plan, order, &work->fact);
-    row_write(plan, &work->row, order, (Span){work->fact.at, work->fact.len}, marked,
+    row_write(plan, &work->row, due_ms(work), order, (Span){work->fact.at, work->fact.len}, marked,
               (Span){work->entries.at, work->entries.len}, (int64_t)work->issued, &work->new_row);
     if (work->cause.failed || work->scratch.failed || work->fact.failed || work->entries.failed ||
         work->bodies.failed || work->new_row.failed)

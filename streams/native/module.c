@@ -78,11 +78,11 @@ static int take_campaign(const Plan *plan, PyObject *given, Campaign *campaign) 
     int plain, automatic, dark, on_goods;
     Py_ssize_t calendar;
     long long version, effective, days, first_day, target, limit, on, least, cap, rounds, cool;
-    long long opens, closes, grace;
-    if (!PyArg_ParseTuple(given, "SLLppppnSLLLLLLLLLLLLO!", &id, &version, &effective, &plain,
+    long long opens, closes, grace, horizon;
+    if (!PyArg_ParseTuple(given, "SLLppppnSLLLLLLLLLLLLLO!", &id, &version, &effective, &plain,
                           &automatic, &dark, &on_goods, &calendar, &currency, &days, &first_day,
                           &target, &limit, &on, &least, &cap, &rounds, &cool, &opens, &closes,
-                          &grace, &PyList_Type, &rights))
+                          &grace, &horizon, &PyList_Type, &rights))
         return -1;
     if (calendar < 0 || (size_t)calendar >= plan->calendars || (plain && target < 1)) {
         PyErr_SetString(PyExc_ValueError, "a campaign without calendar or target");
@@ -95,6 +95,7 @@ static int take_campaign(const Plan *plan, PyObject *given, Campaign *campaign) 
         .first_day = first_day, .target_orders = target, .limit = limit, .on = on,
         .min_amount_minor = least, .daily_cap = cap, .rounds_max = rounds, .cool_down_days = cool,
         .opens_ms = opens, .closes_ms = closes, .grace_ms = grace,
+        .horizon_ms = horizon,
     };
     campaign->right = zeroed(PyList_GET_SIZE(rights), sizeof(Right));
     if (campaign->right == NULL) return -1;
@@ -105,9 +106,10 @@ static int take_campaign(const Plan *plan, PyObject *given, Campaign *campaign) 
 
 static int take_layout(PyObject *given, Layout *layout) {
     Py_ssize_t count;
-    PyObject *tail, *end;
-    if (!PyArg_ParseTuple(given, "nSS", &count, &tail, &end)) return -1;
-    *layout = (Layout){(size_t)count, span_of(tail), span_of(end)};
+    PyObject *gap[GAPS_MAX];
+    if (!PyArg_ParseTuple(given, "nSSSS", &count, &gap[0], &gap[1], &gap[2], &gap[3])) return -1;
+    layout->count = (size_t)count;
+    for (int i = 0; i < GAPS_MAX; i++) layout->gap[i] = span_of(gap[i]);
     return 0;
 }
 

@@ -56,6 +56,13 @@ bool read_int(Cursor *from, int64_t *value) {
     return true;
 }
 
+bool read_bool(Cursor *from, bool *value) {
+    unsigned char byte;
+    if (!take_byte(from, &byte) || (byte != 0xc2 && byte != 0xc3)) return false;
+    *value = byte == 0xc3;
+    return true;
+}
+
 bool read_text(Cursor *from, Span *text) {
     unsigned char byte;
     uint64_t len;
@@ -118,6 +125,8 @@ void write_int(Buffer *to, int64_t value) {
         give(to, 0xd3, 8, (uint64_t)value);
     }
 }
+
+void write_bool(Buffer *to, bool value) { give(to, value ? 0xc3 : 0xc2, 0, 0); }
 
 void write_text(Buffer *to, Span text) {
     if (text.len < 32)

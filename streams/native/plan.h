@@ -44,19 +44,20 @@ typedef struct {
     int64_t on, min_amount_minor, daily_cap;
     int64_t rounds_max, cool_down_days;
     int64_t opens_ms, closes_ms; /* or NONE */
-    int64_t grace_ms;
+    int64_t grace_ms, horizon_ms;
     size_t rights;
     Right *right; /* step ones, then final ones, each as the definition has them */
 } Campaign;
 
 #define NONE INT64_MIN
 
-/* Defaults of fields that are not known here, as msgpack; and how many there are of all. Where one
- * among them is known (results of a row, accumulated_minor of a task), `tail` are those before it
- * and `end` those behind. */
+/* How many fields a struct has, and the defaults of those that are not known here, as msgpack: they
+ * stand in gaps between fields that are. The first gap is behind the fields that row.c lists first. */
+#define GAPS_MAX 4
+
 typedef struct {
     size_t count;
-    Span tail, end;
+    Span gap[GAPS_MAX];
 } Layout;
 
 enum { CLAIMED, ADVANCED, COMPLETED, IGNORED, SPARE, ISSUED, TYPES };

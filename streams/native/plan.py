@@ -49,19 +49,16 @@ KNOWN: dict[Any, tuple[str, ...]] = {
 """The fields that row.c reads and writes, by position; what follows them has a default."""
 
 INERT: dict[Any, tuple[str, ...]] = {
-    rows._Row: ("asks", "asks_ms", "results", "early", "ledger_ms", "pins"),  # noqa: SLF001
+    rows._Row: (  # noqa: SLF001
+        "asks", "asks_ms", "results", "early", "ledger_ms", "pins", "notices", "noticed_ms", "gone",
+    ),
     state.Entry: ("due", "why", "held", "back", "debt", "written_off", "since_ms"),
     state.Task: (
-        "pending",
-        "lacks",
-        "accumulated_minor",
-        "saved_minor",
-        "ended_ms",
-        "ended",
-        "paid_step",
+        "pending", "lacks", "accumulated_minor", "saved_minor", "ended_ms", "ended", "paid_step",
+        "held", "passed_ms", "noticed_ms", "expired",
     ),
     events.OrderReported: ("entry", "context"),
-}
+}  # fmt: skip
 """Fields behind those: with their defaults they say nothing, and fold.c keeps them so. Name one
 here only when that is true of the rules too; until then the extension stays off."""
 
@@ -85,20 +82,25 @@ TUPLES: dict[Any, tuple[str, ...]] = {
     Outgoing: ("topic", "key", "value", "headers", "partition"),
 }
 
-AMONG: dict[Any, str] = {rows._Row: "results", state.Task: "accumulated_minor"}  # noqa: SLF001
-"""The one of those that row.c knows all the same: it may hold anything."""
+AMONG: dict[Any, tuple[str, ...]] = {
+    rows._Row: ("results",),  # noqa: SLF001
+    state.Task: ("accumulated_minor", "passed_ms", "expired"),
+}
+"""Those of them that row.c knows all the same; the others stand in the gaps between."""
+
+GAPS = 4  # plan.h, GAPS_MAX
 
 READ = frozenset({
     "campaign_id", "version", "effective_from_ms", "currency", "features", "calendar", "auto",
     "days", "first_day", "max_cycles", "target_orders", "on", "min_amount_minor", "basis",
     "daily_cap", "final_rewards", "step_rewards", "rounds_max", "cool_down_days", "opens_at_ms",
-    "closes_at_ms", "grace_ms",
+    "closes_at_ms", "grace_ms", "clawback_ms",
 })  # fmt: skip
 """Fields of a campaign that fold.c reads."""
 
 UNMOVED = frozenset({
     "scenes", "entries", "title", "mode", "lookback", "refund_basis", "policies", "debt_cap_minor",
-    "clawback_ms", "holdout_salt", "priority", "collect_days", "debt_days", "match", "quiet",
+    "holdout_salt", "priority", "collect_days", "debt_days", "match", "quiet",
 })  # fmt: skip
 """Fields that change nothing about an order in time, or nothing by themselves."""
 
@@ -130,21 +132,17 @@ def layout_problems() -> list[str]:
     ]
 
 
-def layout(of: Any) -> tuple[int, bytes, bytes]:
-    """Return how many msgpack values a struct has, and the defaults behind those known.
-
-    Two runs of them where a field among them is known, the second empty where none is.
-    """
+def layout(of: Any) -> tuple[int | bytes, ...]:
+    """Return how many msgpack values a struct has, and the defaults in its gaps."""
     fields = msgspec.structs.fields(of)
-    runs = [b""]
+    gaps = [b""]
     for field in fields[len(KNOWN[of]) :]:
-        if field.name == AMONG.get(of):
-            runs.append(b"")
+        if field.name in AMONG.get(of, ()):
+            gaps.append(b"")
         else:
-            runs[-1] += _encode(_default(field))
+            gaps[-1] += _encode(_default(field))
     tagged = of.__struct_config__.tag is not None
-    first, second = (*runs, b"")[:2]
-    return len(fields) + tagged, first, second
+    return (len(fields) + tagged, *gaps, *[b""] * (GAPS - len(gaps)))
 
 
 def _default(field: Any) -> Any:
@@ -289,6 +287,7 @@ def _campaign(campaign: Campaign, calendars: list[Calendar], *, plain: bool) -> 
         _given(campaign.opens_at_ms),
         _given(campaign.closes_at_ms),
         campaign.grace_ms,
+        campaign.horizon_ms,
         [_right(*each) for each in _rights(campaign)] if plain else [],
     )
 

@@ -3,6 +3,7 @@
 #include "json.h" /* INTEGER_MAX */
 #include "msgpack.h"
 
+#define DUE_BYTES 8 /* the next deadline, ahead of the msgpack */
 #define KEY_FIELDS 4
 #define PACKED_FIELDS 2
 #define LINE_FIELDS 4
@@ -38,8 +39,10 @@ static bool read_task(Cursor *from, const Layout *layout, Task *task) {
         read_number(from, &task->counted) && read_number(from, &task->completed_at_ms) &&
         read_number(from, &task->last_day) && read_number(from, &task->last_day_count) &&
         read_number(from, &task->peak) && read_number(from, &task->rev) &&
-        read_number(from, &task->variant) && read_exactly(from, layout->tail) &&
-        read_number(from, &task->accumulated_minor) && read_exactly(from, layout->end);
+        read_number(from, &task->variant) && read_exactly(from, layout->gap[0]) &&
+        read_number(from, &task->accumulated_minor) && read_exactly(from, layout->gap[1]) &&
+        read_number(from, &task->passed_ms) && read_exactly(from, layout->gap[2]) &&
+        read_bool(from, &task->expired) && read_exactly(from, layout->gap[3]);
     if (good) task->raw = (Span){begin, (size_t)(from->at - begin)};
     return good;
 }
@@ -68,14 +71,19 @@ static void write_task(const Layout *layout, const Task *task, Buffer *to) {
     write_int(to, task->peak);
     write_int(to, task->rev);
     write_int(to, task->variant);
-    put_span(to, layout->tail);
+    put_span(to, layout->gap[0]);
     write_int(to, task->accumulated_minor);
-    put_span(to, layout->end);
+    put_span(to, layout->gap[1]);
+    write_int(to, task->passed_ms);
+    put_span(to, layout->gap[2]);
+    write_bool(to, task->expired);
+    put_span(to, layout->gap[3]);
 }
 
 bool row_read(const Plan *plan, Span data, Row *row) {
     Cursor from = {data.at, data.at + data.len};
-    if (!read_exactly(&from, (Span){&plan->schema, 1})) return false;
+    if (!read_exactly(&from, (Span){&plan->schema, 1}) || left(&from) < DUE_BYTES) return false;
+    from.at += DUE_BYTES; /* worked out anew from the tasks */
     bool good = read_count(&from, plan->row.count) && read_number(&from, &row->version) &&
                 read_count(&from, KEY_FIELDS) && read_int(&from, &row->newest_ms) &&
                 read_number(&from, &row->newest_rank) && read_text(&from, &row->newest_id) &&
@@ -85,13 +93,16 @@ bool row_read(const Plan *plan, Span data, Row *row) {
     for (size_t i = 0; i < row->tasks; i++)
         if (!read_task(&from, &plan->task, &row->task[i])) return false;
     return read_packed(&from, &row->ledger) && read_number(&from, &row->owed_minor) &&
-           read_exactly(&from, plan->row.tail) && read_bytes(&from, &row->results) &&
-           read_exactly(&from, plan->row.end) && from.at == from.end;
+           read_exactly(&from, plan->row.gap[0]) && read_bytes(&from, &row->results) &&
+           read_exactly(&from, plan->row.gap[1]) && from.at == from.end;
 }
 
-void row_write(const Plan *plan, const Row *row, const Order *order, Span fact, Span mark,
-               Span entries, int64_t entry_count, Buffer *to) {
+void row_write(const Plan *plan, const Row *row, int64_t due_ms, const Order *order, Span fact,
+               Span mark, Span entries, int64_t entry_count, Buffer *to) {
+    char due[DUE_BYTES];
+    for (int i = 0; i < DUE_BYTES; i++) due[i] = (char)(unsigned char)(due_ms >> (56 - 8 * i));
     put(to, &plan->schema, 1);
+    put(to, due, DUE_BYTES);
     write_array(to, plan->row.count);
     write_int(to, row->version + 1);
     write_array(to, KEY_FIELDS);
@@ -115,10 +126,10 @@ void row_write(const Plan *plan, const Row *row, const Order *order, Span fact, 
     put_span(to, row->ledger.data);
     put_span(to, entries);
     write_int(to, row->owed_minor);
-    put_span(to, plan->row.tail);
+    put_span(to, plan->row.gap[0]);
     write_bytes_head(to, row->results.len);
     put_span(to, row->results);
-    put_span(to, plan->row.end);
+    put_span(to, plan->row.gap[1]);
 }
 
 void entry_write(const Plan *plan, const Entry *entry, Buffer *to) {
@@ -140,7 +151,7 @@ void entry_write(const Plan *plan, const Entry *entry, Buffer *to) {
     write_int(to, 0);   /* offset */
     write_int(to, 0);   /* owed */
     write_array(to, 0); /* set_off */
-    put_span(to, plan->entry.tail);
+    put_span(to, plan->entry.gap[0]);
 }
 
 void fact_write(const Plan *plan, const Order *order, Buffer *to) {
@@ -172,5 +183,5 @@ void fact_write(const Plan *plan, const Order *order, Buffer *to) {
     write_text(to, order->channel);
     write_text(to, order->store_id);
     write_text(to, order->parent_order_id);
-    put_span(to, plan->fact.tail);
+    put_span(to, plan->fact.gap[0]);
 }

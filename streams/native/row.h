@@ -1,7 +1,7 @@
 /* One user's row by position, as wire/rows.py writes it.
  *
  * THE layout of rows in C: row.c and fact.c name every field of state.py and events.py once. Fields
- * behind those known here must hold their defaults (`Layout.tail`); a row in any other shape is
+ * that are not known here must hold their defaults (`Layout.gap`); a row in any other shape is
  * Python's. plan.py compares the names with msgspec's before any of this is used. */
 #ifndef LEIDAN_ROW_H
 #define LEIDAN_ROW_H
@@ -26,7 +26,8 @@ typedef struct {
     int64_t closed_ms;
     Span closed_order_id;
     int64_t counted, completed_at_ms, last_day, last_day_count, peak, rev, variant;
-    int64_t accumulated_minor;
+    int64_t accumulated_minor, passed_ms;
+    bool expired;
     char own_id[ID_LEN]; /* of a task begun here: what task_id points at */
 } Task;
 
@@ -55,9 +56,10 @@ typedef struct {
 /* Spans of `row` lie in `data`. False: not mine. */
 bool row_read(const Plan *plan, Span data, Row *row);
 
-/* Writes the row with an order added: `fact`, its `mark`, and entries for the ledger. */
-void row_write(const Plan *plan, const Row *row, const Order *order, Span fact, Span mark,
-               Span entries, int64_t entry_count, Buffer *to);
+/* Writes the row with an order added: `fact`, its `mark`, and entries for the ledger. due_ms: the
+ * next deadline that a tick may reach, or 0. */
+void row_write(const Plan *plan, const Row *row, int64_t due_ms, const Order *order, Span fact,
+               Span mark, Span entries, int64_t entry_count, Buffer *to);
 
 void entry_write(const Plan *plan, const Entry *entry, Buffer *to);
 void fact_write(const Plan *plan, const Order *order, Buffer *to);

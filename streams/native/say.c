@@ -67,7 +67,7 @@ static bool view_field(Buffer *to, const Task *task, const Campaign *campaign) {
     size_t len;
     if (!time_text(campaign->calendar, task->end_ms, deadline, &len)) return false;
     Span state = task->completed_at_ms ? TEXT("completed")
-                 : task->closed_ms     ? TEXT("expired")
+                 : task->expired || task->closed_ms ? TEXT("expired")
                                        : TEXT("active");
     int64_t missing = task->completed_at_ms ? 0 : campaign->limit - task->counted;
     int_field(to, TEXT(",\"view\":{\"accumulated_minor\":"), task->accumulated_minor);

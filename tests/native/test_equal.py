@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from streams.domain import state as states
 from streams.domain.campaign import Budget, Campaign, Campaigns, Filter, Lottery, Right, Saved
+from streams.domain.definition import campaign_from
+from streams.domain.events import Tick
 from streams.domain.fold import step
 from streams.domain.state import unpack_ledger
 from streams.feed.ports import Record
@@ -19,7 +21,7 @@ from tests import builders as b
 from tests import histories
 from tests.bench import live
 from tests.fuzz import world
-from tests.given import parsed, registry
+from tests.given import registry
 from tests.native.beside import Beside, needs_native
 
 pytestmark = needs_native
@@ -31,10 +33,16 @@ def record_of(event: dict, offset: int = 7) -> Record:
     return Record(b.topic_of(event), 3, offset, key, value, [], event["recorded_at_ms"])
 
 
-def both(beside: Beside, events: list[dict]) -> None:
-    """Every event through Python; every order through the extension too, on the same row."""
+def both(beside: Beside, events: list[dict], *, ticks: bool = False) -> None:
+    """Every event through Python; every order through the extension too, on the same row.
+
+    ticks: before each event, one of the time at which it is recorded.
+    """
     state = states.new(b.USER)
     for offset, event in enumerate(events):
+        if ticks:
+            tick = Tick(b.USER, event["recorded_at_ms"])
+            state = step(state, tick, beside.campaigns).state
         if b.topic_of(event) == "orders":
             beside.judge(record_of(event, offset), state)
         state = step(state, b.decoded(event), beside.campaigns).state
@@ -45,12 +53,13 @@ def both(beside: Beside, events: list[dict]) -> None:
     campaigns=st.lists(histories.campaigns(), min_size=1, max_size=3),
     history=histories.histories(),
     in_order=st.booleans(),
+    ticks=st.booleans(),
 )
-def test_any_history_under_any_campaigns(campaigns, history, in_order):
+def test_any_history_under_any_campaigns(campaigns, history, in_order, ticks):
     named = [{**one, "campaign_id": f"c{n}"} for n, one in enumerate(campaigns)]
     if in_order:
         history = sorted(history, key=lambda event: event["recorded_at_ms"])
-    both(Beside(registry(*named)), history)
+    both(Beside(registry(*named)), history, ticks=ticks)
 
 
 @pytest.mark.parametrize(("workload", "least"), [("paid", 0.95), ("orders", 0.55), ("mixed", 0.55)])
@@ -105,7 +114,7 @@ KINDS = [one for one in world.definitions() if one["type"] == "campaign.defined"
 @pytest.mark.parametrize("definition", KINDS, ids=lambda one: one["campaign_id"])
 def test_campaigns_of_every_kind(definition):
     """Those that ask for more than counting are left, those that do not are the same."""
-    campaign, said = parsed(definition)
+    campaign, said = campaign_from(definition)
     assert isinstance(campaign, Campaign), said
     campaign = msgspec.structs.replace(campaign, version=1)  # its first, whatever came before
     campaigns = Campaigns({campaign.campaign_id: (campaign,)})
