@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,14 @@ from hypothesis import strategies as st
 from streams.domain.fold import refold, step
 from streams.domain.state import STANDING, UserState, canonical_state, new, unpack_ledger
 from tests import against_model, histories
+from tests import builders as b
 from tests.builders import USER, cancel, decoded
 from tests.given import registry
 from tests.models import users
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from streams.domain.campaign import Campaigns
 
 
@@ -53,6 +57,32 @@ def test_arrival_order_and_redelivery_do_not_matter(campaign, events, rng):
     arrived = events + rng.choices(events, k=len(events)) if events else []
     rng.shuffle(arrived)
     assert canonical_state(fold(arrived, campaigns)) == canonical_state(fold(events, campaigns))
+
+
+def test_fixture_36_all_permutations_of_a_history_give_the_same_state_and_the_same_net_money():
+    campaigns = registry(b.campaign(), b.campaign(campaign_id="other"))
+    history = [
+        b.claim(),
+        b.claim("k2", day=2, campaign_id="other"),
+        b.order("o1"),
+        b.order("o2"),
+        b.order("o3"),
+        b.cancel("o2", day=3),
+    ]
+    ends = {arrived_as(order, campaigns) for order in itertools.permutations(history)}
+    assert len(ends) == 1
+    ((_, net_minor),) = ends
+    assert net_minor == (100 + 200) + 100, "two orders are left of the one task, one of the other"
+
+
+def arrived_as(events: Iterable[dict[str, Any]], campaigns: Campaigns) -> tuple[bytes, int]:
+    """Return what the state comes to, and minor units given less those taken back."""
+    state, net_minor = new(USER), 0
+    for event in events:
+        state, outputs, _ = step(state, decoded(event), campaigns)
+        postings = [p for output in outputs for p in output.body.get("postings", ())]
+        net_minor += sum(p["amount_minor"] for p in postings if p["account"] == "issued")
+    return canonical_state(state), net_minor
 
 
 @hypothesis.given(histories.campaigns(), histories.histories())

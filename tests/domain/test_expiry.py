@@ -40,7 +40,7 @@ def test_the_same_tick_again_or_an_earlier_one_changes_nothing():
         assert known.outcome is Outcome.IGNORED
 
 
-def test_an_order_of_the_window_within_grace_revives_the_task():
+def test_fixture_27_an_order_of_the_window_within_grace_revives_the_task():
     known = given(THREE, OVER).when(order("o2", **IN_GRACE))
     known.then("task.revived 2", "task.advanced 2", "issued 2 rp-2")
     assert state_of(known.task()) == "active"
@@ -61,7 +61,7 @@ def test_a_revived_task_expires_again_at_the_end_of_grace():
     assert known.outputs[0].body["occurred_at"] == "2026-03-14T00:00:00+08:00"
 
 
-def test_an_order_recorded_after_grace_is_late_and_pays_nothing():
+def test_fixture_27_an_order_recorded_after_grace_is_late_and_pays_nothing():
     late = order("o2", day=10, recorded=at(13, "00:01"))
     given(THREE, OVER).when(late).then("order.ignored LATE")
 
@@ -132,7 +132,7 @@ def test_a_round_whose_end_no_tick_has_reached_still_expires_once_when_the_next_
     known.when(tick(13)).then()
 
 
-def test_a_round_undone_after_the_next_began_is_expired_and_the_next_stays():
+def test_fixture_38_a_round_undone_after_the_next_began_is_expired_and_the_next_stays():
     known = given(ROUNDS, [*DONE, claim("k2", day=5)]).when(cancel("o1", day=6))
     known.then("task.regressed 2", "task.expired 2", "revoked 3 c-3", "revoked 3 pts")
     assert [state_of(task) for task in known.state.tasks] == ["expired", "active"]
@@ -145,7 +145,16 @@ def test_an_expired_round_cannot_be_revived_once_the_next_has_begun_but_its_orde
     known.when(order("o2", **IN_GRACE)).then("task.advanced 2", "issued 2 rp-2")
 
 
-def test_nothing_is_issued_to_a_dark_box_that_expires():
-    dark = campaign(features=["dark_box"], entries=[], step_rewards=None)
-    known = given(dark, ONE).when(tick(11)).then("task.expired 1").standing()
+def test_fixture_25_a_dark_box_that_expires_forfeits_what_was_saved_and_issues_nothing():
+    dark = campaign(
+        features=["dark_box"],
+        entries=[],
+        step_rewards=None,
+        saved={"rule": "percent", "bp": 300, "cap_minor": 800},
+        final_rewards=[{"right_id": "grocery", "type": "red_packet", "value": "saved_amount"}],
+    )
+    known = given(dark, [*ONE, order("o2")])
+    assert known.task().saved_minor == 300
+    known.when(tick(11)).then("task.expired 2").standing()
     assert "target" not in known.outputs[0].body["view"]
+    known.when(tick(41)).then("task.closed 2").standing()

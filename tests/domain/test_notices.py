@@ -49,7 +49,7 @@ def test_a_notice_due_in_quiet_hours_is_sent_at_their_end():
     known.when(tick(10, "08:00")).then("notice task_expiring 08:00")
 
 
-def test_a_notice_due_at_23_of_a_task_completed_at_7_is_not_sent():
+def test_fixture_42_a_notice_due_at_23_of_a_task_completed_at_7_is_not_sent():
     known = given(THREE, [*TWO, tick(9, "23:00"), order("o10", when=at(10, "07:00"))], **AT_23)
     known.when(tick(10, "08:00")).then()
 

@@ -68,19 +68,19 @@ def test_a_refusal_is_remembered_too():
 # Fixture 40 of section 10, and the order of the checks
 
 
-def test_40_the_last_unit_is_given_once():
+def test_fixture_40_the_last_unit_is_given_once():
     book = Book(certain(stock=1)).when(ask(1, user="u-1"), ask(2, user="u-2"))
     book.then("drawn sure - no_stock", "result no_stock")
     assert left(book, "sure") == 0
 
 
-def test_40_a_user_wins_a_limited_prize_no_more_often_than_its_limit():
+def test_fixture_40_a_user_wins_a_limited_prize_no_more_often_than_its_limit():
     book = Book(certain(stock=5, max_per_user=1)).when(ask(1), ask(2))
     book.then("drawn sure - user_limit", "result user_limit")
     book.when(ask(3, user="u-2")).then("drawn sure sure won", "result won sure")
 
 
-def test_40_a_paced_prize_waits_for_its_slot():
+def test_fixture_40_a_paced_prize_waits_for_its_slot():
     paced = certain(stock=CLOSES_AFTER_H, release=EVEN)  # one unit an hour
     book = Book(paced).when(ask(1, hours=0)).when(ask(2, hours=0.99))
     book.then("drawn sure - not_released", "result not_released")

@@ -392,7 +392,7 @@ DARK = {
 }
 
 
-def test_fixture23_a_user_sees_no_target_an_operator_all():
+def test_fixture_23_a_user_sees_no_target_an_operator_all():
     world = given(campaign(**DARK), [claim(), order("o1"), order("o2")])
     task = only(seen(world, 3))
     assert (task["counted"], task["accumulated_minor"], task["saved_minor"]) == (2, 10_000, 300)

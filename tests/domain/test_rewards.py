@@ -58,7 +58,7 @@ def test_a_failure_that_may_pass_leaves_the_same_command_standing():
 
 
 @pytest.mark.parametrize("results", ["required", "assumed"])
-def test_row22_a_failure_for_good_voids_the_reward_and_its_fallback_is_due(results):
+def test_fixture_22_a_failure_for_good_voids_the_reward_and_its_fallback_is_due(results):
     second = {"right_id": "c-1", "type": "coupon", "value_minor": 80}
     known = given(with_right(results, fallback=second), FIRST)
     answered(known, "failed", right_id="r").then("failed 1 r 100", "issued 1 c-1")
@@ -97,7 +97,7 @@ def test_what_is_due_again_while_it_is_taken_back_waits_for_the_answer():
     assert entry(known).state == s.ISSUING
 
 
-def test_row43_regained_while_revoking_then_revoke_failed_is_spent_and_never_issued_again():
+def test_fixture_43_regained_while_revoking_then_revoke_failed_is_spent_and_never_issued_again():
     known = given(REQUIRED, [*FIRST, cancel("o1", day=2), order("o3")])
     answered(known, "2:revoke_failed", day=3).then("spent 1 rp-1 100")
     assert postings(known) == [("returning", -100), ("spent", 100)]
@@ -154,7 +154,7 @@ def test_a_physical_right_whose_campaign_says_revoke_is_taken_back_though_it_was
     known.when(cancel("o1", day=3)).then("task.regressed 0", "revoked 1 r")
 
 
-def test_row29_the_second_order_cancelled_takes_the_third_step_and_the_final_reward():
+def test_fixture_29_the_second_order_cancelled_takes_the_third_step_and_the_final_reward():
     three = [claim(), order("o1"), order("o2"), order("o3")]
     known = given(campaign(results="required"), three)
     known.when(cancel("o2", day=4)).then(
@@ -163,7 +163,7 @@ def test_row29_the_second_order_cancelled_takes_the_third_step_and_the_final_rew
 
 
 @pytest.mark.parametrize("results", ["required", "assumed"])
-def test_row30_a_spent_step_cancelled_is_a_debt_that_another_tasks_reward_pays(results):
+def test_fixture_30_a_spent_step_cancelled_is_a_debt_that_another_tasks_reward_pays(results):
     first = campaign(results=results, step_rewards=ONE)
     cash = {"right_id": "rp-9", "type": "cash", "value_minor": 200}
     other = campaign(
@@ -227,7 +227,7 @@ def test_a_coupon_pays_no_debt_and_other_currencies_pay_none():
     owing({"type": "coupon"}, "assumed").then("task.advanced 1", "issued 1 rp-9")
 
 
-def test_row31_a_debt_due_again_is_spent_and_nothing_is_paid():
+def test_fixture_31_a_debt_due_again_is_spent_and_nothing_is_paid():
     for regain in (order("o2"), withdraw("c-o1", day=4)):
         known = answered(given(REQUIRED, FIRST), "issued", "spent")
         known.when(cancel("o1", day=3))

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import msgspec
+import orjson
 import pytest
 
+from streams.agents.folding import fold_batch
 from streams.errors import CommitUnknown, DeadLetterBudgetSpent, Fenced, Refused
 from streams.feed.loop import BROKER_BUDGET_S, Pause
 from streams.feed.ports import BrokerLost, NotOwned, NotReady, TopicPartition
 from streams.store import meta
+from streams.store.overlay import Codec
+from streams.wire import outputs, rows
+from tests import builders as b
 from tests.feed.memory import World, fold
+from tests.given import registry
+
+if TYPE_CHECKING:
+    from streams.domain.campaign import Campaigns
 
 
 def fed(world: World, count: int, value: bytes = b"x", topic: str = "orders") -> None:
@@ -257,6 +268,61 @@ def world_by_time() -> dict[bytes, bytes]:
         if n % 5 == 0:
             rows[user] += f"c{n}".encode()
     return rows
+
+
+def test_fixture_37_one_log_in_batches_of_1_or_7_or_all_gives_the_same_output_values():
+    campaigns = registry(b.campaign(), b.campaign(campaign_id="two_a_day", qualify=TWO_A_DAY))
+    log = sorted(of_three_users(), key=lambda event: event["recorded_at_ms"])
+    one, seven, all_ = (folded_in_batches_of(n, log, campaigns) for n in (1, 7, 1_000))
+    assert len(one[0]) > 100
+    assert one == seven == all_
+
+
+TWO_A_DAY = {"daily_cap": 2}
+
+
+def of_three_users() -> list[dict[str, Any]]:
+    """Each with two tasks, seven orders of which some come late, two cancellations."""
+    events = []
+    for n, user in enumerate(("u1", "u2", "u3")):
+        mine = [b.claim("k1", day=1 + n), b.claim("k2", day=2, campaign_id="two_a_day")]
+        for day in range(1, 8):
+            late = b.at(day + 3) if day % 3 == n else None
+            mine.append(b.order(f"o{day}", recorded=late))
+        mine += [b.order("o8", when=b.at(5, "15:00")), b.cancel("o2", day=4 + n)]
+        mine += [b.cancel("o6", day=5), b.withdraw("c-o2", day=9)]
+        events += [{**event, "user_id": user} for event in mine]
+    return events
+
+
+def folded_in_batches_of(
+    batch_records: int, log: list[dict[str, Any]], campaigns: Campaigns
+) -> tuple[list[tuple[str, Any, Any]], dict[bytes, bytes]]:
+    """Return (topic, key, value) of all that the real fold says to a log, and the rows it leaves.
+
+    The log has a topic for each kind of record; the times of the records put them in one order.
+    """
+    world = World(
+        batch_records=batch_records,
+        topics=("orders", "claims", "cancellations"),
+        codec=Codec(rows.new, rows.decode, rows.encode),
+        encode=outputs.encode,
+    )
+    world.campaigns.current = lambda: campaigns
+    for event in log:
+        value = orjson.dumps({k: v for k, v in event.items() if k != "recorded_at_ms"})
+        world.broker.put(b.topic_of(event), event["user_id"], value, at_ms=event["recorded_at_ms"])
+    while (work := world.poll()) is not None:
+        for batch in work.batches:
+            fold_batch(batch, b.DECODERS[batch.topic])
+        assert world.feed.commit(work)
+    said = [
+        (record.topic, record.key, record.value)
+        for topic in ("task-events", "rewards", "draw-requests", "dead-letters")
+        for record in world.broker.read(topic)
+    ]
+    said.sort(key=lambda one: one[:2])  # a key's are in order; others may lie between them
+    return said, {key: row for key, row in world.rows().items() if not key.startswith(b"\0")}
 
 
 def test_a_close_leaves_no_database_open_and_the_group_last():

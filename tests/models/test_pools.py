@@ -41,14 +41,14 @@ def asked(name: str, day: int = 9, user: str = "u-1") -> dict:
     return {**said, "odds_version": 1, "occurred_at": at(day)}
 
 
-def test_40_the_last_unit_is_given_once_and_the_next_hit_becomes_the_fallback():
+def test_fixture_40_the_last_unit_is_given_once_and_the_next_hit_becomes_the_fallback():
     wheel = pool(stock=1)
     assert wheel.draw(asked("1")).outcome == "won"
     second = wheel.draw(asked("2"))
     assert (second.outcome, second.right["right_id"], second.hit) == ("no_stock", "one", "top")
 
 
-def test_40_a_user_limit_and_a_paced_prize():
+def test_fixture_40_a_user_limit_and_a_paced_prize():
     limited = pool(max_per_user=1)
     outcomes = [limited.draw(asked(str(n))).outcome for n in range(2)]
     assert outcomes == ["won", "user_limit"]
