@@ -7,6 +7,7 @@ HMAC (the two nested hashes of RFC 2104 by hand), another search for the limit, 
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Any
 
 BLOCK = 64
@@ -69,3 +70,20 @@ def as_json(value: Any) -> str:
 
 def odds_digest(odds: dict[str, Any]) -> str:
     return hashlib.sha256(as_json(odds).encode("utf-8")).hexdigest()
+
+
+def chance_of_more(square: float, freedom: int) -> float:
+    """Return the chance that chi-square of so many degrees is at least this large.
+
+    The upper incomplete gamma function, regularised: one less its series (Abramowitz, 6.5.29).
+    """
+    a, x = freedom / 2, square / 2
+    if x == 0:
+        return 1.0
+    term = total = 1 / a
+    n = a
+    while term > total * 1e-15:
+        n += 1
+        term *= x / n
+        total += term
+    return 1 - total * math.exp(-x + a * math.log(x) - math.lgamma(a))

@@ -2,7 +2,8 @@
 
 Nothing here asks the engine. The logs are read read_committed, RocksDB is opened read-only, what a
 user should have is worked out by `tests/models/users.py`, which shares no code with the fold. Only
-`fold.py` calls the fold, on purpose: is what stands there what it makes of the log?
+`fold.py` calls the fold, on purpose: is what stands there what it makes of the log? And `pools`
+reads what its rows say users were granted.
 
     evidence = gather(topics, group, state_dirs)     # after wait_drained and wait_settled
     report = check(evidence, definitions)
@@ -11,7 +12,8 @@ user should have is worked out by `tests/models/users.py`, which shares no code 
 | Module | What it checks |
 |---|---|
 | `events` | I1 no event twice, seq 1, 2, 3; nothing readable disappears |
-| `money` | I2 net of the ledger == set model, I3 money, I5 stock (which has no subject yet) |
+| `money` | I2 net of the ledger == set model, I3 money, I5 public records of lotteries |
+| `pools` | I5 requests answered once, one draw a chance; with the fold: stock and budgets |
 | `causes` | I4 every output's cause |
 | `rows` | I7 every database is a prefix of the changelog |
 | `positions` | I8 offsets, I9 no open transaction, I12's part: nothing readable is left |
@@ -52,6 +54,7 @@ from tests.checker.money import (
     standing,
     stock_is_never_oversold,
 )
+from tests.checker.pools import each_request_is_answered_once, requests_are_made_once
 from tests.checker.positions import no_open_transaction, nothing_left_to_read, offsets_agree
 from tests.checker.refold import rows_and_outputs_are_the_fold, same_log_same_outputs
 from tests.checker.rows import rows_are_the_changelog
@@ -122,6 +125,8 @@ def check(
         rows_are_the_changelog(report, evidence)
         nothing_left_to_read(report, evidence)
         ticks_wait_for_their_ends(report, evidence)
+        requests_are_made_once(report, evidence)
+        each_request_is_answered_once(report, evidence, bad)
     stock_is_never_oversold(report, evidence)
     return report
 

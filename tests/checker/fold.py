@@ -138,6 +138,14 @@ class Fold:
             return encode(self.pools[key.decode()])
         return encode_row(self.states[key])
 
+    def asked(self, key: bytes) -> bool:
+        """Tell whether the user asked pools for anything: what is asked depends on arrival."""
+        return key in self.states and self.states[key].asks.count > 0
+
+    def answered_early(self, key: bytes) -> bool:
+        """Tell whether results are known of commands that were never given, in this order."""
+        return key in self.states and self.states[key].early.count > 0
+
     def canonical(self, key: bytes) -> bytes | None:
         state = self.states.get(key)
         return None if state is None else canonical_state(state)

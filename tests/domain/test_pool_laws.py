@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections import Counter
 from hashlib import sha256
@@ -17,6 +16,7 @@ from streams.domain import pools, sample
 from streams.domain.pool import BudgetAdded, Odds, OddsAdded, PoolClosed, Restocked, Weight
 from streams.domain.pool_state import Held, pool_key
 from streams.domain.verify import Mismatch, verify
+from tests import fair
 from tests.pooling import (
     CLOSES_AFTER_H,
     EVERY_TICKET,
@@ -305,26 +305,9 @@ def test_many_draws_fall_as_the_published_odds_say(weights):
         (hits[id_] - DRAWS * weight / EVERY_TICKET) ** 2 / (DRAWS * weight / EVERY_TICKET)
         for id_, weight in cells.items()
     )
-    assert chance_of_more(square, len(cells) - 1) > 0.001
+    assert fair.chance_of_more(square, len(cells) - 1) > 0.001
     assert book[pool_key(ID)].no == DRAWS + 1
     assert sum(stock.given for stock in book.state.stock) == DRAWS - hits[""]
-
-
-def chance_of_more(square, freedom):
-    """Return the chance that chi-square of so many degrees is at least this large.
-
-    The upper incomplete gamma function, regularised: one less its series (Abramowitz, 6.5.29).
-    """
-    a, x = freedom / 2, square / 2
-    if x == 0:
-        return 1.0
-    term = total = 1 / a
-    n = a
-    while term > total * 1e-15:
-        n += 1
-        term *= x / n
-        total += term
-    return 1 - total * math.exp(-x + a * math.log(x) - math.lgamma(a))
 
 
 @pytest.mark.parametrize(
@@ -332,10 +315,10 @@ def chance_of_more(square, freedom):
     [(10.828, 1, 0.001), (3.841, 1, 0.05), (13.816, 2, 0.001), (18.307, 10, 0.05)],
 )
 def test_the_quantiles_are_those_of_the_tables(square, freedom, chance):
-    assert chance_of_more(square, freedom) == pytest.approx(chance, rel=1e-3)
+    assert fair.chance_of_more(square, freedom) == pytest.approx(chance, rel=1e-3)
 
 
 def test_a_crooked_wheel_would_be_found():
     hits = Counter(sample.sample(None, (str(n),), 100)[0] < 11 for n in range(20_000))
     square = sum((hits[k] - 20_000 * p) ** 2 / (20_000 * p) for k, p in ((True, 0.1), (False, 0.9)))
-    assert chance_of_more(square, 1) < 0.001
+    assert fair.chance_of_more(square, 1) < 0.001

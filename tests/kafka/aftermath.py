@@ -14,6 +14,10 @@ from tests.kafka.harness import CHANGELOG
 from tests.kafka.workers import SAMPLE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from typing import Any
+
     from tests.kafka.harness import Topics
     from tests.kafka.workers import Worker
 
@@ -29,16 +33,29 @@ def gathered(
     return checker.gather(topics, workers[0].group, state_dirs=databases, followed=followed)
 
 
-def judged(evidence: checker.Evidence, *, bad: checker.Bad | None = None) -> checker.Report:
-    """Check all of it, with the fold."""
-    return checker.check_with_fold(evidence, DEFINITIONS, [SAMPLE], bad=bad)
+def judged(
+    evidence: checker.Evidence,
+    *,
+    bad: checker.Bad | None = None,
+    files: Sequence[Path] = (SAMPLE,),
+) -> checker.Report:
+    """Check all of it, with the fold. files: definitions that workers were given, pools first."""
+    definitions: list[dict[str, Any]] = []
+    for path in files:
+        found = json.loads(path.read_text())
+        definitions += found if isinstance(found, list) else [found]
+    return checker.check_with_fold(evidence, definitions, files, bad=bad)
 
 
 def require_clean(
-    evidence: checker.Evidence, *, least_due: int, bad: checker.Bad | None = None
+    evidence: checker.Evidence,
+    *,
+    least_due: int,
+    bad: checker.Bad | None = None,
+    files: Sequence[Path] = (SAMPLE,),
 ) -> checker.Report:
     """Judge it and say so in one line. Any finding fails; fewer rewards due than that are void."""
-    report = judged(evidence, bad=bad)
+    report = judged(evidence, bad=bad, files=files)
     print(report.summary())
     report.require_clean()
     due = report.compared["rewards due"]

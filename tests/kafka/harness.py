@@ -271,6 +271,20 @@ class Topics:
         committed = self.committed(group, topics)
         return sum(end - committed.get(at, 0) for at, end in self.ends(topics).items())
 
+    def unread(self, group: str, names: Iterable[str]) -> int:
+        """Return how many records at C or above a first look finds; 0: markers at most."""
+        committed, ends = self.committed(group, names), self.ends(names, committed=True)
+        behind = {
+            at: committed.get(at, 0) for at, end in ends.items() if committed.get(at, 0) < end
+        }
+        if not behind:
+            return 0
+        reader = Reader(self, names)
+        try:
+            return reader.look_from(behind)
+        finally:
+            reader.close()
+
     # -- reading -------------------------------------------------------------------------------
 
     def read(self, topic: str, *, committed: bool = True) -> list[Seen]:
@@ -393,6 +407,25 @@ class Reader:
                 msg = f"waited {timeout_s:.0f} s to read up to {behind}, got to {read}"
                 raise TookTooLong(msg)
 
+    def look_from(self, offsets: dict[At, int], timeout_s: float = 30) -> int:
+        """Look for records from these offsets on; return as soon as some are found, or none is."""
+        self._consumer.assign(
+            [TopicPartition(self.topics.prefix + t, p, o) for (t, p), o in offsets.items()]
+        )
+        waiting, found, begun = set(offsets), 0, time.monotonic()
+        while waiting and not found:
+            for message in self._consumer.consume(5_000, 0.2):
+                error = message.error()
+                if error is None:
+                    found += 1
+                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - likewise
+                    topic = message.topic().removeprefix(self.topics.prefix)
+                    waiting.discard((topic, message.partition()))
+            if time.monotonic() - begun > timeout_s:
+                msg = f"waited {timeout_s:.0f} s to see what lies behind {offsets}"
+                raise TookTooLong(msg)
+        return found
+
     def position(self, topic: str, p: int) -> int:
         """Behind the last record read, or behind the marker read after it."""
         return self._position.get((topic, p), 0)
@@ -453,6 +486,22 @@ def wait_drained(
         lambda: f"group {group} to drain {', '.join(names)}: {state['lag']} offsets are unread",
         timeout_s,
         0.2,
+    )
+
+
+def wait_at_rest(topics: Topics, group: str, timeout_s: float = 60) -> float:
+    """Wait until nobody has anything to fold: inputs, requests to pools and their answers.
+
+    Of our own topics the last thing may be a marker, so records are counted and not offsets.
+    """
+    left = {"unread": -1}
+
+    def at_rest() -> bool:
+        left["unread"] = topics.unread(group, FOLDED)
+        return left["unread"] == 0
+
+    return wait_until(
+        at_rest, lambda: f"group {group} to fold everything: {left['unread']} are unread", timeout_s
     )
 
 

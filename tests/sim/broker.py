@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from tests.sim.fibers import Scheduler
 
 At = tuple[str, int]
+WALL_MS = 1_780_272_000_000
+"""2026-06-01T00:00Z on the wall when the clock is at 0: later than all traffic, as in a replay."""
+
 CLEANUP_S = 10.0
 """The coordinator looks for transactions that took too long so often."""
 
@@ -136,6 +139,9 @@ class Broker:
         """The simulation's partitioner; any fixed function of the key does."""
         return zlib.crc32(key or b"") % self.partitions
 
+    def wall_ms(self) -> int:
+        return WALL_MS + round(self.clock.now_s * 1_000)
+
     def away(self) -> bool:
         return self.clock.now_s < self.away_until_s
 
@@ -204,7 +210,7 @@ class Broker:
         for sent in records:
             p = self.partition_of(sent.key) if sent.partition is None else sent.partition
             log = self.log(sent.topic, p)
-            offset = log.append(sent, round(self.clock.now_s * 1_000), known.parts[sent.topic, p])
+            offset = log.append(sent, self.wall_ms(), known.parts[sent.topic, p])
             offsets.append(offset)
             record = log.entries[offset].record
             assert record is not None

@@ -1,14 +1,18 @@
-"""The definitions of every simulated run: one that users claim, one that begins by itself."""
+"""The definitions of every simulated run.
+
+One that users claim, one that begins by itself, and those that ask others: two lotteries, a budget
+with a supply, and rewards that a rights service must answer.
+"""
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, reduce
 from typing import Any
 
 from streams.domain.campaign import Campaigns
-from streams.domain.definition import campaign_from
 from streams.domain.sample import commitment
-from tests.builders import campaign
+from tests.builders import CLOSING, campaign, pool, shelf
+from tests.given import registry as registry_of
 from tests.pooling import EVERY_TICKET, SEED, lottery, odds, prize, rights
 
 
@@ -20,6 +24,29 @@ def _steps(*values: int) -> list[dict[str, Any]]:
 
 
 CLAIMED, BY_ITSELF = "claimed-3", "auto-2"
+SPUN, BY_REQUEST, BUDGETED, ANSWERED = "spun-2", "asked-2", "budgeted-2", "answered-3"
+
+COUPON = {"right_id": "c-1", "type": "coupon", "value_minor": 1}
+
+
+def _lottery(campaign_id: str, **rules: Any) -> dict[str, Any]:
+    return campaign(
+        campaign_id=campaign_id,
+        features=["light_box", "lottery"],
+        target={"orders": 2},
+        window={"days": 7},
+        qualify={"min_amount_minor": 500, "daily_cap": 0},
+        rounds={"max": 3},
+        claim=CLOSING,
+        step_rewards=None,
+        lottery={
+            "pool_id": "spinner",
+            "odds_version": 1,
+            "chances": [{"step": 1, "count": 2}, {"step": "final", "count": 1}],
+            **rules,
+        },
+    )
+
 
 DEFINITIONS = (
     campaign(campaign_id=CLAIMED, window={"days": 7}, step_rewards=_steps(100, 200, 300)),
@@ -30,6 +57,44 @@ DEFINITIONS = (
         qualify={"min_amount_minor": 500},
         rounds={"max": 3},
         step_rewards=_steps(10, 20),
+    ),
+    pool(
+        pool_id="spinner",
+        commitment=commitment("spinner", SEED),
+        prizes=[prize("top", 3, 900, max_per_user=1), prize("five", 6, 50)],
+        odds=[odds(("top", 300_000), ("five", 400_000))],
+        budget_minor=2_800,
+        fallback=COUPON,
+    ),
+    shelf(5),
+    _lottery(SPUN, draw="immediate"),
+    _lottery(BY_REQUEST, draw="request"),
+    campaign(
+        campaign_id=BUDGETED,
+        target={"orders": 2},
+        qualify={"min_amount_minor": 500, "daily_cap": 0},
+        rounds={"max": 3},
+        step_rewards=_steps(10, 20),
+        final_rewards=[
+            {
+                "right_id": "mug",
+                "type": "physical",
+                "value_minor": 70,
+                "supply": "shelf",
+                "fallback": COUPON,
+            }
+        ],
+        budget={"amount_minor": 420},
+    ),
+    campaign(
+        campaign_id=ANSWERED,
+        results="required",
+        window={"days": 7},
+        qualify={"min_amount_minor": 500, "daily_cap": 0},
+        step_rewards=[
+            {"step": k, "right": {**step["right"], "fallback": COUPON}}
+            for k, step in enumerate(_steps(100, 200, 300), 1)
+        ],
     ),
 )
 
@@ -59,6 +124,4 @@ POOLS = (
 
 @cache
 def registry() -> Campaigns:
-    parsed = [campaign_from(definition) for definition in DEFINITIONS]
-    assert all(found is not None for found, _ in parsed), [said for _, said in parsed]
-    return Campaigns.of([*POOLS, *(found for found, _ in parsed if found is not None)])
+    return reduce(Campaigns.with_record, POOLS, registry_of(*DEFINITIONS))

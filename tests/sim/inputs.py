@@ -17,11 +17,17 @@ import msgspec
 import orjson
 
 from streams.traffic import POISON_KINDS, Traffic, poison
+from tests.models.ids import task_id
 from tests.pooling import ask, release, reserve, returned, rights, written
-from tests.sim.campaigns import BY_ITSELF, CLAIMED
+from tests.sim.campaigns import ANSWERED, BUDGETED, BY_ITSELF, BY_REQUEST, CLAIMED, SPUN
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from streams.domain.pool_requests import Request
+
+ASKING = (SPUN, BY_REQUEST, BUDGETED, ANSWERED)
+"""Campaigns whose users ask pools, or wait for the rights service."""
 
 COFFEE = rights(cup=4, cake=2)
 DAY_MS = 86_400_000
@@ -59,6 +65,7 @@ def history(seed: int) -> list[Sent]:
         _spoil(rng, sent)
     if rng.random() < 0.5:
         _ask(rng, sent, users)
+    _claim_others(rng, sent)
     if rng.random() < 0.6:
         _tell_the_time(rng, sent)
     return sent
@@ -78,6 +85,46 @@ def _tell_the_time(rng: random.Random, sent: list[Sent]) -> None:
 def _tick(at_ms: int) -> Sent:
     at = datetime.fromtimestamp(at_ms / 1000, UTC).isoformat()
     return Sent("ticks", None, orjson.dumps({"type": "tick", "v": 1, "at": at}), at_ms)
+
+
+def _claim_others(rng: random.Random, sent: list[Sent]) -> None:
+    """In most runs, let users claim campaigns that ask others."""
+    kinds = rng.sample(ASKING, rng.choice((0, 1, 1, 2, 4)))
+    if kinds:
+        claim_others(rng, sent, kinds)
+
+
+def claim_others(rng: random.Random, sent: list[Sent], kinds: Sequence[str]) -> None:
+    """Let claims name these campaigns instead, as a rule, and ask for draws where one must."""
+    drawn: list[tuple[int, Sent]] = []
+    claimed: dict[str, str] = {}  # sent again, it is the same claim
+    for n, one in enumerate(sent):
+        if one.topic != "claims" or one.reason is not None:
+            continue
+        event = orjson.loads(one.value)
+        other = rng.choice((*kinds, *kinds, event["campaign_id"]))
+        event["campaign_id"] = claimed.setdefault(event["claim_id"], other)
+        if event["campaign_id"] == BY_REQUEST:
+            drawn += [_draw(rng, sent, n, event["user_id"]) for _ in range(rng.randint(1, 6))]
+        sent[n] = one._replace(value=orjson.dumps(event))
+    for at, one in sorted(drawn, key=lambda found: -found[0]):
+        sent.insert(at, one)
+
+
+def _draw(rng: random.Random, sent: list[Sent], since: int, user: str) -> tuple[int, Sent]:
+    """Ask for the draw of a chance, of which there may be none yet."""
+    at = rng.randint(since + 1, len(sent))
+    now_ms = sent[at - 1].at_ms
+    event = {
+        "type": "draw.requested",
+        "v": 1,
+        "user_id": user,
+        "occurred_at": datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(),
+        "claim_id": f"draw-{rng.randrange(10**9)}",
+        "task_id": task_id(user, BY_REQUEST, rng.choice((1, 1, 1, 2))),
+        "step": rng.choice(("1", "1#2", "2")),
+    }
+    return at, Sent("claims", user.encode(), orjson.dumps(event), now_ms, kind="draw requested")
 
 
 def _repeat(rng: random.Random, sent: list[Sent]) -> None:

@@ -21,7 +21,7 @@ import msgspec
 from streams.agents import draws, folding
 from streams.domain import fold as fold_module
 from streams.domain import pools
-from streams.domain.pool_state import POOL
+from streams.domain.pool_state import POOL, PoolState
 from streams.feed import batch as batch_module
 from streams.feed.align import Aligner
 from streams.feed.loop import Feed
@@ -318,6 +318,19 @@ def _hints_of_the_committed_alone() -> AbstractContextManager[Any]:
     return changed(Overlay, "due", (layers, "()"))
 
 
+def _any_budget_pays() -> AbstractContextManager[Any]:
+    return mock.patch.object(PoolState, "can_pay", return_value=True)
+
+
+def _asks_forgotten() -> AbstractContextManager[Any]:
+    """A draw is asked for, and the row does not know of it: its answer is nobody's."""
+    return changed(
+        fold_module,
+        "step",
+        ("state.asks.added_all(found.asked) if found.asked else state.asks", "state.asks"),
+    )
+
+
 class Bug(NamedTuple):
     """start: a seed shortly before the one that catches it, so that the test is quick."""
 
@@ -348,6 +361,8 @@ BUGS = {
     "a tick done too soon": Bug(_tick_done_too_soon),
     "ticks merged by their time": Bug(_ticks_by_their_time),
     "hints of the committed alone": Bug(_hints_of_the_committed_alone),
+    "any budget pays": Bug(_any_budget_pays, 60),
+    "draws asked for and forgotten": Bug(_asks_forgotten),
 }
 
 

@@ -25,6 +25,7 @@ from tests.sim.inputs import Sent, history
 from tests.sim.live import Live
 from tests.sim.nemesis import Nemesis, is_fault
 from tests.sim.network import Network
+from tests.sim.rights import RightsService
 from tests.sim.worker import Worker, hooked
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ class World:
         self.nemesis = Nemesis(self, seed, settings.force, settings.points)
         self.network.fault_of = self.nemesis.network
         self.broker.marker_delay = self.nemesis.marker_delay
+        self.rights = RightsService(self, seed)
 
     # -- one run -----------------------------------------------------------------------------------
 
@@ -199,7 +201,7 @@ class World:
 
     def _drained(self) -> bool:
         broker = self.broker
-        if self.moving:
+        if self.moving or not self.rights.idle:
             return False
         for p in range(broker.partitions):
             for topic in FOLDED:
