@@ -27,7 +27,7 @@ from streams.rights.book import Answer, Book, Command
 from streams.topics import REWARD_RESULTS, REWARDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from streams.connect import Values
     from streams.rights.faults import Faults
@@ -37,10 +37,13 @@ POLL_S = 0.1
 FETCH = 500  # records a call
 
 
-def command_of(value: bytes, at_ms: int) -> Command | None:
-    """Return the command of a ledger record; None for an adjustment, which commands nothing."""
+def command_of(value: bytes, at_ms: int, only: Collection[str] = ()) -> Command | None:
+    """Return the command of a ledger record; None for an adjustment, which commands nothing.
+
+    only: campaigns whose commands are carried out; none: all.
+    """
     entry = orjson.loads(value)
-    if entry["type"] == "reward.adjusted":
+    if entry["type"] == "reward.adjusted" or (only and entry["campaign_id"] not in only):
         return None
     type_ = entry.get("right", {}).get("type", "")
     return Command(entry["user_id"], entry["reward_id"], entry["seq"], at_ms, type_)
@@ -85,9 +88,18 @@ class Service:
     """One life of the service. `serve` until told to stop; raises BrokerUnreachable."""
 
     def __init__(
-        self, bootstrap: str, faults: Faults, prefix: str = "", client: Values | None = None
+        self,
+        bootstrap: str,
+        faults: Faults,
+        prefix: str = "",
+        client: Values | None = None,
+        only: Collection[str] = (),
     ) -> None:
+        """``only``: carry out what these campaigns command, none: what all do."""
         self.bootstrap, self.prefix, self.book = bootstrap, prefix, Book(faults)
+        self.only = frozenset(only)
+        self.rested: dict[int, int] = {}
+        """By partition of `rewards`, the offset up to which every command is done and told."""
         self.given: dict[str, int] = {}  # answers by outcome
         self._client = {**(client or {}), "bootstrap.servers": bootstrap}
         self._producer: Any = connect.made(
@@ -112,18 +124,24 @@ class Service:
             if answer is not None:
                 self.book.remember(answer)
         consumer = self._consumer(REWARDS)
+        seen: dict[int, int] = {}
         idle_since_s = time.monotonic()
         try:
             while not stopped():
                 down = self.book.down_until_ms > _now_ms()
-                values = [] if down else _values(consumer.consume(FETCH, POLL_S))
-                commands = [one for one in (command_of(*value) for value in values) if one]
+                messages = [] if down else consumer.consume(FETCH, POLL_S)
+                commands = [
+                    one for one in (command_of(*v, self.only) for v in _values(messages)) if one
+                ]
                 if down:
                     time.sleep(POLL_S)
                 for command in commands:
                     self.book.take(command, _now_ms())
                 answers = [] if down else self.book.answers(_now_ms())
                 self._tell(answers)
+                seen |= {m.partition(): m.offset() + 1 for m in messages if m.error() is None}
+                if self.book.idle:
+                    self.rested = dict(seen)
                 if commands or answers or down or not self.book.idle:
                     idle_since_s = time.monotonic()
                 elif exit_when_idle_s and time.monotonic() - idle_since_s > exit_when_idle_s:
@@ -159,11 +177,12 @@ class Service:
     def _whole(self, topic: str) -> list[tuple[bytes, int]]:
         """Return all values of a topic as it stands now."""
         consumer, found = self._consumer(topic), []
-        ends = len(consumer.assignment())
+        ends, heard_s = len(consumer.assignment()), time.monotonic()
         try:
             while ends:
-                messages = consumer.consume(FETCH, TIMEOUT_S)
-                if not messages:
+                messages = consumer.consume(FETCH, POLL_S)  # it waits for so many, or so long
+                heard_s = time.monotonic() if messages else heard_s
+                if time.monotonic() - heard_s > TIMEOUT_S:
                     raise BrokerUnreachable(f"{self.bootstrap}: {topic} is not to be read")
                 ends -= sum(_is_end(message) for message in messages)
                 found += _values(messages)
