@@ -97,7 +97,7 @@ class Traffic:
 
     def __iter__(self) -> Iterator[Sent]:
         """Start from the beginning; two iterations give equal records."""
-        return _Run(self).records()
+        return Run(self).records()
 
 
 class _Shop(NamedTuple):
@@ -108,7 +108,7 @@ class _Shop(NamedTuple):
     body: dict[str, Any]
 
 
-class _Run:
+class Run:
     """One pass: a queue of what will be sent and of users who will act, in time order."""
 
     def __init__(self, traffic: Traffic) -> None:

@@ -43,6 +43,13 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Claim these campaigns instead of the sample; may be repeated.",
 )
+@click.option(
+    "--campaigns",
+    type=click.Choice(["one", "four"]),
+    default="one",
+    show_default=True,
+    help="The sample, or users of all four phases' samples side by side, who ask for draws, too.",
+)
 @click.option("--topic-prefix", default="", help="Put before every topic's name.")
 @config_option
 @click.option(
@@ -60,6 +67,7 @@ def simulate(
     rate: float,
     chaos: str,
     campaign_files: tuple[str, ...],
+    campaigns: str,
     topic_prefix: str,
     config: str | None,
     create_topics: bool,
@@ -75,10 +83,13 @@ def simulate(
 
     if (bootstrap_servers is None) == (out is None):
         raise UsageError("simulate: give exactly one of --bootstrap-servers and --out")
-    claimed = campaigns_of(read_all(campaign_files))
-    records = sources.simulated(
-        seed=seed, users=users, orders=orders, chaos=chaos, campaigns=claimed
-    )
+    four = campaigns == "four"
+    if four and campaign_files:
+        raise UsageError("simulate: give --campaigns four or --campaign FILE, not both")
+    files = tuple(str(file) for file in sources.sample_phases()) if four else campaign_files
+    claimed = campaigns_of(read_all(files))
+    made = sources.side_by_side if four else sources.simulated
+    records = made(seed=seed, users=users, orders=orders, chaos=chaos, campaigns=claimed)
     if out is not None:
         say(f"{_write(out, records)} records")
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 
 Sent = tuple[str, bytes | None, bytes, int]
 """(topic without prefix, key, value, timestamp_ms)."""
+
+
+class TickDue(NamedTuple):
+    """Between records: all before it is on the topics when the time is told."""
+
+    at_ms: int
+
 
 MAX_RECORD_BYTES = 16 * 1024 * 1024  # poison is up to 10 MB; the topic decides what it takes
 FLUSH_S = 60.0  # for what is still in the queue after the last record
@@ -41,23 +48,33 @@ CONFIG: dict[str, str | int | float | bool] = {
 
 def send(  # noqa: PLR0913 - what a caller may choose
     bootstrap: str,
-    records: Iterable[Sent],
+    records: Iterable[Sent | TickDue],
     *,
     prefix: str = "",
     rate: float = 0,
     on_sent: Callable[[int], None] | None = None,
+    on_tick: Callable[[int], object] | None = None,
     client: Values | None = None,
 ) -> Counter[str]:
     """Send every record and wait until the broker has them all; return how many by topic.
 
     rate: records a second, 0 for as fast as the broker takes them. on_sent: told, now and then,
-    how many have been handed over so far. client: how to connect.
+    how many have been handed over so far. on_tick: called with the ms of each TickDue, when the
+    broker has all that comes before it. client: how to connect.
     Raises BrokerUnreachable when a record could not be delivered.
     """
     sender = _Sender(bootstrap, client)
     count: Counter[str] = Counter()
     began_s = time.monotonic()
-    for number, (topic, key, value, timestamp_ms) in enumerate(records, start=1):
+    number = 0
+    for record in records:
+        if isinstance(record, TickDue):
+            sender.finish()
+            if on_tick:
+                on_tick(record.at_ms)
+            continue
+        number += 1
+        topic, key, value, timestamp_ms = record
         sender.hand_over(prefix + topic, key, value, timestamp_ms)
         count[topic] += 1
         if rate and (ahead_s := number / rate - (time.monotonic() - began_s)) > 0:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random  # an edge: seeded, decides about the order of arrival and nothing else
 from typing import TYPE_CHECKING
 
+from streams.demo.sending import TickDue
+from streams.demo.shoppers import Shoppers
 from streams.topics import schemas_dir
 from streams.traffic import START_MS, Traffic
 
@@ -23,9 +25,15 @@ def sample_campaign() -> Path:
     return schemas_dir() / "samples" / "grocery-3.json"
 
 
-def sample_campaign_for_data() -> Path:
-    """Return the definition that fits the real year."""
-    return schemas_dir() / "samples" / "retail-every-3.json"
+def sample_phases() -> list[Path]:
+    """Return the definitions of the four phases, in their order: what the demo shows."""
+    return sorted((schemas_dir() / "samples").glob("phase-*.json"))
+
+
+def sample_campaign_for_data(*, lottery: bool = False) -> Path:
+    """Return the definition that fits the real year, with a draw for every cycle if wanted."""
+    name = "retail-lottery.json" if lottery else "retail-every-3.json"
+    return schemas_dir() / "samples" / name
 
 
 def simulated(
@@ -35,7 +43,7 @@ def simulated(
 
     chaos: names joined by commas, as traffic.CHAOS has them. Raises UsageError for others.
     """
-    kinds = [kind.strip() for kind in chaos.split(",") if kind.strip()]
+    kinds = _kinds(chaos)
     if not campaigns:
         return Traffic(seed, users, orders, kinds)
     first_days = [c.calendar.begins_ms(c.first_day) for c in campaigns if c.first_day is not None]
@@ -51,6 +59,34 @@ def simulated(
         campaigns=[one.campaign_id for one in campaigns],
         currency=campaigns[0].currency,
     )
+
+
+def _kinds(chaos: str) -> list[str]:
+    return [kind.strip() for kind in chaos.split(",") if kind.strip()]
+
+
+def side_by_side(
+    *, seed: int, users: int, orders: int, chaos: str, campaigns: Sequence[Campaign]
+) -> Shoppers:
+    """Return seeded traffic of users who take part in all of the campaigns at once."""
+    return Shoppers(seed, users, orders, _kinds(chaos), campaigns)
+
+
+def with_ticks(records: Sequence[Sent], every_ms: int, at_least: int) -> Iterator[Sent | TickDue]:
+    """Yield the records, and the time whenever their own clock has moved on by so much.
+
+    at_least: records between two ticks, so that the thin end of a log does not come in drops.
+    """
+    day_ms, number = 0, 0
+    for record in records:
+        at_ms = record[3] // every_ms * every_ms
+        if at_ms > day_ms:
+            if number >= max(at_least, 1):
+                yield TickDue(at_ms)
+                number = 0
+            day_ms = at_ms
+        number += 1
+        yield record
 
 
 def repeated(records: Iterable[Sent], seed: int) -> Iterator[Sent]:
