@@ -52,7 +52,7 @@ native-check: $(READY) ## the compiled short path under address and undefined-be
 	$(PY) -m tests.native.sanitized $(ARGS)
 
 .PHONY: run
-run: $(READY) ## embedded broker, sample campaign, worker, traffic, summary; ARGS="--orders 50000" goes to the demo
+run: $(READY) ## four campaigns side by side, a worker, users, summary; ARGS="--orders 50000" goes to the demo
 	@$(PY) -m streams demo $(ARGS)
 
 .PHONY: test

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 5.0  # one answer of the broker
 SILENCE_S = 30.0  # no record and no end of a partition for this long: the broker is gone
-FETCH = 5_000  # records a call
+FETCH = 5_000  # records a call, which waits for so many, or for WAIT_S
+WAIT_S = 0.1
 RETRY_S = 0.1
 NOT_YET = frozenset(
     {  # a topic was made a moment ago, and not every broker knows it
@@ -120,8 +121,8 @@ class Reader:
         open_ends = {(place.topic, place.partition) for place in at}
         silent_s = 0.0
         while open_ends:
-            messages = self._consumer.consume(FETCH, 1.0)
-            silent_s = 0.0 if messages else silent_s + 1.0
+            messages = self._consumer.consume(FETCH, WAIT_S)
+            silent_s = 0.0 if messages else silent_s + WAIT_S
             if silent_s > SILENCE_S:
                 raise BrokerUnreachable(f"{self.bootstrap}: silent for {SILENCE_S:.0f} s")
             for message in messages:

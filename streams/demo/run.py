@@ -6,6 +6,7 @@ from what the worker committed (the meta rows of its changelog), never from what
 
 from __future__ import annotations
 
+import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -15,29 +16,34 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from streams.broker.embedded import EmbeddedBroker, EmbeddedBrokerError, EmbeddedBrokerFull
-from streams.demo import topics
+from streams.demo import draining, topics
 from streams.demo.child import Worker
 from streams.demo.progress import Look
 from streams.demo.reading import Reader
 from streams.demo.sending import send
+from streams.demo.sources import with_ticks
 from streams.demo.summary import OUTPUTS, Summary, summarize
 from streams.errors import RewardsError, UsageError
-from streams.store.meta import META, decode_meta
-from streams.topics import CHANGELOG, USER_KEYED, registry
+from streams.rights.serving import Service
+from streams.ticker import Ticker
+from streams.topics import CHANGELOG, TICKS, USER_KEYED, registry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Self
 
     from streams.connect import Values
     from streams.demo.progress import Progress
     from streams.demo.sending import Sent
+    from streams.rights.faults import Faults
 
 STATE = "state"  # below the directory of the run
 LOOK_EVERY_S = 0.25
+NEXT_LOOK_S = 0.05  # when only the end of a day is waited for
+TICKS_AT_MOST = 12  # while records are sent
 STUCK_S = (
     90.0  # nothing new committed for so long, with records left: longer than the watchdog's 60
 )
-TAILS = (8, 50_000)  # offsets of a changelog partition to look for its newest meta row in
 
 
 class DemoFailed(RewardsError):
@@ -57,6 +63,11 @@ class Plan:
     settings: tuple[str, ...] = ()  # further KEY=VALUE for the worker
     config: str | None = None  # its settings file
     client: Values = field(default_factory=dict)  # how everybody else connects
+    seeds: Path | None = None  # the directory of the lotteries' secret seeds
+    tick_every_ms: int = 0  # the time is told as the records' own clock moves on; 0: not
+    tick_at_the_end_ms: tuple[int, ...] = ()  # and once more, each when all before it is folded
+    faults: Faults | None = None  # of the rights service; None: there is none
+    answered: frozenset[str] = frozenset()  # the campaigns whose commands it carries out
 
 
 @dataclass
@@ -84,9 +95,9 @@ def run(plan: Plan, progress: Progress) -> Outcome:
         directory = _directory(plan, stack)
         worker = stack.enter_context(Worker(directory, _arguments(plan, bootstrap, directory)))
         progress.say(f"worker started; its log: {worker.log}")
-        pool = stack.enter_context(ThreadPoolExecutor(1, "sender"))
         reader = stack.enter_context(Reader(bootstrap, plan.prefix, plan.client))
-        fold_s = _fold_all(plan, pool, bootstrap, reader, worker, progress)
+        around = stack.enter_context(_Around(plan, bootstrap, reader))
+        fold_s = _fold_all(plan, around, reader, worker, progress)
         progress.doing("stopping the worker")
         worker.stop()
         progress.doing("counting")
@@ -166,81 +177,131 @@ def _arguments(plan: Plan, bootstrap: str, directory: Path) -> list[str]:
     ]
     if plan.bootstrap is None:
         arguments.append("--set=embedded=true")
+    if plan.seeds is not None:
+        arguments.append(f"--set=pool_secrets_dir={plan.seeds}")
     if plan.config is not None:
         arguments.append(f"--config={plan.config}")
     return arguments
 
 
-def _fold_all(  # noqa: PLR0913 - the run's parts, used in one place
-    plan: Plan,
-    pool: ThreadPoolExecutor,
-    bootstrap: str,
-    reader: Reader,
-    worker: Worker,
-    progress: Progress,
+class _Around:
+    """What goes on around the worker: the shop that sends, the clock, the rights service."""
+
+    def __init__(self, plan: Plan, bootstrap: str, reader: Reader) -> None:
+        self.plan, self.bootstrap = plan, bootstrap
+        self.sent = 0
+        self._left_ms = list(plan.tick_at_the_end_ms)
+        self._ticker: Ticker | None = None
+        if plan.tick_every_ms or self._left_ms:
+            partitions = reader.topics()[TICKS]
+            self._ticker = Ticker(
+                bootstrap,
+                partitions,
+                app_id=f"{plan.prefix}leidan",
+                prefix=plan.prefix,
+                client=plan.client,
+            )
+        self._service: Service | None = None
+        if plan.faults is not None:
+            self._service = Service(bootstrap, plan.faults, plan.prefix, plan.client, plan.answered)
+        self._stopped = threading.Event()
+        self._pool = ThreadPoolExecutor(2, "around")
+        self._sending: Future[Any] | None = None
+        self._serving: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        if self._service is not None:
+            self._serving = self._pool.submit(self._service.serve, self._stopped.is_set)
+        self._sending = self._pool.submit(self._send)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._pool.shutdown()
+
+    def all_sent(self) -> bool:
+        """Return whether the shop is done; raises what anybody here ended with."""
+        if self._serving is not None and self._serving.done():
+            self._serving.result()
+        if self._sending is None or not self._sending.done():
+            return False
+        self._sending.result()
+        return True
+
+    def over(self, reader: Reader) -> bool:
+        """Return whether nothing is left to fold, nor to answer."""
+        service = self._service
+        return draining.over(reader, None if service is None else lambda: service.rested)
+
+    def tick(self) -> bool:
+        """Tell the next of the times at the end; False: there is none left."""
+        if not self._left_ms:
+            return False
+        self._tell(self._left_ms.pop(0))
+        return True
+
+    def _send(self) -> None:
+        plan, every_ms = self.plan, self.plan.tick_every_ms
+        at_least = len(plan.records) // TICKS_AT_MOST
+        with Reader(self.bootstrap, plan.prefix, plan.client) as reader:
+            send(
+                self.bootstrap,
+                with_ticks(plan.records, every_ms, at_least) if every_ms else plan.records,
+                prefix=plan.prefix,
+                on_sent=self._on_sent,
+                on_tick=lambda at_ms: self._tell_when_over(reader, at_ms),
+                client=plan.client,
+            )
+
+    def _on_sent(self, number: int) -> None:
+        self.sent = number
+
+    def _tell_when_over(self, reader: Reader, at_ms: int) -> None:
+        """Let a day's work be done before the next one, as it would be.
+
+        What is sent in a second asks pools after its last order: nothing issued is ever revoked.
+        """
+        while not self._stopped.is_set() and not self.over(reader):
+            self._stopped.wait(NEXT_LOOK_S)
+        if not self._stopped.is_set():
+            self._tell(at_ms)
+
+    def _tell(self, at_ms: int) -> None:
+        assert self._ticker is not None
+        self._ticker.write(at_ms, at_ms)
+
+
+def _fold_all(
+    plan: Plan, around: _Around, reader: Reader, worker: Worker, progress: Progress
 ) -> float:
-    """Send everything while the worker folds; return the seconds until all of it was committed."""
+    """Wait until the worker has folded all; return the seconds it took for what was sent."""
     times = sorted(timestamp_ms for _, _, _, timestamp_ms in plan.records)
-    sent = 0
-
-    def on_sent(number: int) -> None:
-        nonlocal sent
-        sent = number
-
-    sending = pool.submit(
-        send, bootstrap, plan.records, prefix=plan.prefix, on_sent=on_sent, client=plan.client
-    )
     ready_s: float | None = None
+    fold_s: float | None = None
     moved_s, moved = time.monotonic(), -1
-    ends: dict[tuple[str, int], int] | None = None
     while True:
         stats = worker.stats()
         now_s = time.monotonic()
         if ready_s is None and _ready(stats):
             ready_s = now_s
-        folded = stats["records_total"] if stats else 0
-        if folded != moved:
-            moved_s, moved = now_s, folded
+        folded = _folded(stats)
+        if (total := stats["records_total"] if stats else 0) != moved:
+            moved_s, moved = now_s, total
         elif now_s - moved_s > STUCK_S:
             raise DemoFailed(f"nothing was folded for {STUCK_S:.0f} s; the log: {worker.log}")
-        progress.show(_look(plan, times, sent, folded, stats))
-        if ends is None and _done(sending):
-            ends = _ends(reader)
-        if ends is not None and folded >= len(plan.records) and _all_committed(reader, ends):
-            return time.monotonic() - (ready_s or now_s)
+        progress.show(_look(plan, times, around.sent, folded, stats))
+        if around.all_sent() and folded >= len(plan.records) and around.over(reader):
+            if fold_s is None:
+                fold_s = time.monotonic() - (ready_s or now_s)
+            if not around.tick():
+                return fold_s
         time.sleep(LOOK_EVERY_S)
 
 
-def _done(sending: Future[Any]) -> bool:
-    """Return whether all was sent; raises what sending ended with."""
-    if not sending.done():
-        return False
-    sending.result()
-    return True
-
-
-def _ends(reader: Reader) -> dict[tuple[str, int], int]:
-    """Return the end of every input partition that holds records."""
-    there = reader.topics()
-    bounds = {
-        (topic, partition): reader.bounds(topic, partition)
-        for topic in USER_KEYED
-        for partition in range(there[topic])
-    }
-    return {at: high for at, (low, high) in bounds.items() if high > low}
-
-
-def _all_committed(reader: Reader, ends: dict[tuple[str, int], int]) -> bool:
-    """Return whether the newest meta row of every partition has reached the input's end."""
-    for tail in TAILS:
-        reached: dict[tuple[str, int], int] = {}
-        for row in reader.all_of([CHANGELOG], tail=tail):
-            if row.key == META and row.value is not None:
-                for topic, offset in decode_meta(row.value).next.items():
-                    reached[topic, row.partition] = offset
-        if all(reached.get(at, 0) >= end for at, end in ends.items()):
-            return True
-    return False
+def _folded(stats: dict[str, Any] | None) -> int:
+    """Return how much the worker has folded of what others say."""
+    records = stats["records"] if stats else {}
+    return sum(records.get(topic, 0) for topic in USER_KEYED)
 
 
 def _look(

@@ -12,10 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from streams.demo.tally import Tallies
 from streams.topics import (
     CANCELLATIONS,
     CLAIMS,
     DEAD_LETTERS,
+    DRAW_REQUESTS,
+    DRAW_RESULTS,
+    LOTTERY_DRAWS,
+    NOTIFICATIONS,
     ORDERS,
     REWARD_RESULTS,
     REWARDS,
@@ -27,8 +32,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from streams.demo.reading import Read
+    from streams.demo.tally import Tally
 
-OUTPUTS = (REWARDS, DEAD_LETTERS, TASK_EVENTS)
+OUTPUTS = (
+    REWARDS,
+    DEAD_LETTERS,
+    TASK_EVENTS,
+    DRAW_REQUESTS,
+    DRAW_RESULTS,
+    LOTTERY_DRAWS,
+    NOTIFICATIONS,
+)
 IDENTITY = {
     ORDERS: ("user_id", "order_id", "version"),
     CLAIMS: ("user_id", "claim_id"),
@@ -50,50 +64,93 @@ class Summary:
     tasks: int = 0
     rewards_issued: int = 0
     rewards_revoked: int = 0
+    rewards_failed: int = 0  # issued, but the rights service could not give them
     debts: int = 0
     repeated_event_ids: int = 0  # ledger entries seen before: 0, or the promise is broken
     net_minor: Counter[str] = field(default_factory=Counter)  # net, by currency
     net_by_user: Counter[str] = field(default_factory=Counter)
     task_events: Counter[str] = field(default_factory=Counter)  # by type
     ignored: Counter[str] = field(default_factory=Counter)  # orders that did not count, by code
+    rejected: Counter[str] = field(default_factory=Counter)  # claims and draws, by code
+    notices: Counter[str] = field(default_factory=Counter)  # reminders sent, by kind
     busiest_user: str = ""
+    campaigns: dict[str, Tally] = field(default_factory=dict)
+    public: list[bytes] = field(default_factory=list)  # values of lottery-draws, in their order
 
     @property
     def rewards_net(self) -> int:
-        return self.rewards_issued - self.rewards_revoked
+        return self.rewards_issued - self.rewards_revoked - self.rewards_failed
 
 
 def summarize(records: Iterable[Read]) -> Summary:
     """Count the records of input and output topics; a partition's records come in offset order."""
-    summary = Summary()
-    dead: set[tuple[str, int, int]] = set()
-    inputs: dict[tuple[str, int, int], tuple[Any, ...]] = {}
-    tasks: set[str] = set()
-    event_ids: set[str] = set()
+    counting = _Counting()
     for record in records:
+        counting.take(record)
+    return counting.summary_of_all()
+
+
+class _Counting:
+    """Takes records of all topics, in any order but that of their partitions."""
+
+    def __init__(self) -> None:
+        self.summary, self.tallies = Summary(), Tallies()
+        self._dead: set[tuple[str, int, int]] = set()
+        self._inputs: dict[tuple[str, int, int], tuple[Any, ...]] = {}
+        self._tasks: set[str] = set()
+        self._event_ids: set[str] = set()
+
+    def take(self, record: Read) -> None:
         if record.topic in IDENTITY:
-            summary.records += 1
-            inputs[record.topic, record.partition, record.offset] = _identity(record)
+            self.summary.records += 1
+            self._inputs[record.topic, record.partition, record.offset] = _identity(record)
         elif record.topic == DEAD_LETTERS:
-            headers = dict(record.headers)
-            topic, reason = headers["dl-topic"].decode(), headers["dl-reason"].decode()
-            summary.dead_letters[reason] += 1
-            summary.dead_by_topic[topic][reason] += 1
-            dead.add((topic, int(headers["dl-partition"]), int(headers["dl-offset"])))
-        elif record.topic == REWARDS:
-            _count_entry(summary, orjson.loads(record.value or b"null"), event_ids)
-        elif record.topic == TASK_EVENTS:
-            event = orjson.loads(record.value or b"null")
-            summary.task_events[event["type"]] += 1
-            if event["type"] == "order.ignored":
-                summary.ignored[event["code"]] += 1
-            elif event["type"].startswith("task."):
-                tasks.add(event["task_id"])
-    summary.tasks = len(tasks)
-    _tell_apart(summary, inputs, dead)
-    if summary.net_by_user:
-        summary.busiest_user = max(summary.net_by_user.items(), key=lambda item: item[1])[0]
-    return summary
+            self._dead_letter(dict(record.headers))
+        else:
+            self._said(record.topic, dict(orjson.loads(record.value or b"null")))
+            if record.topic == LOTTERY_DRAWS:
+                self.summary.public.append(record.value or b"")
+
+    def summary_of_all(self) -> Summary:
+        summary = self.summary
+        summary.tasks = len(self._tasks)
+        summary.campaigns = self.tallies.close()
+        _tell_apart(summary, self._inputs, self._dead)
+        if summary.net_by_user:
+            summary.busiest_user = max(summary.net_by_user.items(), key=lambda item: item[1])[0]
+        return summary
+
+    def _dead_letter(self, headers: dict[str, bytes]) -> None:
+        topic, reason = headers["dl-topic"].decode(), headers["dl-reason"].decode()
+        self.summary.dead_letters[reason] += 1
+        self.summary.dead_by_topic[topic][reason] += 1
+        self._dead.add((topic, int(headers["dl-partition"]), int(headers["dl-offset"])))
+
+    def _said(self, topic: str, said: dict[str, Any]) -> None:
+        """Take the value of an output."""
+        if topic == REWARDS:
+            _count_entry(self.summary, said, self._event_ids)
+            self.tallies.entry(said)
+        elif topic == TASK_EVENTS:
+            self._task_event(said)
+        elif topic == NOTIFICATIONS:
+            self.summary.notices[said["kind"]] += 1
+        elif topic == DRAW_REQUESTS:
+            self.tallies.request(said)
+        elif topic == DRAW_RESULTS:
+            self.tallies.answer(said)
+        else:
+            self.tallies.draw(said)
+
+    def _task_event(self, event: dict[str, Any]) -> None:
+        self.tallies.task_event(event)
+        self.summary.task_events[event["type"]] += 1
+        if event["type"] == "order.ignored":
+            self.summary.ignored[event["code"]] += 1
+        elif event["type"] == "claim.rejected":
+            self.summary.rejected[event["code"]] += 1
+        elif event["type"].startswith("task."):
+            self._tasks.add(event["task_id"])
 
 
 def _count_entry(summary: Summary, entry: dict[str, Any], event_ids: set[str]) -> None:
@@ -108,6 +165,10 @@ def _count_entry(summary: Summary, entry: dict[str, Any], event_ids: set[str]) -
             summary.net_minor[money[0]] += money[1]
         case "reward.revoked":
             summary.rewards_revoked += 1
+            summary.net_by_user[user] -= 1
+            summary.net_minor[money[0]] -= money[1]
+        case "reward.adjusted" if entry["reason"] == "failed":
+            summary.rewards_failed += 1
             summary.net_by_user[user] -= 1
             summary.net_minor[money[0]] -= money[1]
         case "reward.adjusted" if entry["reason"] == "owed":

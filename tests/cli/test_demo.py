@@ -54,7 +54,10 @@ def canonical_rows(directory: Path) -> dict[str, bytes]:
 
 # Without `dup`, whose copies have timestamps of their own: the first to arrive is the one that
 # counts, so in another order of arrival it would be another set of facts.
-SMALL = ("--orders", 800, "--users", 80, "--chaos", "late,reorder,poison")
+SMALL = (
+    "--campaign", SAMPLES / "grocery-3.json", "--orders", 800, "--users", 80,
+    "--chaos", "late,reorder,poison",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -111,11 +114,84 @@ def test_disorder_and_repetition_change_no_state(run, batch_records, tmp_path):
     assert canonical_rows(tmp_path) == canonical_rows(directory)
 
 
+# -- the four phases side by side ---------------------------------------------------------------
+
+BY_CAMPAIGN = {
+    "phase", "tasks", "completed", "expired", "rejected", "rewards_issued", "rewards_revoked",
+    "rewards_failed", "rewards_net", "draws", "currency", "spent_minor", "budget_minor",
+    "reserved_minor", "debts",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory):
+    """The demo as `make run` has it, smaller; and the lottery's public records."""
+    public = tmp_path_factory.mktemp("four") / "public.ndjson"
+    return demo("--users", 120, "--orders", 1_200, "--public", public), public
+
+
+def test_all_four_phases_give_something_and_their_sums_are_the_summary(four):
+    found, _ = four
+    rows = found["campaigns"]
+    assert {campaign_id: row["phase"] for campaign_id, row in rows.items()} == {
+        "grocery-dark": "dark_box",
+        "grocery-light": "light_box",
+        "grocery-spin": "lottery",
+        "grocery-full": "full_link",
+    }
+    for row in rows.values():
+        assert row.keys() >= BY_CAMPAIGN
+        assert row["tasks"] >= row["completed"] > 5
+        assert row["rewards_net"] > 0
+    for name in ("tasks", "rewards_issued", "rewards_revoked", "rewards_failed", "rewards_net"):
+        assert sum(row[name] for row in rows.values()) == found[name], name
+    assert sum(row["spent_minor"] for row in rows.values()) == found["net_minor"]["CNY"]
+
+
+def test_no_campaign_spends_more_than_its_budget_and_nothing_stays_reserved(four):
+    rows = four[0]["campaigns"]
+    for campaign_id, row in rows.items():
+        if row["budget_minor"] is not None:
+            assert 0 < row["spent_minor"] <= row["budget_minor"], campaign_id
+        assert row["reserved_minor"] == 0, "time has passed: every task is over"
+    assert rows["grocery-light"]["budget_minor"] is None
+
+
+def test_time_has_passed_for_all_of_them(four):
+    found = four[0]
+    for campaign_id, row in found["campaigns"].items():
+        assert row["completed"] + row["expired"] == row["tasks"], campaign_id
+    assert found["notices"]["one_order_left"] > 0
+
+
+def test_the_lottery_is_proved_and_its_seed_revealed(four):
+    found, public = four
+    row, draws = found["lotteries"]["grocery-wheel"], found["campaigns"]["grocery-spin"]["draws"]
+    assert row["revealed"]
+    assert (row["draws"], row["won"]) == (sum(draws.values()), draws["won"])
+    assert row["won"] > 5
+    ran = leidan("lottery", "verify", "--file", public)
+    assert ran.code == 0, ran.err
+    assert f"{row['draws']} draws, {row['won']} won: all as the rules make it\n" in ran.out
+
+
+def test_a_lottery_of_a_sample_has_another_seed_in_every_run(four, tmp_path):
+    again = tmp_path / "public.ndjson"
+    demo("--users", 20, "--orders", 100, "--public", again)
+    first, second = (json.loads(path.read_text().splitlines()[0]) for path in (four[1], again))
+    assert first["commitment"] != second["commitment"]
+    assert "0" * 64 not in (first["commitment"], second["commitment"])
+
+
 def test_without_json_it_ends_with_a_summary_and_what_to_try_next():
     ran = leidan("demo", "--orders", 300, "--users", 40, "--chaos", "")
     assert ran.code == 0, ran.err
     for name in ("records", "duplicates", "dead letters", "rewards net", "wall time"):
         assert name in ran.out
+    for campaign in ("grocery-dark", "grocery-light", "grocery-spin", "grocery-full"):
+        assert ran.out.count(f"\n{campaign} ") == 1
+    assert "spent of its budget" in ran.out
+    assert "lottery grocery-wheel: " in ran.out
     assert ran.out.count("demo --") + ran.out.count("campaign validate") >= 3
     assert "\x1b" not in ran.out + ran.err, "no colour without a terminal"
 
@@ -189,6 +265,25 @@ def test_the_guests_of_the_real_year_are_dead_letters(year):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_lottery_on_the_real_year_draws_once_for_every_cycle_and_is_proved(real_year, tmp_path):
+    public = tmp_path / "public.ndjson"
+    found = demo("--data", real_year, "--lottery", "--public", public, limit_s=280.0)
+    row, lottery = found["campaigns"]["retail-spin"], found["lotteries"]["retail-wheel"]
+    finals = row["issued_by_kind"]["final"] - row["revoked_by_kind"].get("final", 0)
+    assert finals == oracle().rewards_net, "the same orders count as without a lottery"
+    lines = map(json.loads, public.read_text().splitlines())
+    cycles = {line["draw_id"] for line in lines if line["type"] == "draw.drawn"}
+    assert lottery["draws"] == sum(row["draws"].values()) >= finals
+    assert len(cycles) == lottery["draws"] <= row["issued_by_kind"]["final"]
+    assert 0 < lottery["spent_minor"] <= lottery["budget_minor"]
+    assert leidan("lottery", "verify", "retail-wheel", "--file", public).code == 0
+    tampered = tmp_path / "tampered.ndjson"
+    tampered.write_text(public.read_text().replace('"outcome":"nothing"', '"outcome":"won"', 1))
+    assert leidan("lottery", "verify", "--file", tampered).code == 3
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "batch_records", [5_000, pytest.param(7, marks=LONG), pytest.param(1, marks=LONG)]
 )
@@ -205,6 +300,12 @@ def test_the_real_year_shuffled_and_repeated_is_the_same_year(
     assert other["records"] > found["records"] * 1.5
     assert again == net
     assert canonical_rows(tmp_path) == canonical_rows(directory)
+
+
+def test_lottery_without_the_real_year_is_refused():
+    ran = leidan("demo", "--lottery")
+    assert ran.code == 2
+    require_one_clear_message(ran)
 
 
 # -- the guard ----------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ OURS: dict[str, set[str]] = {
     "agents": KERNEL | {"agents", "feed.batch", "native"},
     "rights": KERNEL | {"rights"},
     "broker": {"broker"},
-    "demo": EDGE | {"demo", "broker", "traffic", "retail"},
+    "demo": EDGE | {"demo", "broker", "traffic", "retail", "rights", "ticker", "pool_secrets"},
     "app": {"*"},
     "cli": {"*"},
     "__main__": {"cli"},
