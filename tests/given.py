@@ -43,6 +43,8 @@ def said(output: Output) -> str:
         return f"issued {body['step']} {body['right']['right_id']}{seq}{off}"
     if output.type == "reward.revoked":
         return f"revoked {body['step']} {body['right_id']}"
+    if output.type == "reward.adjusted" and "reward_id" not in body:
+        return f"{body['reason']} {body['amount_minor']}"
     if output.type == "reward.adjusted":
         return f"{body['reason']} {body['step']} {body['right_id']} {body['amount_minor']}"
     if output.type == "notice.due":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 from hypothesis import strategies as st
 
-from streams.domain import asks, facts, ids, settlement
+from streams.domain import asks, facts, ids, reservations, settlement
 from streams.domain import state as s
 from streams.domain.announce import Announcer
 from streams.domain.campaign import OWABLE, Right
@@ -93,6 +93,7 @@ class User:
         self.given: Counter[str] = Counter()  # issued less revoked, by reward
         self.answers = 0
         self.ledger: list[Entry] = []
+        self.set_aside: Counter[str] = Counter()  # by task
 
     @property
     def entries(self) -> dict[str, s.Entry]:
@@ -140,8 +141,12 @@ class User:
         body = output.body
         position = Seen("rewards", 0, len(self.ledger), b"", b"", (), 0)
         self.ledger.append(Entry(position, body))
-        reward_id, amount = body["reward_id"], body["amount_minor"]
         assert sum(p["amount_minor"] for p in body["postings"]) == 0
+        if "reward_id" not in body:
+            sign = 1 if body["reason"] == "reserved" else -1
+            self.set_aside[body["task_id"]] += sign * body["amount_minor"]
+            return
+        reward_id, amount = body["reward_id"], body["amount_minor"]
         for posting in body["postings"]:
             self.accounts[posting["account"]] += posting["amount_minor"]
         if output.type == "reward.adjusted":
@@ -248,6 +253,10 @@ def the_checker_finds_nothing(user: User, definitions: list[dict[str, Any]]) -> 
     money.net_equals_the_set_model(report, user.ledger, due, definitions)
     money.money_is_conserved(report, user.ledger, due)
     assert report.findings == []
+    asked = asks.unpack(user.state.asks).reservations()
+    assert user.set_aside == Counter({ask.task_id: 0 for ask in asked}) + sum(
+        (Counter({ask.task_id: reservations.share(ask)[""]}) for ask in asked), Counter()
+    ), "L3 by task, L8"
 
 
 def test_the_checker_misses_no_command_that_is_lost():

@@ -19,6 +19,7 @@ from streams.domain.worst_case import worst_case
 from tests import builders as b
 from tests import histories
 from tests.asking import lottery, ware, wheel
+from tests.checker import Entry, Report, Seen, money
 from tests.given import registry
 from tests.pooling import EVERY_TICKET, odds, prize
 from tests.shared_pools import Shop
@@ -193,6 +194,9 @@ def test_the_books_of_users_and_pools_agree_once_no_answer_is_in_flight(definiti
     shop.tick(b.at(40))
     shop.drain()
     agree(shop)
+    require_books(shop)
+    if shop.campaigns.pool(BUDGET) is not None:
+        assert of_budget(shop, "reserved") == 0, "nothing waits, and all is released"
 
 
 def agree(shop: Shop) -> None:
@@ -211,9 +215,26 @@ def agree(shop: Shop) -> None:
         if pool.kind == "rights":
             held = {stock.id: stock.given - stock.returned for stock in state.stock}
             assert held == {stock.id: out[stock.id] for stock in state.stock}
+        if pool.kind == "budget":
+            assert -of_budget(shop, "budget") == state.held_minor, "L8: the users' books"
     won = [a for a in known if a.purpose == DRAW and a.right and a.state in (DRAWN, RETURNED)]
     said = [o.body for o in shop.said if o.type == "draw.drawn"]
     assert Counter(a.request_id for a in won) == Counter(b["draw_id"] for b in said if "given" in b)
+
+
+def of_budget(shop: Shop, account: str) -> int:
+    """What the users' ledgers post to an account, but for prizes: another budget pays those."""
+    said = [o.body for o in shop.said if o.topic == "rewards" and o.body.get("kind") != "prize"]
+    found = [posting for body in said for posting in body["postings"]]
+    return sum(p["amount_minor"] for p in found if p["account"] == account)
+
+
+def require_books(shop: Shop) -> None:
+    """L3 by task and campaign, and no account overdrawn: what the checker of every tier asks."""
+    report = Report()
+    seen = Seen("rewards", 0, 0, b"", b"", (), 0)
+    money.books_balance(report, [Entry(seen, o.body) for o in shop.said if o.topic == "rewards"])
+    assert report.findings == []
 
 
 @hypothesis.given(pooled(), plans())

@@ -120,6 +120,35 @@ class Announcer:
             event_id = ids.ledger_event_id(entry.reward_id, change.type, change.seq)
         return self._output(REWARDS, change.type, event_id, calendar, said)
 
+    def set_aside(self, ask: Ask, minor: int, campaign: Campaign) -> Output:
+        """A budget has granted this much to a task."""
+        event_id = ids.adjustment_id(ask.task_id, "reserved", self.cause_id)
+        return self._adjusted("reserved", ask, minor, campaign, event_id)
+
+    def gave_back(self, ask: Ask, minor: int, before_minor: int, campaign: Campaign) -> Output:
+        """A task has given this much back to its budget; before_minor: and this much before."""
+        event_id = ids.release_event_id(ask.task_id, self.cause_id, before_minor)
+        return self._adjusted("released", ask, minor, campaign, event_id)
+
+    def _adjusted(
+        self, reason: str, ask: Ask, minor: int, campaign: Campaign, event_id: str
+    ) -> Output:
+        moved = minor if reason == "reserved" else -minor
+        said = {
+            "task_id": ask.task_id,
+            "campaign_id": campaign.campaign_id,
+            "campaign_version": ask.campaign_version,
+            "round": ask.round,
+            "amount_minor": minor,
+            "currency": campaign.currency,
+            "reason": reason,
+            "postings": [
+                {"account": "budget", "amount_minor": -moved},
+                {"account": "reserved", "amount_minor": moved},
+            ],
+        }
+        return self._output(REWARDS, "reward.adjusted", event_id, campaign.calendar, said)
+
     def _task_event(
         self, event_id: str, type_: str, task: Task, campaign: Campaign, said: dict[str, Any]
     ) -> Output:

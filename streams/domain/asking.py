@@ -14,6 +14,7 @@ import msgspec
 from streams.domain import asks, chances, reservations
 from streams.domain.announce import Announcer
 from streams.domain.asks import DRAWN, EXPIRED, GRANTED, RELEASED, RETURNED
+from streams.domain.pool import BUDGET
 from streams.domain.state import unpack_ledger
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from streams.domain.asks import Ask, Asked
     from streams.domain.campaign import Campaign, Campaigns
     from streams.domain.deadlines import Instant
+    from streams.domain.events import PoolAnswered
     from streams.domain.outputs import Output
     from streams.domain.reservations import Share
     from streams.domain.state import Entry, Packed, Task, UserState
@@ -53,7 +55,8 @@ def after_walk(
     for ask in asked.reservations():
         if ask.state == GRANTED and (ask.task_id, ask.cause_id) in walk.refused:
             # Before anything is asked: the next claim may need what this one gives back.
-            outputs += _release(ask, reservations.whole(ask, campaigns), asked, say)
+            whole = reservations.whole(ask, campaigns)
+            outputs += _release(ask, whole, campaigns, asked, say, moves=True)
     for task in by_id.values():
         campaign = campaigns.of_task(task)
         if task.pending:
@@ -70,6 +73,22 @@ def after_walk(
             asker = Announcer(say.user_id, fact.cause_id, fact.occurred_at_ms)
             outputs.append(draw(task, campaigns.of_task(task), fact.step, asked, asker))
     return outputs
+
+
+def set_aside(
+    answer: PoolAnswered,
+    entries: Mapping[str, Entry],
+    asked: Asked,
+    campaigns: Campaigns,
+    say: Announcer,
+) -> list[Output]:
+    """Say what a budget has granted to a task, ahead of all that is paid of it.
+
+    entries: as they were before the answer; asked: with it.
+    """
+    ask = asked.get(answer.request_id)
+    minor = reservations.set_aside(ask, asked, entries, campaigns)
+    return [say.set_aside(ask, minor, campaign_of(ask, campaigns))] if minor else []
 
 
 def draw(task: Task, campaign: Campaign, label: str, asked: Asked, say: Announcer) -> Output:
@@ -175,7 +194,7 @@ def deadlines(
     for ask in asked.reservations():
         task_ = by_id.get(ask.task_id)
         if ask.state == GRANTED and not (task_ and task_.pending):
-            yield Deadline(ask.until_ms, ask)
+            yield Deadline(reservations.until_ms(ask, task_, campaigns), ask)
     lost = [ask for ask in asked.draws() if _lost(ask, by_id.get(ask.task_id), campaigns)]
     if lost:
         prizes = {(e.task_id, e.step): e for e in entries.values() if e.kind == "prize"}
@@ -231,21 +250,36 @@ def _release_free(  # noqa: PLR0913  # a task and a pool, and all that tells wha
 ) -> list[Output]:
     """Give back all that no reward of the task holds; what falls free later goes back at once."""
     outputs = []
+    # What rewards gave up after the release, their own records have moved to the budget.
+    moves = task_id not in asked.over()
     left = reservations.free(task_id, pool_id, asked, entries, campaigns)
     for ask in reservations.of_pool(asked, task_id, pool_id):
         part = {n: min(left[n], most) for n, most in reservations.share(ask).items()}
         part = {name: n for name, n in part.items() if n > 0}
         for name, n in part.items():
             left[name] -= n
-        outputs += _release(ask, part, asked, say)
+        outputs += _release(ask, part, campaigns, asked, say, moves=moves)
     return outputs
 
 
-def _release(ask: Ask, part: Share, asked: Asked, say: Announcer) -> list[Output]:
+def _release(  # noqa: PLR0913  # a grant, what of it, and whose books say so
+    ask: Ask, part: Share, campaigns: Campaigns, asked: Asked, say: Announcer, *, moves: bool
+) -> list[Output]:
+    """Give back a part of a grant; moves: its money goes from `reserved` to the budget by this."""
     request_id = reservations.release_id(ask, say.cause_id)
+    before_minor = reservations.gave_back_minor(ask.task_id, asked)
     asked.put(reservations.given_back(ask, part))
     units = {name: n for name, n in part.items() if name != reservations.MONEY}
     minor = part.get(reservations.MONEY, 0)
     if not minor and not units:
         return []
-    return [say.release(ask, request_id, minor, units)]
+    outputs = [say.release(ask, request_id, minor, units)]
+    if minor and moves:
+        campaign = campaign_of(ask, campaigns)
+        outputs.append(say.gave_back(ask, minor, before_minor, campaign))
+    return outputs
+
+
+def campaign_of(ask: Ask, campaigns: Campaigns) -> Campaign:
+    """Return the campaign whose budget an ask is to."""
+    return campaigns.pinned(ask.pool_id.removeprefix(BUDGET), ask.campaign_version)

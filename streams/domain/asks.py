@@ -45,6 +45,8 @@ class Ask(msgspec.Struct, frozen=True, array_like=True):
     units: dict[str, int] = {}  # by right_id
     released: dict[str, int] = {}  # as units; minor units under the empty name
     right: bytes = b""  # of a draw: canonical JSON of what was won; empty: nothing
+    round: int = 0  # of a reservation: its task's, which may be gone when the answer comes
+    campaign_version: int = 0
 
 
 class Asked:
@@ -57,6 +59,9 @@ class Asked:
     @property
     def any(self) -> bool:
         return bool(self._by_id)
+
+    def get(self, request_id: str) -> Ask:
+        return self._by_id[request_id]
 
     def put(self, ask: Ask) -> None:
         """Add an ask, or what has become of one."""

@@ -228,10 +228,13 @@ def _refold(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
         facts, seen = state.facts.added(fact), state.seen + facts_.marks([fact])
     now = msgspec.structs.replace(state, newest=max(key, state.newest), facts=facts, seen=seen)
     say = Announcer(state.user_id, event.cause_id, event.occurred_at_ms)
+    granted: list[Output] = []
+    if isinstance(fact, PoolAnswered):  # before anything is paid of it, or given back
+        granted = asking.set_aside(fact, unpack_ledger(state.ledger), asked, campaigns, say)
     folded, outputs = _told(now, old, after, asked, known, answer=answer, say=say)
     # An answer is of the time at which it was asked for: that others came since is no delay.
     outcome = Outcome.LATE if late and not answer else Outcome.APPLIED
-    return Folded(folded, outputs, outcome)
+    return Folded(folded, (*granted, *outputs), outcome)
 
 
 def reach(state: UserState, at_ms: int, campaigns: Campaigns) -> Folded:

@@ -44,8 +44,16 @@ def ledger_event_id(reward: str, type_: str, seq: int) -> str:
     return "evt_" + derived("event", reward, type_, str(seq))
 
 
-def adjustment_id(reward: str, reason: str, cause_id: str) -> str:
-    return "evt_" + derived("event", reward, "reward.adjusted", reason, cause_id)
+def adjustment_id(task_or_reward: str, reason: str, cause_id: str) -> str:
+    return "evt_" + derived("event", task_or_reward, "reward.adjusted", reason, cause_id)
+
+
+def release_event_id(task: str, cause_id: str, before_minor: int) -> str:
+    """What a task gave back; a cause that gives back twice is told apart by what went before."""
+    if not before_minor:
+        return adjustment_id(task, "released", cause_id)
+    said = ("reward.adjusted", "released", cause_id, str(before_minor))
+    return "evt_" + derived("event", task, *said)
 
 
 def draw_id(task: str, step: str) -> str:

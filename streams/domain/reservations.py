@@ -115,6 +115,8 @@ def to_ask(
             cause_id=cause_id,
             amount_minor=need.amount_minor,
             units=need.units,
+            round=task.round,
+            campaign_version=task.campaign_version,
         )
 
 
@@ -131,6 +133,30 @@ def share(ask: Ask) -> Share:
     """Return what of a grant was not released."""
     granted = {**ask.units, MONEY: ask.amount_minor}
     return {name: n - ask.released.get(name, 0) for name, n in granted.items()}
+
+
+def set_aside(ask: Ask, asked: Asked, entries: Mapping[str, Entry], campaigns: Campaigns) -> int:
+    """Return the minor units that a grant moves from the budget to `reserved`.
+
+    Less than was granted where a part of it is out already: a revocation that failed after the
+    release was paid by the budget.
+    """
+    if ask.state != GRANTED or not ask.amount_minor:
+        return 0
+    left = free(ask.task_id, ask.pool_id, asked, entries, campaigns)
+    return max(0, min(ask.amount_minor, left[MONEY]))
+
+
+def gave_back_minor(task_id: str, asked: Asked) -> int:
+    """Return what a task has given back to its budget so far."""
+    return sum(ask.released.get(MONEY, 0) for ask in asked.reservations() if ask.task_id == task_id)
+
+
+def until_ms(ask: Ask, task: Task | None, campaigns: Campaigns) -> int:
+    """Return when what is left goes back: end + grace, of the end that its task has come to."""
+    if task is None or not task.ended_ms:
+        return ask.until_ms
+    return min(ask.until_ms, task.ended_ms + campaigns.of_task(task).grace_ms)
 
 
 def whole(ask: Ask, campaigns: Campaigns) -> Share:
@@ -224,6 +250,8 @@ def more(task_id: str, pool_id: str, short: Share, say: Announcer, asked: Asked)
         cause_id=say.cause_id,
         amount_minor=short.get(MONEY, 0),
         units={name: n for name, n in short.items() if name != MONEY},
+        round=known[0].round,
+        campaign_version=known[0].campaign_version,
     )
 
 

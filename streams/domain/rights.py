@@ -13,8 +13,8 @@ taken one after the other, and what cancels out is never posted.
 | b | what its last revocation takes back |
 | d, w | what becomes, or was, a debt; what of it was written off |
 
-`home` is where its money comes from: `reserved`, until end + grace, for the step and final rewards
-of a campaign with a budget (their claim has reserved it), else `budget`.
+`home` is where its money comes from: `reserved`, until end + grace, for all rewards of a campaign
+with a budget but prizes (its claim has reserved it, or was granted more), else `budget`.
 """
 
 from __future__ import annotations
@@ -119,5 +119,5 @@ def home_of(campaign: Campaign, kind: str, *, over: bool) -> str:
 
     over: end + grace of the task have passed, and what was left of its reservation was released.
     """
-    covered = campaign.budget is not None and kind in ("step", "final") and not over
+    covered = campaign.budget is not None and kind != "prize" and not over
     return "reserved" if covered else "budget"

@@ -113,8 +113,8 @@ class Batch:
                 continue
             outgoing.append(encode(output, cause))
             counts[output.type] += 1
-            if output.topic == REWARDS:
-                body = output.body
+            body = output.body
+            if output.topic == REWARDS and "reward_id" in body:  # a task's reservation is no reward
                 of = (body["campaign_id"], body["kind"], body["currency"])
                 self.ledger[(output.type, *of)] += 1
                 self.ledger[("amount:" + output.type, *of)] += body["amount_minor"]

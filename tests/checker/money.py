@@ -94,7 +94,7 @@ def held(ledger: Iterable[Entry]) -> dict[str, Held]:
     found: dict[str, Held] = {}
     known: set[str] = set()
     for entry in ledger:
-        if entry.event_id not in known:
+        if entry.event_id not in known and "reward_id" in entry.body:
             known.add(entry.event_id)
             found.setdefault(entry.body["reward_id"], Held()).take(entry)
     return found
@@ -190,8 +190,7 @@ def money_is_conserved(report: Report, ledger: Iterable[Entry], due: Mapping[str
             report.add("I3", BROKEN, text)
 
 
-# Accounts that cannot be overdrawn, whatever was read so far of a user. `reserved` can: the part of
-# it that a claim has set aside is in the books of its pool.
+# Accounts that cannot be overdrawn, whatever was read so far of a user; and `reserved`, of a task.
 SOLVENT = ("issued", "returning", "spent", "debt", "breakage", "written_off")
 
 
@@ -202,6 +201,7 @@ def books_balance(report: Report, ledger: Iterable[Entry]) -> None:
     """
     accounts: dict[str, Counter[str]] = defaultdict(Counter)
     rewards: dict[str, Held] = defaultdict(Held)
+    reserved: dict[str, Reserved] = defaultdict(Reserved)
     known: set[str] = set()
     for entry in ledger:
         body = entry.body
@@ -210,6 +210,7 @@ def books_balance(report: Report, ledger: Iterable[Entry]) -> None:
         if entry.event_id in known:
             continue
         known.add(entry.event_id)
+        reserved[body["task_id"]].take(report, entry)
         of_user = accounts[body["user_id"]]
         for posting in body["postings"]:
             of_user[posting.get("account", "")] += posting["amount_minor"]
@@ -217,11 +218,44 @@ def books_balance(report: Report, ledger: Iterable[Entry]) -> None:
             if of_user[account] < 0:
                 text = f"{entry}: overdraws {account} of its user by {-of_user[account]}"
                 report.add("I3", BROKEN, text)
+        if "reward_id" not in body:
+            continue
         one = rewards[body["reward_id"]]
         if body["type"] == "reward.revoked" and one.paid != body["amount_minor"]:
             text = f"{entry}: revokes {body['amount_minor']}, standing was {one.paid}"
             report.add("I3", BROKEN, text)
         one.take(entry)
+    for task_id, of_task in reserved.items():
+        report.compared["tasks' reservations"] += 1
+        if of_task.released and of_task.left != sum(of_task.waiting.values()):
+            text = f"{task_id}: {of_task.left} reserved after its release, for {of_task.waiting}"
+            report.add("I3", BROKEN, text)
+
+
+class Reserved:
+    """The account `reserved` of one task: never overdrawn, and empty once it was released.
+
+    But for what its rewards that wait (for their orders, or to be collected) still hold.
+    """
+
+    def __init__(self) -> None:
+        self.left = 0
+        self.released = False  # the newest record of the task itself gave back
+        self.waiting: dict[str, int] = {}  # by reward id
+
+    def take(self, report: Report, entry: Entry) -> None:
+        body = entry.body
+        for posting in body["postings"]:
+            if posting.get("account") == "reserved":
+                self.left += posting["amount_minor"]
+        if self.left < 0:
+            report.add("I3", BROKEN, f"{entry}: overdraws reserved of its task by {-self.left}")
+        if "reward_id" not in body:
+            self.released = body["reason"] == "released"
+        elif body.get("reason") == "reserved":
+            self.waiting[body["reward_id"]] = body["amount_minor"]
+        else:
+            self.waiting.pop(body["reward_id"], None)
 
 
 def stock_is_never_oversold(report: Report, evidence: Evidence) -> None:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from streams.domain import asks, reservations
+from streams.domain import asks, ids, reservations
 from streams.domain.campaign import Right
 from streams.domain.ledger import Due
 from streams.domain.state import unpack_ledger
 from streams.domain.view import state_of
 from tests.asking import BUDGET, answer, asked, tick, user, ware, with_budget
-from tests.builders import at, campaign, cancel, claim, order, result, withdraw
+from tests.builders import at, campaign, cancel, claim, leave, order, result, withdraw
 from tests.given import registry
 from tests.shared_pools import Shop
 
 THREE = campaign()
 WORST = 1100  # 100 + 200 + 300 + 500
 FULL = f"pool.reserve {BUDGET} {WORST}"
+SET_ASIDE = f"reserved {WORST}"
 
 
 def pending(*events, definition=THREE):
@@ -39,7 +40,7 @@ def test_a_claim_reserves_its_worst_case_and_is_pending():
 def test_a_claim_is_answered_once_it_is_granted():
     known = pending()
     request = asked(known)[0]
-    known.when(answer(request, "granted")).then("task.claimed 0")
+    known.when(answer(request, "granted")).then(SET_ASIDE, "task.claimed 0")
     assert known.outputs[0].body["cause_id"] == f"result:{request.body['request_id']}"
     assert state_of(known.task()) == "active"
     known.when(order("o1")).then("task.advanced 1", "issued 1 rp-1")
@@ -52,7 +53,7 @@ def test_orders_of_a_pending_task_count_and_are_paid_once_it_is_granted():
     known.when(order("o2", yuan=1)).then("order.ignored MIN_AMOUNT")
     assert known.task().counted == 1
     known.when(answer(request, "granted"))
-    known.then("task.claimed 1", "task.advanced 1", "issued 1 rp-1")
+    known.then(SET_ASIDE, "task.claimed 1", "task.advanced 1", "issued 1 rp-1")
     assert known.outputs[-1].body["cause_id"] == f"result:{request.body['request_id']}"
 
 
@@ -78,7 +79,7 @@ def test_a_new_claim_may_try_again_after_a_denial():
     second = asked(known)[0]
     assert second.body["request_id"] != first.body["request_id"]
     assert second.body["task_id"] == first.body["task_id"]
-    known.when(answer(second, "granted")).then("task.claimed 0")
+    known.when(answer(second, "granted")).then(SET_ASIDE, "task.claimed 0")
     assert known.task().begun_at_ms == answer(second, "").occurred_at_ms
 
 
@@ -87,7 +88,7 @@ def test_a_claim_made_while_the_first_was_pending_tries_once_that_is_denied():
     first = asked(known)[0]
     known.when(claim("k2", day=2)).then("claim.rejected ALREADY_ACTIVE")
     known.when(answer(first, "denied")).then("claim.rejected BUDGET_EXHAUSTED", FULL)
-    known.when(answer(asked(known)[0], "granted")).then("task.claimed 0")
+    known.when(answer(asked(known)[0], "granted")).then(SET_ASIDE, "task.claimed 0")
 
 
 def test_a_task_that_was_granted_is_honoured_when_an_earlier_claim_turns_up():
@@ -105,16 +106,78 @@ def test_an_automatic_task_reserves_at_its_first_order_and_the_next_may_try_agai
     known.when(answer(asked(known)[0], "denied")).then("order.ignored BUDGET_EXHAUSTED")
     known.when(order("o2")).then(FULL)
     known.when(answer(asked(known)[0], "granted"))
-    known.then("task.claimed 1", "task.advanced 1", "issued 1 rp-1")
+    known.then(SET_ASIDE, "task.claimed 1", "task.advanced 1", "issued 1 rp-1")
 
 
 def test_what_no_reward_needed_is_released_at_the_end_of_grace():
     known = granted(order("o1"), order("o2"))
     tick(known, at(12)).then()
-    tick(known, at(13, "00:00")).then(f"pool.release {BUDGET} {WORST - 300}")
+    tick(known, at(13, "00:00")).then(f"pool.release {BUDGET} {WORST - 300}", "released 800")
     body = asked(known)[0].body
     assert body["cause_id"] == "deadline:2026-03-13T16:00:00+00:00"
     tick(known, at(99)).then()
+
+
+def postings(output):
+    return {p["account"]: p["amount_minor"] for p in output.body["postings"]}
+
+
+def reservation(known):
+    """What the last event said of a task's budget in the ledger."""
+    (said,) = [o for o in known.outputs if o.topic == "rewards" and "reward_id" not in o.body]
+    return said
+
+
+def test_the_ledger_says_what_was_set_aside_for_a_task():
+    known = pending()
+    request = asked(known)[0].body
+    said = reservation(known.when(answer(asked(known)[0], "granted")))
+    assert known.outputs[0] is said, "ahead of what is paid of it"
+    task, cause_id = known.task(), f"result:{request['request_id']}"
+    assert said.event_id == ids.adjustment_id(task.task_id, "reserved", cause_id)
+    assert said.body["cause_id"] == cause_id
+    assert (said.body["task_id"], said.body["round"]) == (task.task_id, 1)
+    assert (said.body["campaign_id"], said.body["campaign_version"]) == ("three", 1)
+    assert (said.body["amount_minor"], said.body["currency"]) == (WORST, "CNY")
+    assert postings(said) == {"budget": -WORST, "reserved": WORST}
+
+
+def test_the_ledger_says_what_a_task_gave_back():
+    known = tick(granted(order("o1"), order("o2")), at(13, "00:00"))
+    said, cause_id = reservation(known), "deadline:2026-03-13T16:00:00+00:00"
+    assert said.event_id == ids.adjustment_id(known.task().task_id, "released", cause_id)
+    assert postings(said) == {"reserved": 300 - WORST, "budget": WORST - 300}
+
+
+def test_what_was_granted_late_for_a_task_and_not_needed_goes_back_as_of_the_same_deadline():
+    known = granted(order("o1"), order("o2")).when(cancel("o2", day=3, id="c1"))
+    said = list(tick(known, at(13)).outputs)
+    known.when(withdraw("c1", day=14))
+    known.when(answer(asked(known)[0], "granted"), cancel("o2", day=15, id="c2"))
+    of_each = (f"pool.release {BUDGET} 100", "released 100")  # of the old grant and of the new
+    said += tick(known, at(16)).then(*of_each, *of_each).outputs
+    assert len({output.body["cause_id"] for output in said}) == 1
+    assert len({output.event_id for output in said}) == len(said)
+
+
+def test_a_grant_for_a_task_that_is_gone_is_set_aside_and_given_back():
+    auto = campaign(enrolment="auto")
+    known = user(with_budget(auto), order("o1"))
+    request = asked(known)[0]
+    known.when(cancel("o1", day=2)).when(answer(request, "granted"))
+    known.then(SET_ASIDE)
+    assert known.state.tasks == ()
+    tick(known, at(13)).then(f"pool.release {BUDGET} {WORST}", f"released {WORST}")
+
+
+def test_what_is_left_of_a_task_that_was_left_goes_back_after_its_grace():
+    known = granted(order("o1"))
+    end_ms = known.state.asks_ms
+    known.when(leave(known.task().task_id, at(4))).then("task.withdrawn 1")
+    grace_ms = next(iter(known.campaigns)).grace_ms
+    assert known.state.asks_ms == known.task().ended_ms + grace_ms < end_ms
+    known.when(cancel("o1", day=4)).then("task.regressed 0", "revoked 1 rp-1")
+    tick(known, at(13)).then(f"pool.release {BUDGET} {WORST}", f"released {WORST}")
 
 
 def test_nothing_is_released_by_a_cancellation_before_that():
@@ -131,7 +194,7 @@ def test_what_is_revoked_after_grace_goes_back_at_once():
 def test_what_was_spent_is_never_released():
     known = granted(order("o1"))
     known.when(result(known.reward_id("1", "rp-1"), "spent"), cancel("o1", day=11))
-    tick(known, at(13)).then(f"pool.release {BUDGET} {WORST - 100}")
+    tick(known, at(13)).then(f"pool.release {BUDGET} {WORST - 100}", "released 1000")
 
 
 BOX = {"right_id": "box", "type": "physical", "value_minor": 700, "supply": "ware"}
@@ -166,18 +229,19 @@ def test_without_units_the_fallback_is_given():
 def test_what_other_pools_granted_goes_back_when_one_denies():
     known, requests = supplied(budget={"amount_minor": 10**6})
     known.then(BOXES, f"pool.reserve {BUDGET} 1300")
-    known.when(answer(requests[BUDGET], "granted")).then()
+    known.when(answer(requests[BUDGET], "granted")).then("reserved 1300")
     known.when(answer(requests["ware"], "denied"))
-    known.then("claim.rejected RIGHTS_EXHAUSTED", f"pool.release {BUDGET} 1300")
+    known.then("claim.rejected RIGHTS_EXHAUSTED", f"pool.release {BUDGET} 1300", "released 1300")
     tick(known, at(30)).then()
 
 
 @pytest.mark.parametrize("first", ["ware", BUDGET])
 def test_all_pools_must_grant_in_whatever_order_they_answer(first):
     known, requests = supplied(budget={"amount_minor": 10**6})
-    known.when(answer(requests.pop(first), "granted")).then()
-    ((_, last),) = requests.items()
-    known.when(answer(last, "granted")).then("task.claimed 0")
+    set_aside = {BUDGET: ["reserved 1300"], "ware": []}
+    known.when(answer(requests.pop(first), "granted")).then(*set_aside.pop(first))
+    ((pool_id, last),) = requests.items()
+    known.when(answer(last, "granted")).then("task.claimed 0", *set_aside[pool_id])
 
 
 def test_units_that_were_not_given_are_released_at_the_end_of_grace():
@@ -194,9 +258,9 @@ def test_units_that_were_given_are_not():
 
 def test_an_order_that_comes_back_after_the_release_is_paid_once_there_is_money_for_it():
     known = granted(order("o1"), order("o2")).when(cancel("o2", day=3, id="c1"))
-    tick(known, at(13)).then(f"pool.release {BUDGET} {WORST - 100}")
+    tick(known, at(13)).then(f"pool.release {BUDGET} {WORST - 100}", "released 1000")
     known.when(withdraw("c1", day=14)).then("task.advanced 2", f"pool.reserve {BUDGET} 200")
-    known.when(answer(asked(known)[0], "granted")).then("issued 2 rp-2 seq=3")
+    known.when(answer(asked(known)[0], "granted")).then("reserved 200", "issued 2 rp-2 seq=3")
 
 
 def test_fixture_39_a_budget_for_one_task_grants_one_of_two_claims():

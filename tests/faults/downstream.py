@@ -67,7 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                     print(message.error(), file=sys.stderr)
                 continue
             entry = json.loads(message.value() or b"null")
-            row = (entry["event_id"], entry["reward_id"], entry["user_id"], amount(entry))
+            about = entry.get("reward_id") or entry["task_id"]
+            row = (entry["event_id"], about, entry["user_id"], amount(entry))
             book.execute("insert into told values (?)", row[:1])
             book.execute("insert or ignore into paid values (?, ?, ?, ?)", row)
             book.commit()  # the effect, durable before the offset moves past it
