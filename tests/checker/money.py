@@ -211,13 +211,7 @@ def books_balance(report: Report, ledger: Iterable[Entry]) -> None:
             continue
         known.add(entry.event_id)
         reserved[body["task_id"]].take(report, entry)
-        of_user = accounts[body["user_id"]]
-        for posting in body["postings"]:
-            of_user[posting.get("account", "")] += posting["amount_minor"]
-        for account in SOLVENT:
-            if of_user[account] < 0:
-                text = f"{entry}: overdraws {account} of its user by {-of_user[account]}"
-                report.add("I3", BROKEN, text)
+        _post(report, entry, accounts[body["user_id"]])
         if "reward_id" not in body:
             continue
         one = rewards[body["reward_id"]]
@@ -229,6 +223,15 @@ def books_balance(report: Report, ledger: Iterable[Entry]) -> None:
         report.compared["tasks' reservations"] += 1
         if of_task.released and of_task.left != sum(of_task.waiting.values()):
             text = f"{task_id}: {of_task.left} reserved after its release, for {of_task.waiting}"
+            report.add("I3", BROKEN, text)
+
+
+def _post(report: Report, entry: Entry, of_user: Counter[str]) -> None:
+    for posting in entry.body["postings"]:
+        of_user[posting.get("account", "")] += posting["amount_minor"]
+    for account in SOLVENT:
+        if of_user[account] < 0:
+            text = f"{entry}: overdraws {account} of its user by {-of_user[account]}"
             report.add("I3", BROKEN, text)
 
 
