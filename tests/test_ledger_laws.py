@@ -253,10 +253,10 @@ def the_checker_finds_nothing(user: User, definitions: list[dict[str, Any]]) -> 
     money.net_equals_the_set_model(report, user.ledger, due, definitions)
     money.money_is_conserved(report, user.ledger, due)
     assert report.findings == []
-    asked = asks.unpack(user.state.asks).reservations()
-    assert user.set_aside == Counter({ask.task_id: 0 for ask in asked}) + sum(
-        (Counter({ask.task_id: reservations.share(ask)[""]}) for ask in asked), Counter()
-    ), "L3 by task, L8"
+    granted: Counter[str] = Counter()
+    for ask in asks.unpack(user.state.asks).reservations():
+        granted[ask.task_id] += reservations.share(ask)[reservations.MONEY]
+    assert user.set_aside == granted, "L3 by task, L8"
 
 
 def test_the_checker_misses_no_command_that_is_lost():

@@ -219,6 +219,11 @@ def books_balance(report: Report, ledger: Iterable[Entry]) -> None:
             text = f"{entry}: revokes {body['amount_minor']}, standing was {one.paid}"
             report.add("I3", BROKEN, text)
         one.take(entry)
+    released_is_empty(report, reserved)
+
+
+def released_is_empty(report: Report, reserved: Mapping[str, Reserved]) -> None:
+    """I3: nothing stays reserved for a task that gave back, but for rewards that wait."""
     for task_id, of_task in reserved.items():
         report.compared["tasks' reservations"] += 1
         if of_task.released and of_task.left != sum(of_task.waiting.values()):

@@ -160,16 +160,6 @@ def test_what_was_granted_late_for_a_task_and_not_needed_goes_back_as_of_the_sam
     assert len({output.event_id for output in said}) == len(said)
 
 
-def test_a_grant_for_a_task_that_is_gone_is_set_aside_and_given_back():
-    auto = campaign(enrolment="auto")
-    known = user(with_budget(auto), order("o1"))
-    request = asked(known)[0]
-    known.when(cancel("o1", day=2)).when(answer(request, "granted"))
-    known.then(SET_ASIDE)
-    assert known.state.tasks == ()
-    tick(known, at(13)).then(f"pool.release {BUDGET} {WORST}", f"released {WORST}")
-
-
 def test_what_is_left_of_a_task_that_was_left_goes_back_after_its_grace():
     known = granted(order("o1"))
     end_ms = known.state.asks_ms
