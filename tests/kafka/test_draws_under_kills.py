@@ -37,9 +37,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.kafka
 
-USERS, ORDERS, PER_S = (3_000, 24_000, 350) if LONG_ASKED else (500, 4_000, 110)
+USERS, ORDERS, PER_S = (3_000, 24_000, 350) if LONG_ASKED else (400, 2_500, 150)
 POINTS = (("K3:5", "K6:9", "K8:7"), ("K5:6", "K7:4", "K2:8"))
 MORE_POINTS = (("K4:3", "R4:1", "K6:4"), ("K6:3", "K8:3", "R2:1"))
+TRICKLE_PER_S = 16
 RICHER = 40 if LONG_ASKED else 10
 """By how much more there is of everything than one simulated run needs: it still runs out."""
 
@@ -85,7 +86,7 @@ class RightsService(Process):
         self.kills = 0
         command = [sys.executable, "-m", "streams", "rights", *FAULTS]
         command += ["--bootstrap-servers", topics.bootstrap, "--topic-prefix", topics.prefix]
-        self.idle = [*command, "--exit-when-idle-s", "4"]
+        self.idle = [*command, "--exit-when-idle-s", "2"]
         super().__init__("rights", command, directory / "rights.log")
 
     def die(self) -> None:
@@ -137,7 +138,9 @@ def test_row01_draws_budgets_and_answers_are_exact_under_kills(
     for what, least in (("chances drawn", 200), ("asks", 300), ("budgets", 2), ("stock", 3)):
         assert report.compared[what] >= least, f"void: {report.compared[what]} {what}"
     every_command_had_one_effect(evidence)
-    assert said_of(evidence, "lottery-draws", "outcome") >= {"won", "nothing", "no_stock"}
+    outcomes = said_of(evidence, "lottery-draws", "outcome")
+    assert outcomes >= {"won", "nothing"}
+    assert outcomes & {"no_stock", "no_budget"}, "void: nothing ran out"
     assert said_of(evidence, "draw-results", "type") == {
         "draw.result",
         "pool.granted",
@@ -155,7 +158,18 @@ def send_under_kills(topics: Topics, workers: Sequence[Worker], service: RightsS
     def over() -> bool:
         return all(schedule.over for schedule in schedules)
 
-    sending = topics.sending(history(), per_s=lambda: None if over() else PER_S)
+    log, sent = history(), [0]
+
+    def counted() -> Iterator[tuple[str, bytes | None, bytes, int]]:
+        for one in log:
+            sent[0] += 1
+            yield one
+
+    def rate() -> float | None:
+        """On a slow machine the last third waits for the kills, and only trickles."""
+        return None if over() else PER_S if sent[0] < len(log) * 2 / 3 else TRICKLE_PER_S
+
+    sending = topics.sending(counted(), per_s=rate)
     killed_s = time.monotonic()
     while not over() or service.kills < 2:
         for schedule in schedules:
@@ -170,7 +184,7 @@ def send_under_kills(topics: Topics, workers: Sequence[Worker], service: RightsS
 
 def come_to_rest(topics: Topics, group: str, service: RightsService) -> None:
     """Wait until the workers have folded everything and the service has nothing more to say."""
-    wait_at_rest(topics, group, 90)
+    wait_at_rest(topics, group, 120)
     service.kill()
     service.kills += 1
     service.command = tuple(service.idle)
@@ -181,7 +195,7 @@ def come_to_rest(topics: Topics, group: str, service: RightsService) -> None:
             break
         service.start()
         assert service.wait(60, "have nothing more to answer") == 0, service.tail()
-        wait_at_rest(topics, group, 60)
+        wait_at_rest(topics, group, 120)
     else:
         pytest.fail("the rights service always has something more to say")
     wait_settled(topics)
