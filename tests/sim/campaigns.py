@@ -63,7 +63,7 @@ DEFINITIONS = (
         commitment=commitment("spinner", SEED),
         prizes=[prize("top", 3, 900, max_per_user=1), prize("five", 6, 50)],
         odds=[odds(("top", 300_000), ("five", 400_000))],
-        budget_minor=2_800,
+        budget_minor=950,
         fallback=COUPON,
     ),
     shelf(5),
@@ -84,7 +84,7 @@ DEFINITIONS = (
                 "fallback": COUPON,
             }
         ],
-        budget={"amount_minor": 420},
+        budget={"amount_minor": 210},
     ),
     campaign(
         campaign_id=ANSWERED,
