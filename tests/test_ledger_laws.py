@@ -277,6 +277,16 @@ def test_the_checker_misses_no_command_that_is_lost():
         raise AssertionError(entry.body)
 
 
+def test_the_checker_misses_no_reservation_that_is_lost():
+    user = User(registry(b.campaign(budget={"amount_minor": 10**9})))
+    for event in (b.claim(), b.order("o1")):
+        user.take(event)
+    assert user.ledger[0].body["reason"] == "reserved"
+    report = Report()
+    money.books_balance(report, user.ledger[1:])
+    assert "overdraws reserved" in str(report.findings)
+
+
 @hypothesis.given(campaigns(), EVENTS, st.booleans())
 def test_once_all_is_answered_what_is_due_stands_and_nothing_is_on_its_way(
     campaign, events, at_end
