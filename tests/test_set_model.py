@@ -136,7 +136,6 @@ def test_random_campaigns_fold_as_the_model_says(features):
         assert against_model.differences(*case) == [], f"seed {seed}"
 
 
-@pytest.mark.xfail(strict=True, reason="the walk holds a pending task for one that is gone, too")
 def test_the_short_path_leaves_what_the_walk_does_while_a_task_is_pending():
     campaigns = registry(b.campaign(budget={"max_tasks": 3}))
     state = step(new(USER), decoded(b.claim()), campaigns).state
