@@ -15,10 +15,11 @@ def winner(
     world: World, candidates: list[tuple[Tally, Checkout]], until: Key | None
 ) -> tuple[Tally, Checkout]:
     """Pinned; can count it now; priority; earlier deadline; earlier claim; smaller task_id."""
+    pinned_to = holder(world, candidates, until)
     return min(
         candidates,
         key=lambda found: (
-            not is_pinned(world, found[0].round.task_id, found[1], until),
+            found[0].round.task_id != pinned_to,
             not found[0].can_count(found[1]),
             -found[0].round.version.priority,
             found[0].round.end_ms,
@@ -28,9 +29,17 @@ def winner(
     )
 
 
-def is_pinned(world: World, task_id: str, order: Checkout, until: Key | None) -> bool:
-    """until: a moment that is judged by what was before it; None: now."""
-    return any(
-        pin.task_id == task_id and pin.order in order.names and (until is None or pin.since < until)
+def holder(world: World, candidates: list[tuple[Tally, Checkout]], until: Key | None) -> str | None:
+    """The task that the order is pinned to; paid in one after another, it stays with the last.
+
+    until: a moment that is judged by what was before it; None: now.
+    """
+    tasks = {tally.round.task_id: order for tally, order in candidates}
+    found = [
+        pin.task_id
         for pin in world.pins
-    )
+        if pin.task_id in tasks
+        and pin.order in tasks[pin.task_id].names
+        and (until is None or pin.since < until)
+    ]
+    return found[-1] if found else None

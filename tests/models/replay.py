@@ -55,9 +55,10 @@ class Replay:
         for due in dues:
             if not due.version.group or self.books.rewards[due.reward_id].state not in HELD:
                 continue
-            known = {(pin.order, pin.task_id) for pin in self.pins}
+            group = due.version.group
+            latest = {pin.order: pin.task_id for pin in self.pins if pin.group == group}
             self.pins += [
-                Pin(order, due.task_id, facts[-1].key)
+                Pin(order, due.task_id, facts[-1].key, group)
                 for order in due.orders
-                if (order, due.task_id) not in known
+                if latest.get(order) != due.task_id
             ]

@@ -17,6 +17,7 @@ class Pin(NamedTuple):
     order: str  # an order, or the parent of a checkout
     task_id: str
     since: Key
+    group: str = ""
 
 
 class Kill(NamedTuple):
