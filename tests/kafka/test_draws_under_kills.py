@@ -44,7 +44,7 @@ TRICKLE_PER_S = 16
 RICHER = 40 if LONG_ASKED else 10
 """By how much more there is of everything than one simulated run needs: it still runs out."""
 
-FAULTS = ("--fail=0.1", "--retry=0.2", "--late=0.1", "--twice=0.2", "--spend=0.3", "--down=0.002")
+FAULTS = ("--fail=0.1", "--retry=0.2", "--late=0.1", "--twice=0.2", "--spend=0.3")
 FINAL = {"issued", "failed", "revoked", "revoke_failed"}
 MOST_LIVES = 12
 
