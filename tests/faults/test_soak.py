@@ -29,6 +29,7 @@ def entry(offset: int, **fields: object) -> Seen:
         "event_id": f"evt_{offset}",
         "type": "reward.issued",
         "user_id": "u1",
+        "task_id": "tsk_1",
         "reward_id": "rwd_1",
         "seq": 1,
         "amount_minor": 100,
