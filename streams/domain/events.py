@@ -45,12 +45,37 @@ class Context(msgspec.Struct, frozen=True, array_like=True):
     orders_30d: int | None = None
 
 
-class OrderReported(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    """order.placed, .paid, .fulfilled, .settled, .amended: one version of one order."""
+class Reported(msgspec.Struct, frozen=True, array_like=True):
+    """What every event says first: of whom, when it happened, when its record was written."""
 
     user_id: str
     occurred_at_ms: int
     recorded_at_ms: int
+
+
+class UserAsked(Reported, frozen=True):
+    """What a user asks for, on `claims`; asked again, the id is the same."""
+
+    claim_id: str
+
+    @property
+    def cause_id(self) -> str:
+        return f"claim:{self.claim_id}"
+
+
+class CancellationReported(Reported, frozen=True):
+    """What takes something of an order back, or gives it back, on `cancellations`."""
+
+    cancellation_id: str
+
+    @property
+    def cause_id(self) -> str:
+        return f"cancel:{self.cancellation_id}"
+
+
+class OrderReported(Reported, frozen=True, tag=1):
+    """order.placed, .paid, .fulfilled, .settled, .amended: one version of one order."""
+
     order_id: str
     version: int
     status: Status
@@ -70,21 +95,13 @@ class OrderReported(msgspec.Struct, frozen=True, array_like=True, tag=1):
         return f"order:{self.order_id}:{self.version}"
 
 
-class ClaimRequested(msgspec.Struct, frozen=True, array_like=True, tag=2):
+class ClaimRequested(UserAsked, frozen=True, tag=2):
     """claim.requested: a user asks to take part in a campaign."""
 
-    user_id: str
-    occurred_at_ms: int
-    recorded_at_ms: int
-    claim_id: str
     campaign_id: str
     entry: str = ""
     trigger_order_id: str = ""
     context: Context | None = None
-
-    @property
-    def cause_id(self) -> str:
-        return f"claim:{self.claim_id}"
 
 
 class Returned(msgspec.Struct, frozen=True, array_like=True):
@@ -94,102 +111,51 @@ class Returned(msgspec.Struct, frozen=True, array_like=True):
     quantity: int
 
 
-class OrderCancelled(msgspec.Struct, frozen=True, array_like=True, tag=3):
+class OrderCancelled(CancellationReported, frozen=True, tag=3):
     """order.cancelled (``lines`` empty: the whole order) or order.refunded (some units of it)."""
 
-    user_id: str
-    occurred_at_ms: int
-    recorded_at_ms: int
-    cancellation_id: str
     order_id: str
     lines: tuple[Returned, ...] = ()
 
-    @property
-    def cause_id(self) -> str:
-        return f"cancel:{self.cancellation_id}"
 
-
-class CancellationWithdrawn(msgspec.Struct, frozen=True, array_like=True, tag=4):
+class CancellationWithdrawn(CancellationReported, frozen=True, tag=4):
     """cancellation.withdrawn: the only way an order comes back to life."""
 
-    user_id: str
-    occurred_at_ms: int
-    recorded_at_ms: int
-    cancellation_id: str
     withdraws: str
 
-    @property
-    def cause_id(self) -> str:
-        return f"cancel:{self.cancellation_id}"
 
-
-class DrawRequested(msgspec.Struct, frozen=True, array_like=True, tag=6):
+class DrawRequested(UserAsked, frozen=True, tag=6):
     """draw.requested: a user uses one chance of a task; `step` is the chance's label."""
 
-    user_id: str
-    occurred_at_ms: int
-    recorded_at_ms: int
-    claim_id: str
     task_id: str
     step: str
 
-    @property
-    def cause_id(self) -> str:
-        return f"claim:{self.claim_id}"
 
-
-class RewardCollected(msgspec.Struct, frozen=True, array_like=True, tag=7):
+class RewardCollected(UserAsked, frozen=True, tag=7):
     """reward.collected: a user takes a due reward of a campaign that asks for it."""
 
-    user_id: str
-    occurred_at_ms: int
-    recorded_at_ms: int
-    claim_id: str
     reward_id: str
 
-    @property
-    def cause_id(self) -> str:
-        return f"claim:{self.claim_id}"
 
-
-class TaskWithdrawn(msgspec.Struct, frozen=True, array_like=True, tag=8):
+class TaskWithdrawn(UserAsked, frozen=True, tag=8):
     """task.withdrawn: a user leaves a task; what was issued stays theirs."""
 
-    user_id: str
-    occurred_at_ms: int
-    recorded_at_ms: int
-    claim_id: str
     task_id: str
 
-    @property
-    def cause_id(self) -> str:
-        return f"claim:{self.claim_id}"
 
-
-class RiskVerdict(msgspec.Struct, frozen=True, array_like=True, tag=9):
+class RiskVerdict(CancellationReported, frozen=True, tag=9):
     """risk.verdict: review holds, block cancels, clear undoes both; the latest one acts."""
 
-    user_id: str
-    occurred_at_ms: int
-    recorded_at_ms: int
-    cancellation_id: str
     verdict: str
     order_id: str = ""  # empty: the user
 
-    @property
-    def cause_id(self) -> str:
-        return f"cancel:{self.cancellation_id}"
 
-
-class PoolAnswered(msgspec.Struct, frozen=True, array_like=True, tag=10):
+class PoolAnswered(Reported, frozen=True, tag=10):
     """draw.result, pool.granted, pool.denied: what a pool said to one of our requests.
 
     A prize comes as (prize_id, right) in the JSON that the pool published, or not at all.
     """
 
-    user_id: str
-    occurred_at_ms: int
-    recorded_at_ms: int
     request_id: str
     pool_id: str
     answer: str  # drawn, granted, denied
@@ -202,12 +168,9 @@ class PoolAnswered(msgspec.Struct, frozen=True, array_like=True, tag=10):
         return f"result:{self.request_id}"
 
 
-class RewardResult(msgspec.Struct, frozen=True, array_like=True, tag=5):
+class RewardResult(Reported, frozen=True, tag=5):
     """reward.result: what the rights service did with one ledger command (reward_id, seq)."""
 
-    user_id: str
-    occurred_at_ms: int
-    recorded_at_ms: int
     result_id: str
     reward_id: str
     seq: int

@@ -13,16 +13,15 @@ from zlib import crc32
 import msgspec
 
 from streams.domain.events import (
+    CancellationReported,
     CancellationWithdrawn,
     ClaimRequested,
-    DrawRequested,
     Fact,
     OrderCancelled,
     OrderReported,
     PoolAnswered,
-    RewardCollected,
     RiskVerdict,
-    TaskWithdrawn,
+    UserAsked,
 )
 from streams.domain.state import Key, packed
 
@@ -49,7 +48,7 @@ def key_of(fact: Fact) -> Key:
         return Key(fact.occurred_at_ms, 1, fact.order_id, fact.version)
     if isinstance(fact, ClaimRequested):
         return Key(fact.occurred_at_ms, 0, fact.claim_id)
-    if isinstance(fact, OrderCancelled | CancellationWithdrawn | RiskVerdict):
+    if isinstance(fact, CancellationReported):
         return Key(fact.occurred_at_ms, 2, fact.cancellation_id)
     if isinstance(fact, PoolAnswered):
         return Key(fact.occurred_at_ms, 3, fact.request_id)
@@ -107,9 +106,9 @@ def identity(fact: Fact) -> tuple[str, str, int]:
     """Return what makes two records the same fact: kind, id and, for an order, its version."""
     if isinstance(fact, OrderReported):
         return "order", fact.order_id, fact.version
-    if isinstance(fact, ClaimRequested | DrawRequested | RewardCollected | TaskWithdrawn):
+    if isinstance(fact, UserAsked):
         return "claim", fact.claim_id, 0
-    if isinstance(fact, OrderCancelled | CancellationWithdrawn | RiskVerdict):
+    if isinstance(fact, CancellationReported):
         return "cancel", fact.cancellation_id, 0
     return "answer", fact.request_id, 0
 

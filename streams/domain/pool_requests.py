@@ -9,50 +9,40 @@ from __future__ import annotations
 import msgspec
 
 
-class DrawAsked(msgspec.Struct, frozen=True):
-    """draw.asked: the one use of the chance (task_id, step); its request_id is the draw's id."""
+class Asking(msgspec.Struct, frozen=True):
+    """What every request says: of which pool, for whose task, as of when."""
 
     pool_id: str
     user_id: str
     occurred_at_ms: int
     request_id: str
     task_id: str
+
+
+class DrawAsked(Asking, frozen=True):
+    """draw.asked: the one use of the chance (task_id, step); its request_id is the draw's id."""
+
     step: str
     odds_version: int
 
 
-class Reserved(msgspec.Struct, frozen=True):
+class Reserved(Asking, frozen=True):
     """pool.reserve: money and units set aside for a task, all of it or nothing."""
 
-    pool_id: str
-    user_id: str
-    occurred_at_ms: int
-    request_id: str
-    task_id: str
     amount_minor: int = 0
     units: dict[str, int] = {}
 
 
-class Released(msgspec.Struct, frozen=True):
+class Released(Asking, frozen=True):
     """pool.release: what a task's reservation did not need."""
 
-    pool_id: str
-    user_id: str
-    occurred_at_ms: int
-    request_id: str
-    task_id: str
     amount_minor: int = 0
     units: dict[str, int] = {}
 
 
-class UnitReturned(msgspec.Struct, frozen=True):
+class UnitReturned(Asking, frozen=True):
     """unit.returned: a prize that was clawed back (`step`), or what a task gave and got back."""
 
-    pool_id: str
-    user_id: str
-    occurred_at_ms: int
-    request_id: str
-    task_id: str
     step: str = ""
     amount_minor: int = 0
     units: dict[str, int] = {}

@@ -70,30 +70,13 @@ def decode(record: Record) -> OrderCancelled | CancellationWithdrawn | RiskVerdi
     fact, occurred_at_ms = READER.read(record)
     if record.headers:
         require_id(record, fact.cancellation_id)
+    said = (fact.user_id, occurred_at_ms, record.recorded_at_ms, fact.cancellation_id)
     if isinstance(fact, Withdrawn):
-        return CancellationWithdrawn(
-            user_id=fact.user_id,
-            occurred_at_ms=occurred_at_ms,
-            recorded_at_ms=record.recorded_at_ms,
-            cancellation_id=fact.cancellation_id,
-            withdraws=fact.withdraws,
-        )
+        return CancellationWithdrawn(*said, fact.withdraws)
     if isinstance(fact, Verdict):
-        return RiskVerdict(
-            user_id=fact.user_id,
-            occurred_at_ms=occurred_at_ms,
-            recorded_at_ms=record.recorded_at_ms,
-            cancellation_id=fact.cancellation_id,
-            verdict=fact.verdict,
-            order_id=fact.order_id or "",
-        )
+        return RiskVerdict(*said, fact.verdict, fact.order_id or "")
     return OrderCancelled(
-        user_id=fact.user_id,
-        occurred_at_ms=occurred_at_ms,
-        recorded_at_ms=record.recorded_at_ms,
-        cancellation_id=fact.cancellation_id,
-        order_id=fact.order_id,
-        lines=_returned(fact.lines) if isinstance(fact, Refunded) else (),
+        *said, fact.order_id, _returned(fact.lines) if isinstance(fact, Refunded) else ()
     )
 
 

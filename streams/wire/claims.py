@@ -56,36 +56,15 @@ def decode(record: Record) -> ClaimRequested | DrawRequested | RewardCollected |
     claim, occurred_at_ms = READER.read(record)
     if record.headers:
         require_id(record, claim.claim_id)
+    said = (claim.user_id, occurred_at_ms, record.recorded_at_ms, claim.claim_id)
     if isinstance(claim, Collected):
-        return RewardCollected(
-            user_id=claim.user_id,
-            occurred_at_ms=occurred_at_ms,
-            recorded_at_ms=record.recorded_at_ms,
-            claim_id=claim.claim_id,
-            reward_id=claim.reward_id,
-        )
+        return RewardCollected(*said, claim.reward_id)
     if isinstance(claim, Withdrawn):
-        return TaskWithdrawn(
-            user_id=claim.user_id,
-            occurred_at_ms=occurred_at_ms,
-            recorded_at_ms=record.recorded_at_ms,
-            claim_id=claim.claim_id,
-            task_id=claim.task_id,
-        )
+        return TaskWithdrawn(*said, claim.task_id)
     if isinstance(claim, Draw):
-        return DrawRequested(
-            user_id=claim.user_id,
-            occurred_at_ms=occurred_at_ms,
-            recorded_at_ms=record.recorded_at_ms,
-            claim_id=claim.claim_id,
-            task_id=claim.task_id,
-            step=claim.step,
-        )
+        return DrawRequested(*said, claim.task_id, claim.step)
     return ClaimRequested(
-        user_id=claim.user_id,
-        occurred_at_ms=occurred_at_ms,
-        recorded_at_ms=record.recorded_at_ms,
-        claim_id=claim.claim_id,
+        *said,
         campaign_id=claim.campaign_id,
         entry=claim.entry or "",
         trigger_order_id=claim.trigger_order_id or "",
