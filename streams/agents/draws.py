@@ -8,12 +8,11 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from streams.agents.folding import decoded
+from streams.agents.folding import decoded, each_batch
 from streams.domain import pools
 from streams.domain.fold import Outcome
 from streams.domain.pool_state import pool_key
 from streams.errors import EventRejected
-from streams.feed.batch import fail_stop
 from streams.wire import draw_requests
 
 if TYPE_CHECKING:
@@ -35,10 +34,7 @@ def register(app: faust.App, channel: Any, seed: Seed) -> None:
     @app.agent(channel, name="draws")
     async def on_requests(batches: Any) -> None:
         """draw-requests → pools' rows in the overlay. A batch is one partition in offset order."""
-        async for batch in batches:
-            with fail_stop(batch):
-                fold_requests(batch, seed)
-            batch.done.set_result(None)
+        await each_batch(batches, lambda batch: fold_requests(batch, seed))
 
 
 def fold_requests(batch: Batch, seed: Seed) -> None:

@@ -1,4 +1,4 @@
-"""The synchronous body all folding agents share: decode, fold, emit, record by record.
+"""What all folding agents share: answer each batch; decode, fold, emit, record by record.
 
 Record by record, so that batch size changes nothing; no await, so that nothing interleaves.
 Decoding comes first for the whole batch only because it depends on nothing.
@@ -10,10 +10,11 @@ back, record by record, through here: the same bytes come out.
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from streams.domain.fold import Outcome, step
 from streams.errors import EventRejected, Reason
+from streams.feed.batch import fail_stop
 from streams.feed.kill_points import reach
 
 if TYPE_CHECKING:
@@ -32,6 +33,14 @@ _DETAIL = {
     Outcome.CONFLICT: "the same id was reported before with another content",
     Outcome.ROW_FULL: "the user's history has reached its bound",
 }
+
+
+async def each_batch(batches: Any, fold: Callable[[Batch], None]) -> None:
+    """Be an agent: fold what comes, answer the feed; an error of ours ends the process."""
+    async for batch in batches:
+        with fail_stop(batch):
+            fold(batch)
+        batch.done.set_result(None)
 
 
 def decoded(batch: Batch, decode: Callable[[Record], T]) -> list[T | EventRejected]:

@@ -5,25 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from streams import native
-from streams.agents.folding import fold_batch, fold_compiled
-from streams.feed.batch import fail_stop
+from streams.agents.folding import each_batch, fold_batch, fold_compiled
 from streams.wire import orders
 
 if TYPE_CHECKING:
     import faust
+
+    from streams.feed.batch import Batch
 
 
 def register(app: faust.App, channel: Any) -> None:
     """Attach the agent to its channel; the name is durable, metrics carry it."""
     plans = native.plans()
 
+    def fold(batch: Batch) -> None:
+        if plans is None:
+            fold_batch(batch, orders.decode)
+        else:
+            fold_compiled(batch, orders.decode, plans)
+
     @app.agent(channel, name="orders")
     async def on_orders(batches: Any) -> None:
         """orders → overlay. A batch is one partition in offset order; the feed commits it."""
-        async for batch in batches:
-            with fail_stop(batch):
-                if plans is None:
-                    fold_batch(batch, orders.decode)
-                else:
-                    fold_compiled(batch, orders.decode, plans)
-            batch.done.set_result(None)
+        await each_batch(batches, fold)

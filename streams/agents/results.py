@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from streams.agents.folding import fold_batch
-from streams.feed.batch import fail_stop
+from streams.agents.folding import each_batch, fold_batch
 from streams.wire import results
 
 if TYPE_CHECKING:
@@ -18,7 +17,4 @@ def register(app: faust.App, channel: Any) -> None:
     @app.agent(channel, name="results")
     async def on_results(batches: Any) -> None:
         """reward-results → ledger in the overlay. A batch is one partition; the feed commits it."""
-        async for batch in batches:
-            with fail_stop(batch):
-                fold_batch(batch, results.decode)
-            batch.done.set_result(None)
+        await each_batch(batches, lambda batch: fold_batch(batch, results.decode))

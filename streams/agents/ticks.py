@@ -6,10 +6,10 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from streams.agents.draws import tick_pools
+from streams.agents.folding import each_batch
 from streams.domain.events import Tick
 from streams.domain.fold import Outcome, step
 from streams.errors import EventRejected
-from streams.feed.batch import fail_stop
 from streams.feed.kill_points import reach
 from streams.wire import ticks
 
@@ -39,10 +39,7 @@ def register(app: faust.App, channel: Any, home: Callable[[str], int], seed: See
     @app.agent(channel, name="ticks")
     async def on_ticks(batches: Any) -> None:
         """ticks → overlay. A batch is one partition in offset order; the feed commits it."""
-        async for batch in batches:
-            with fail_stop(batch):
-                fold_ticks(batch, pass_pools)
-            batch.done.set_result(None)
+        await each_batch(batches, lambda batch: fold_ticks(batch, pass_pools))
 
 
 def fold_ticks(
