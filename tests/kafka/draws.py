@@ -254,6 +254,16 @@ class Kills:
                 self._at.pop(0)
             self._arm_next = victim.name if again else ""
 
+    def end(self) -> None:
+        """Let every worker live from here on: who is to die still dies now, and counts."""
+        self._at.clear()
+        self._arm_next = ""
+        for worker in self.workers:
+            if worker.name in self._armed and worker.running:
+                self._armed[worker.name] = "random"
+                worker.kill()
+        self.tend(0)
+
     def _start(self, worker: Worker) -> None:
         if worker.name == self._arm_next:
             self._arm_next = ""
@@ -295,6 +305,7 @@ def run(
         sending = topics.sending(traffic(plan), per_s=None)
         _until_drawn(topics, workers[0].group, sending.join, kills, plan, say)
         figures.drawing_s = time.monotonic() - begun_s
+        kills.end()
         topics.send(cancellations(plan))
         wait_at_rest(topics, workers[0].group, 120)
         wait_settled(topics)
