@@ -58,7 +58,7 @@ run: $(READY) ## four campaigns side by side, a worker, users, summary; ARGS="--
 .PHONY: test
 test: $(READY) ## every test; those against real Kafka need Java 17 and Maven, else they are skipped by name
 	@$(PY) tests/kafka/cluster.py fetch || echo 'leidan: going on without a real broker; its tests are skipped by name' >&2
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest --numprocesses auto --dist loadgroup $(ARGS)
 
 .PHONY: test-long
 test-long: $(READY) ## what `make test` leaves out for its minutes: the year record by record, faults, the control in full

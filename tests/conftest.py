@@ -23,6 +23,18 @@ hypothesis.settings.register_profile("soak", max_examples=5_000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("LEIDAN_HYPOTHESIS", "quick"))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say what `make test` keeps in one process: all that needs the real broker, else a file.
+
+    One broker is enough for two cores, and what a module's fixture made is made once.
+    """
+    for item in items:
+        needs_broker = "kafka_jars" in getattr(item, "fixturenames", ())
+        group = "real broker" if needs_broker else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def kafka_jars() -> Path:
     """Kafka's jars, for tests that start brokers of their own; without them the test is skipped.

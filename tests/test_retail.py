@@ -120,6 +120,7 @@ def test_a_missing_file_is_named_before_anything_is_read(tmp_path, missing):
         gzip.compress(json.dumps({**ORDER, "lines": [{"sku": "a", "qty": "12"}]}).encode()),
         gzip.compress(json.dumps({**ORDER, "customer_id": 13085}).encode()),
     ],
+    ids=["not gzip", "cut off", "no JSON", "no object", "no time", "quantity", "customer"],
 )
 def test_a_damaged_file_is_one_message_and_no_traceback(tmp_path, damage):
     (written(tmp_path, [ORDER], []) / ORDERS_FILE).write_bytes(damage)
