@@ -20,11 +20,6 @@ if TYPE_CHECKING:
 TIMES_MAX = 3  # `repeated` sends each record one to three times
 
 
-def sample_campaign() -> Path:
-    """Return the definition the demo uses when it is given none."""
-    return schemas_dir() / "samples" / "grocery-3.json"
-
-
 def sample_phases() -> list[Path]:
     """Return the definitions of the four phases, in their order: what the demo shows."""
     return sorted((schemas_dir() / "samples").glob("phase-*.json"))

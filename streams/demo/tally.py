@@ -46,12 +46,6 @@ class Tally:
         """What was given and not taken back, whether it was used or not."""
         return self.spent_on.total()
 
-    def net_by_kind(self) -> Counter[str]:
-        """Rewards issued less revoked, by kind; what failed is in it."""
-        net = Counter(self.issued)
-        net.subtract(self.revoked)
-        return net
-
     def states(self) -> Counter[str]:
         return Counter(self.tasks.values())
 

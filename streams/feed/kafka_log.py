@@ -36,7 +36,6 @@ class KafkaLog:
     def __init__(self, settings: Settings, address: str = "") -> None:
         """address: where this worker's web server is found, for the others of the group."""
         self._settings = settings
-        self._prefix = len(settings.kafka.topic_prefix)
         self._names: dict[str, str] = {}  # name on the broker -> name here
         self._topics: tuple[str, ...] = ()
         self._listener: Listener | None = None

@@ -26,9 +26,8 @@ S = TypeVar("S")
 HINTS_LOOKED_AT = 4
 """Hints looked at for each row asked for: stale ones cost a read each, and there may be many."""
 
-RESERVED = "\0"
-"""First character of the keys that are ours (`\\0meta`, `\\0next`...): never a user's."""
-_RESERVED = RESERVED.encode()
+RESERVED = b"\0"
+"""First byte of the keys that are ours (`\\0meta`, `\\0next`...): never a user's."""
 
 
 class Codec(Generic[S]):
@@ -129,7 +128,7 @@ class Overlay(Generic[S]):
                 continue
             row = self._kept(key)
             if row is None:
-                assert not key.startswith(_RESERVED), "the wire refuses such user ids"
+                assert not key.startswith(RESERVED), "the wire refuses such user ids"
                 wanted.append(key)
             else:
                 read[key] = row
