@@ -72,16 +72,7 @@ class Seeds:
 
     def __call__(self, pool: Pool) -> bytes:
         known = self._checked.get((pool.pool_id, pool.commitment))
-        if known is None:
-            known = self._found(pool)
-            if known is None:
-                raise SecretRefused(
-                    f"pool {pool.pool_id}: no secret seed; set pool_secrets_file, or "
-                    f"pool_secrets_dir to a directory with a file {pool.pool_id}"
-                )
-            self._require_own(pool, known)
-            self._checked[pool.pool_id, pool.commitment] = known
-        return known
+        return self._own(pool, self._found(pool)) if known is None else known
 
     def require(self, pools: Iterable[Pool], now_ms: int) -> None:
         """Refuse to start with a seed that is wrong, or missing for a pool not yet revealed.
@@ -92,14 +83,14 @@ class Seeds:
         for pool in pools:
             if pool.kind != "lottery":
                 continue
-            known = self._found(pool)
+            found = self._found(pool)
             over = pool.closes_at_ms is not None and (
                 pool.closes_at_ms + pool.reveal_after_ms < now_ms
             )
-            if known is None and over:
+            if found is None and over:
                 log.warning("pool %s: no secret seed; it is over", pool.pool_id)
             else:
-                self(pool)
+                self._own(pool, found)
 
     def _found(self, pool: Pool) -> bytes | None:
         known = self._given.get(pool.pool_id)
@@ -113,10 +104,18 @@ class Seeds:
         except (OSError, ValueError) as error:  # ValueError: no text
             raise SecretRefused(f"pool {pool.pool_id}: {path}: {error}") from None
 
-    def _require_own(self, pool: Pool, seed: bytes) -> None:
-        found = sample.commitment(pool.pool_id, seed)
-        if found != pool.commitment:
+    def _own(self, pool: Pool, seed: bytes | None) -> bytes:
+        """Return the seed that was found, once it is the pool's own; it is not looked at again."""
+        if seed is None:
             raise SecretRefused(
-                f"pool {pool.pool_id}: the secret seed does not match: it commits to {found}, the "
-                f"pool is committed to {pool.commitment}. Nothing was drawn with it"
+                f"pool {pool.pool_id}: no secret seed; set pool_secrets_file, or "
+                f"pool_secrets_dir to a directory with a file {pool.pool_id}"
             )
+        committed = sample.commitment(pool.pool_id, seed)
+        if committed != pool.commitment:
+            raise SecretRefused(
+                f"pool {pool.pool_id}: the secret seed does not match: it commits to {committed}, "
+                f"the pool is committed to {pool.commitment}. Nothing was drawn with it"
+            )
+        self._checked[pool.pool_id, pool.commitment] = seed
+        return seed
