@@ -50,7 +50,6 @@ def fold_requests(batch: Batch, seed: Seed) -> None:
         batch.at = record
         if isinstance(request, EventRejected):
             batch.reject(record, request.reason, request.detail)
-            outcomes["rejected"] += 1
             continue
         pool_id = request.pool_id
         folded = pools.step(

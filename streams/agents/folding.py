@@ -48,10 +48,7 @@ def decoded(batch: Batch, decode: Callable[[Record], T]) -> list[T | EventReject
     events: list[T | EventRejected] = []
     for record in batch.records:
         batch.at = record
-        try:
-            events.append(decode(record))
-        except EventRejected as rejected:
-            events.append(rejected)
+        events.append(_decoded(record, decode))
     reach("K1")
     return events
 
@@ -114,7 +111,7 @@ def fold_compiled(batch: Batch, decode: Decode, plans: Plans) -> None:
     batch.phases.add("fold", perf_counter() - read_s - decoding_s)
 
 
-def _decoded(record: Record, decode: Decode) -> Event | EventRejected:
+def _decoded(record: Record, decode: Callable[[Record], T]) -> T | EventRejected:
     try:
         return decode(record)
     except EventRejected as rejected:
@@ -125,14 +122,12 @@ def _fold(batch: Batch, record: Record, event: Event | EventRejected) -> bool:
     """Fold one record, count what became of it; True: applied, which the caller counts."""
     if isinstance(event, EventRejected):
         batch.reject(record, event.reason, event.detail)
-        batch.outcomes["rejected"] += 1
         return False
     overlay = batch.overlay
     before = overlay[event.user_id]
     state, outputs, outcome = step(before, event, batch.campaigns)
     if outcome in _DEAD:
         batch.reject(record, _DEAD[outcome], _DETAIL[outcome])
-        batch.outcomes["rejected"] += 1
         return False
     if state is not before:
         overlay[event.user_id] = state

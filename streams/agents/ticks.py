@@ -62,7 +62,6 @@ def fold_ticks(
             tick = ticks.decode(record)
         except EventRejected as rejected:
             batch.reject(record, rejected.reason, rejected.detail)
-            batch.outcomes["rejected"] += 1
             continue
         keys, more = batch.overlay.due(tick.at_ms, room)
         for key in keys:

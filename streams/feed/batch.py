@@ -92,6 +92,7 @@ class Batch:
         self.outgoing.append(dead_letter(record, reason, detail))
         self.dead.append(record.offset)
         self.reasons[reason.value] += 1
+        self.outcomes["rejected"] += 1
 
     def leave(self, n: int) -> None:
         """Leave the records from the n-th on to the next unit of work.

@@ -46,10 +46,10 @@ def test_a_dead_letter_of_nothing_is_a_dead_letter():
     assert (letter.key, letter.value) == (None, None)
 
 
-def test_a_rejected_record_is_counted_by_reason():
+def test_a_rejected_record_is_counted_by_reason_and_as_what_became_of_it():
     batch = Batch("orders", 3, [BAD], None, None, None)
     batch.reject(BAD, Reason.NOT_JSON, "")
-    assert (batch.dead, batch.reasons) == ([81], {"not_json": 1})
+    assert (batch.dead, batch.reasons, batch.outcomes) == ([81], {"not_json": 1}, {"rejected": 1})
 
 
 @pytest.mark.parametrize(
