@@ -72,16 +72,15 @@ class Aligner:
 
     def put_back(self, p: int, records: Sequence[Record]) -> None:
         """Take back the last records handed out of one topic of p: they come first next time."""
-        for record in reversed(records):
-            self._lanes[p][self._index[record.topic]].appendleft(record)
-            self._bytes += len(record.value or b"")
+        self._return(p, records)
+        self._bytes += _size(records)
 
     def drop(self, p: int) -> None:
         """Forget everything of p: it is going to be read again, here or elsewhere."""
         self._next.pop(p, None)
         self._ends.pop(p, None)
         for queue in self._lanes.pop(p, ()):
-            self._bytes -= sum(len(record[4] or b"") for record in queue)
+            self._bytes -= _size(queue)
         self._blocked_since_s.pop(p, None)
 
     def waiting(self, topic: str, p: int) -> int:
@@ -131,7 +130,7 @@ class Aligner:
             if records:
                 taken[p] = records
                 self._next.setdefault(p, {}).update((r.topic, r.offset + 1) for r in records)
-                self._bytes -= sum(len(record[4] or b"") for record in records)
+                self._bytes -= _size(records)
         return taken
 
     def _merge(
@@ -222,14 +221,22 @@ class Aligner:
         for n, record in enumerate(records):
             seen[record[3]] += record[3] is not None and record[0] != DRAW_REQUESTS
             if seen[record[3]] > MOST_OF_A_USER:
-                for later in reversed(records[n:]):
-                    self._lanes[p][self._index[later[0]]].appendleft(later)
+                self._return(p, records[n:])
                 return records[:n]
         raise AssertionError("one of them was too many")
+
+    def _return(self, p: int, records: Sequence[Record]) -> None:
+        """Put p's records before what waits of their topics, in the order they have."""
+        for record in reversed(records):
+            self._lanes[p][self._index[record.topic]].appendleft(record)
 
 
 def _time(queue: deque[Record]) -> int:
     return queue[0][6]
+
+
+def _size(records: Iterable[Record]) -> int:
+    return sum(len(record[4] or b"") for record in records)
 
 
 def rounds(records: Sequence[Record], topics: Sequence[str]) -> list[list[Record]]:

@@ -9,13 +9,12 @@ from prometheus_client.exposition import choose_encoder
 
 from streams import metrics
 from streams.web.server import Answer, refusal
+from streams.web.tasks import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from streams.web.server import Question
-
-TASKS = "/tasks/"
 
 
 def pages(

@@ -57,11 +57,9 @@ def address(settings: Settings, listening: socket.socket | None) -> str:
     host = settings.web_host
     if host in ("", "0.0.0.0", "::"):  # noqa: S104 - everywhere is no address
         host = socket.gethostname()
-    return (
-        f"http://[{host}]:{_port(listening)}"
-        if ":" in host
-        else f"http://{host}:{_port(listening)}"
-    )
+    if ":" in host:
+        host = f"[{host}]"
+    return f"http://{host}:{_port(listening)}"
 
 
 def serve(settings: Settings, listening: socket.socket, worker: Served) -> None:

@@ -23,6 +23,7 @@ from streams.feed.ports import BrokerLost, CannotTell, NotOwned, NotReady
 from streams.partitioner import partition_of
 from streams.web.server import Answer, Question, refusal
 from streams.wire import rows
+from streams.wire.envelope import MAX_INTEGER, MAX_SEGMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,10 +31,11 @@ if TYPE_CHECKING:
     from streams.domain.campaign import Campaigns
     from streams.web.owners import Owners
 
+TASKS = "/tasks/"
+"""What stands before the user's id."""
+
 KNOWN = ("scene", "entry", "at", "locale", "role", "segments", "orders_30d", "hop")
 LONGEST_ID = 128
-MOST_SEGMENTS = 1_000
-MOST_ORDERS = 2**53 - 1
 AGAIN_S = 1
 
 _NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,128}")
@@ -139,7 +141,7 @@ class Tasks:
 def understood(question: Question) -> Request:
     """Return what is asked. Raises Refusal: 400, naming the parameter."""
     given = _parameters(question.query)
-    user_id = _decoded(question.path.removeprefix("/tasks/"), "user_id")
+    user_id = _decoded(question.path.removeprefix(TASKS), "user_id")
     if not _NAME.fullmatch(user_id):
         _refuse("user_id", f"1 to {LONGEST_ID} characters, no control characters")
     role = given.get("role", USER)
@@ -177,11 +179,11 @@ def _context(given: dict[str, str]) -> Context | None:
     segments = orders = None
     if "segments" in given:
         segments = tuple(filter(None, given["segments"].split(",")))
-        if len(segments) > MOST_SEGMENTS or not all(map(_NAME.fullmatch, segments)):
-            _refuse("segments", f"at most {MOST_SEGMENTS} names with commas between; may be empty")
+        if len(segments) > MAX_SEGMENTS or not all(map(_NAME.fullmatch, segments)):
+            _refuse("segments", f"at most {MAX_SEGMENTS} names with commas between; may be empty")
     if "orders_30d" in given:
         text = given["orders_30d"]
-        if not re.fullmatch(r"[0-9]{1,16}", text) or int(text) > MOST_ORDERS:
+        if not re.fullmatch(r"[0-9]{1,16}", text) or int(text) > MAX_INTEGER:
             _refuse("orders_30d", "a whole number, 0 or more")
         orders = int(text)
     return Context(segments, orders)

@@ -9,7 +9,8 @@ import socket
 import pytest
 
 from streams import settings
-from streams.web import server
+from streams.settings import Settings
+from streams.web import server, surface
 from streams.web.pages import pages
 
 TOKEN = "0123456789abcdef-token"  # noqa: S105 - of these tests
@@ -146,6 +147,17 @@ def test_the_surface_is_bound_to_this_machine_unless_told():
     assert server.is_loopback(found.web_host)
     assert not server.is_loopback("0.0.0.0")  # noqa: S104 - the question itself
     assert not server.is_loopback("a.host")
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]"), ("::", socket.gethostname()),
+                        ("0.0.0.0", socket.gethostname())],  # noqa: S104 - never shown
+)  # fmt: skip
+def test_others_are_sent_to_an_address_they_can_reach(host, shown):
+    with server.bind("127.0.0.1", 0) as listening:
+        port = listening.getsockname()[1]
+        found = surface.address(Settings(web_host=host, web_port=port), listening)
+    assert found == f"http://{shown}:{port}"
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from streams.web.owners import Owners
 from streams.web.server import Question
 from streams.web.tasks import Refusal, Tasks, instant, understood
 from streams.wire import rows
+from streams.wire.envelope import MAX_SEGMENTS
 from tests.builders import USER, at, campaign, claim, millis, order
 from tests.given import given, registry
 
@@ -112,6 +113,7 @@ def test_a_user_of_whom_nothing_is_known_is_offered_what_there_is():
         ("/tasks/u?orders_30d=-1", "bad_orders_30d"),
         ("/tasks/u?orders_30d=99999999999999999999", "bad_orders_30d"),
         ("/tasks/u?segments=a,%00", "bad_segments"),
+        ("/tasks/u?segments=" + ",".join("a" * (MAX_SEGMENTS + 1)), "bad_segments"),
         ("/tasks/u?hop=2", "bad_hop"),
         ("/tasks/u?scene=a&scene=b", "bad_scene"),
         ("/tasks/u?sceen=home", "bad_query"),
