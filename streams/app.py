@@ -150,17 +150,6 @@ class Worker:
         # the embedded broker, which forgets static members).
         self.app.add_dependency(self.service)
 
-    def health(self) -> dict[str, Any]:
-        """Return what /healthz says: alive while the loop turns and nothing is stuck."""
-        stuck = self.watchdog.verdict(time.monotonic())
-        return {
-            "ok": stuck is None,
-            "stuck": stuck,
-            "paused": self.feed.pause_reason().value,
-            "partitions": sorted(self.feed.owned),
-            "restore_remaining_rows": sum(o.remaining for o in list(self.feed.owned.values())),
-        }
-
     def _every_second(self) -> None:
         self._lag = self.feed.lag()
         self.meter.refresh(self.feed, self._lag, self.reader.refused)

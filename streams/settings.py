@@ -133,7 +133,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stats_file: str | None = None  # JSON, rewritten about once a second and at exit
     exit_when_idle_s: float | None = None  # leave with 0 after so long without input
     web_host: str = "127.0.0.1"
-    web_port: int | None = None  # /metrics, /healthz, /tasks/{user_id}; None = off
+    web_port: int | None = None  # /metrics, probes, /tasks/{user_id}; None = off
     pool_secrets: str | None = None  # lines of <pool_id>=<64 hex digits>, the seeds of lotteries
     pool_secrets_dir: str | None = None  # or a file for each pool, named by its id
     web_token: str | None = None  # whoever asks must bear it, except for /livez and /readyz

@@ -30,7 +30,7 @@ from streams.errors import UsageError
 @click.option(
     "--web-port",
     type=click.IntRange(0, 65_535),
-    help="Serve /metrics, /healthz and /tasks/{user_id}.",
+    help="Serve /metrics, /livez, /readyz and /tasks/{user_id}.",
 )
 @click.option("--config", metavar="FILE", help="Settings as TOML. LEIDAN_* and flags win over it.")
 @click.option(

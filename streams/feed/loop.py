@@ -177,7 +177,7 @@ class Feed:
         """Say why nothing is folded, if so."""
         if self._producer is None:
             return Pause.PRODUCER
-        if any(not (o.ready or o.parked) for o in self.owned.values()):
+        if not all(owned.restored for owned in self.owned.values()):
             return Pause.RESTORING
         if self._campaigns.confirmed_age_s() > CAMPAIGNS_STALE_S:
             return Pause.CAMPAIGNS
@@ -363,7 +363,7 @@ class Feed:
         if owned is None:
             raise NotOwned
         rows = owned.rows
-        if rows is None or not (owned.ready or owned.parked):
+        if rows is None or not owned.restored:
             raise NotReady
         return rows.peek(key)
 

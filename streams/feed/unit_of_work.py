@@ -43,6 +43,11 @@ class Owned:
         self.remaining = 0  # changelog records still to restore
         self.budgets: dict[str, Budget] = {}  # by topic
 
+    @property
+    def restored(self) -> bool:
+        """Its rows are as the changelog has them, so they may be read."""
+        return self.ready or self.parked
+
 
 class Versions:
     """What the meta row says of the code that wrote it."""

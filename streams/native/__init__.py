@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @cache
 def load() -> tuple[Any, str]:
-    """Return the extension, or None, and one clause that says why: for the log and /healthz."""
+    """Return the extension, or None, and one clause that says why: for the log."""
     if not NATIVE:
         return None, "LEIDAN_NATIVE=0"
     try:

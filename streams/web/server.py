@@ -5,8 +5,8 @@ more threads would only wait for each other; and a client that says nothing cost
 thread. Each answer is one write, connections are kept alive, their number and their time to ask are
 bounded.
 
-With a token, whoever asks must bear it (`Authorization: Bearer ...`); only the probes, which say
-nothing but yes or no, stay open. The operator's token opens everything and more.
+With a token, whoever asks must bear it (`Authorization: Bearer ...`); only the probes, which
+know of no user, stay open. The operator's token opens everything and more.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-OPEN = frozenset({"/livez", "/readyz"})
+LIVE, READY = "/livez", "/readyz"
+OPEN = frozenset({LIVE, READY})
 """What needs no token: a kubelet has none."""
 
 REQUEST_S = 10.0  # for a first request to arrive

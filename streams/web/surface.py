@@ -6,12 +6,12 @@ import logging
 import socket
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from streams import topics
 from streams.feed.background import Background
 from streams.feed.members import Members
-from streams.web import server
+from streams.web import probes, server
 from streams.web.owners import Owners
 from streams.web.pages import pages
 from streams.web.tasks import Tasks
@@ -19,6 +19,7 @@ from streams.web.tasks import Tasks
 if TYPE_CHECKING:
     from streams.feed.campaigns import CampaignReader
     from streams.feed.loop import Feed
+    from streams.feed.watchdog import Watchdog
     from streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -33,9 +34,8 @@ class Served(Protocol):
 
     feed: Feed
     reader: CampaignReader
+    watchdog: Watchdog
     partitions: int
-
-    def health(self) -> dict[str, Any]: ...
 
 
 def bind(settings: Settings) -> socket.socket | None:
@@ -83,8 +83,12 @@ def serve(settings: Settings, listening: socket.socket, worker: Served) -> None:
         anyone_operates=loopback and tokens == (None, None),
     )
     sys.setswitchinterval(SWITCH_S)
-    server.serve(listening, pages(worker.health, tasks), tokens)
-    log.info("http://%s:%d/metrics and /healthz", settings.web_host, _port(listening))
+    said = pages(
+        lambda: probes.live(worker.watchdog, time.monotonic()), lambda: probes.ready(feed), tasks
+    )
+    server.serve(listening, said, tokens)
+    base = f"http://{settings.web_host}:{_port(listening)}"
+    log.info("%s/metrics, /livez, /readyz and /tasks/{user_id}", base)
 
 
 def _port(listening: socket.socket) -> int:

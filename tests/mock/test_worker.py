@@ -136,11 +136,11 @@ def test_the_dead_letter_budget_ends_it_with_65_and_nothing_committed(broker, tm
     assert worker.stats()["transactions"]["committed"] == 0
 
 
-def test_metrics_and_health_are_served_and_count_what_was_committed(broker, tmp_path):
+def test_metrics_and_probes_are_served_and_count_what_was_committed(broker, tmp_path):
     send(broker.bootstrap, Traffic(5, 60, 400))
     worker = Worker(broker, tmp_path, web_port=0)
     worker.until(lambda stats: stats["idle"] and stats["records_total"] > 400)
-    line = next(x for x in worker.log.read_text().splitlines() if "/metrics and /healthz" in x)
+    line = next(x for x in worker.log.read_text().splitlines() if "/metrics, /livez, /readyz" in x)
     base = line.split("INFO streams.web.surface ")[1].split("/metrics")[0]
     with urllib.request.urlopen(f"{base}/metrics") as answer:  # noqa: S310 - our own
         text = answer.read().decode()
@@ -152,8 +152,9 @@ def test_metrics_and_health_are_served_and_count_what_was_committed(broker, tmp_
     assert orders == worker.stats()["records"]["orders"]
     assert 'le="60.0"' in text, "the bucket the SLO is judged by"
     assert "rewards_build_info{" in text
-    with urllib.request.urlopen(f"{base}/healthz") as answer:  # noqa: S310
-        assert json.loads(answer.read())["partitions"] == [0, 1]
+    for probe in ("livez", "readyz"):
+        with urllib.request.urlopen(f"{base}/{probe}") as answer:  # noqa: S310
+            assert json.loads(answer.read())["ok"] is True
     shown = []
     for n in range(60):
         with urllib.request.urlopen(f"{base}/tasks/u-{n:05}") as answer:  # noqa: S310
