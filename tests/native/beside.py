@@ -14,7 +14,6 @@ import pytest
 from streams import native
 from streams.domain import state as states
 from streams.domain.fold import Outcome, step
-from streams.errors import EventRejected
 from streams.feed.ports import Outgoing
 from streams.wire import orders, outputs, rows
 
@@ -68,12 +67,3 @@ class Beside:
         event = msgspec.structs.replace(orders.decode(bare), user_id="")
         assert fact == _encode(event)
         return True
-
-
-def refused(record: Record) -> bool:
-    """Tell whether Python refuses a record's bytes."""
-    try:
-        orders.decode(record)
-    except EventRejected:
-        return True
-    return False
