@@ -41,7 +41,9 @@ def millis(moment: datetime) -> int:
     return round(moment.timestamp() * 1000)
 
 
-def _event(type_: str, when: datetime, recorded: datetime | None, **fields: Any) -> dict[str, Any]:
+def event(
+    type_: str, when: datetime, recorded: datetime | None = None, **fields: Any
+) -> dict[str, Any]:
     return {
         "type": type_,
         "v": 1,
@@ -69,7 +71,7 @@ def order(  # noqa: PLR0913  # an order has this many sides; tests name the ones
     bought = lines or [(1, yuan * 100)]
     taken = discounts or []
     goods = sum(quantity * unit for quantity, unit in bought)
-    return _event(
+    return event(
         f"order.{status}",
         when or at(day if day is not None else int(order_id[1:])),
         recorded,
@@ -92,7 +94,7 @@ def order(  # noqa: PLR0913  # an order has this many sides; tests name the ones
 
 
 def claim(claim_id: str = "k1", day: int = 1, when: datetime | None = None, **fields: Any):
-    return _event(
+    return event(
         "claim.requested",
         when or at(day, "08:00"),
         fields.pop("recorded", None),
@@ -104,7 +106,7 @@ def claim(claim_id: str = "k1", day: int = 1, when: datetime | None = None, **fi
 
 
 def cancel(order_id: str, day: int = 20, when: datetime | None = None, **fields: Any):
-    return _event(
+    return event(
         "order.cancelled",
         when or at(day),
         fields.pop("recorded", None),
@@ -115,7 +117,7 @@ def cancel(order_id: str, day: int = 20, when: datetime | None = None, **fields:
 
 
 def refund(order_id: str, lines: dict[str, int], day: int = 20, **fields: Any):
-    return _event(
+    return event(
         "order.refunded",
         fields.pop("when", None) or at(day),
         fields.pop("recorded", None),
@@ -126,7 +128,7 @@ def refund(order_id: str, lines: dict[str, int], day: int = 20, **fields: Any):
 
 
 def withdraw(cancellation_id: str, day: int = 21, when: datetime | None = None):
-    return _event(
+    return event(
         "cancellation.withdrawn",
         when or at(day),
         None,
@@ -144,7 +146,7 @@ def result(  # noqa: PLR0913  # a result has this many sides; tests name the one
     retryable: bool = False,
     id: str | None = None,  # noqa: A002
 ):
-    return _event(
+    return event(
         "reward.result",
         at(day),
         None,
@@ -157,7 +159,7 @@ def result(  # noqa: PLR0913  # a result has this many sides; tests name the one
 
 
 def collect(reward_id: str, day: int, claim_id: str = "k-collect"):
-    return _event("reward.collected", at(day), None, claim_id=claim_id, reward_id=reward_id)
+    return event("reward.collected", at(day), None, claim_id=claim_id, reward_id=reward_id)
 
 
 def tick(day: int, clock: str = "00:00") -> dict[str, Any]:
@@ -166,12 +168,12 @@ def tick(day: int, clock: str = "00:00") -> dict[str, Any]:
 
 
 def leave(task_id: str, when: datetime, claim_id: str = "k-leave"):
-    return _event("task.withdrawn", when, None, claim_id=claim_id, task_id=task_id)
+    return event("task.withdrawn", when, None, claim_id=claim_id, task_id=task_id)
 
 
 def verdict(said: str, day: int, order_id: str | None = None, **fields: Any):
     """The risk service's word on an order, or on the user."""
-    return _event(
+    return event(
         "risk.verdict",
         fields.pop("when", None) or at(day),
         fields.pop("recorded", None),

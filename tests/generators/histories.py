@@ -56,13 +56,9 @@ def history(
         made.insert(rng.randint(0, len(made)), rng.choice(made))
     if "ticks" in features:
         for day in sorted(rng.sample(range(2, 50), rng.randint(0, 4)), reverse=True):
-            made.insert(min(len(made), rng.randint(day // 2, day)), tick(day))
-        made.append(tick(60))  # later than any horizon
+            made.insert(min(len(made), rng.randint(day // 2, day)), b.tick(day))
+        made.append(b.tick(60))  # later than any horizon
     return made
-
-
-def tick(day: int) -> dict[str, Any]:
-    return {"type": "tick", "v": 1, "at": b.at(day, "00:00").isoformat()}
 
 
 def moment(rng: random.Random) -> datetime:
@@ -158,19 +154,8 @@ def cancellation(rng: random.Random) -> dict[str, Any]:
     return b.refund(order_id, lines, when=when, recorded=recorded, id=name)
 
 
-def event(type_: str, when: datetime, **fields: Any) -> dict[str, Any]:
-    return {
-        "type": type_,
-        "v": 1,
-        "user_id": b.USER,
-        "occurred_at": when.isoformat(),
-        "recorded_at_ms": b.millis(when),
-        **{name: value for name, value in fields.items() if value is not None},
-    }
-
-
 def verdict(rng: random.Random) -> dict[str, Any]:
-    return event(
+    return b.event(
         "risk.verdict",
         moment(rng),
         cancellation_id=f"v{rng.randint(1, 4)}",
@@ -184,7 +169,7 @@ def a_task(rng: random.Random, campaigns: list[dict[str, Any]]) -> str:
 
 
 def withdrawal(rng: random.Random, campaigns: list[dict[str, Any]]) -> dict[str, Any]:
-    return event(
+    return b.event(
         "task.withdrawn",
         moment(rng),
         claim_id=f"w{rng.randint(1, 3)}",
@@ -193,7 +178,7 @@ def withdrawal(rng: random.Random, campaigns: list[dict[str, Any]]) -> dict[str,
 
 
 def draw(rng: random.Random, campaigns: list[dict[str, Any]]) -> dict[str, Any]:
-    return event(
+    return b.event(
         "draw.requested",
         moment(rng),
         claim_id=f"d{rng.randint(1, 5)}",
@@ -205,7 +190,7 @@ def draw(rng: random.Random, campaigns: list[dict[str, Any]]) -> dict[str, Any]:
 def collection(rng: random.Random, campaigns: list[dict[str, Any]]) -> dict[str, Any]:
     step = rng.randint(1, 3)
     kind, right = rng.choice([("step", f"s{step}"), ("final", "pts")])
-    return event(
+    return b.event(
         "reward.collected",
         moment(rng),
         claim_id=f"g{rng.randint(1, 6)}",

@@ -28,10 +28,6 @@ def request_id(task: str, purpose: str, cause_id: str) -> str:
     return "req_" + h("request", task, purpose, cause_id)
 
 
-def notification_id(object_id: str, kind: str, due: str) -> str:
-    return "ntf_" + h("notice", object_id, kind, due)
-
-
 def entrant(pool_id: str, user_id: str) -> str:
     return h("entrant", pool_id, user_id)
 

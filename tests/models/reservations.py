@@ -25,33 +25,6 @@ def rights_of(version: Version) -> list[dict[str, Any]]:
     return [reward["right"] for reward in version.step_rewards] + list(version.final_rewards)
 
 
-def worst_case_minor(version: Version) -> int:
-    """What one task may cost at most: every step and final reward in every cycle."""
-    cycles = version.target // version.per_cycle
-    return cycles * sum(worst_value_minor(version, right) for right in rights_of(version))
-
-
-def worst_value_minor(version: Version, right: dict[str, Any]) -> int:
-    """The dearest of a right and its fallbacks; a saved amount costs at most its cap."""
-    own = right.get("value_minor", 0)
-    if right.get("value") == "saved_amount":
-        own = highest_saved_minor(version)
-    fallback = right.get("fallback")
-    return max(own, worst_value_minor(version, fallback)) if fallback else own
-
-
-def highest_saved_minor(version: Version) -> int:
-    rule = version.saved or {}
-    if rule.get("cap_minor"):
-        return rule["cap_minor"]
-    if rule["rule"] == "fixed":
-        return rule["value_minor"] * version.per_cycle
-    if rule["rule"] == "table":
-        table = rule["table"]
-        return sum(table[min(step, len(table)) - 1] for step in range(1, version.per_cycle + 1))
-    return rule["max_minor"] * version.per_cycle
-
-
 def purposes_of(version: Version) -> list[str]:
     """`reserve` money of the campaign's budget, `reserve:<pool>` units of a pool of rights."""
     purposes = [BUDGET] if version.budget else []
