@@ -49,15 +49,6 @@ FINAL = {"issued", "failed", "revoked", "revoke_failed"}
 MOST_LIVES = 12
 
 
-@pytest.fixture
-def processes() -> Iterator[list[Process]]:
-    """Every process a test starts is listed here, and gone when the test is."""
-    started: list[Process] = []
-    yield started
-    for process in started:
-        process.close()
-
-
 def richer(definition: dict[str, Any]) -> dict[str, Any]:
     """The same definition with more stock and money, as many times as `RICHER` says."""
     more = json.loads(json.dumps(definition))

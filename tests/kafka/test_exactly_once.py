@@ -34,7 +34,7 @@ from tests.kafka.harness import (
 from tests.kafka.workers import SAMPLE, KillSchedule, Process, Unexpected, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from streams.traffic import Sent
@@ -56,15 +56,6 @@ REVOKE = "REVOKE:1"  # and one more, when the partitions move
 BATCH_RECORDS = 200  # many transactions a second, so that a kill finds one under way
 
 
-@pytest.fixture
-def workers() -> Iterator[list[Process]]:
-    """Every process a test starts is listed here, and gone when the test is."""
-    started: list[Process] = []
-    yield started
-    for process in started:
-        process.close()
-
-
 def worker_of(topics: Topics, instance: str, directory: Path, **settings: object) -> Worker:
     given = {"batch_records": BATCH_RECORDS, **settings}
     return Worker(topics.bootstrap, topics.prefix, instance, directory, settings=given)
@@ -83,7 +74,7 @@ def looked_at(
 
 
 def test_row02_killed_and_moved_workers_neither_lose_nor_repeat_a_reward(
-    broker: Cluster, tmp_path: Path, workers: list[Process]
+    broker: Cluster, tmp_path: Path, processes: list[Process]
 ) -> None:
     topics = Topics(broker.bootstrap, "exactly-once.")
     topics.create(broker)
@@ -95,7 +86,7 @@ def test_row02_killed_and_moved_workers_neither_lose_nor_repeat_a_reward(
         print(f"[{time.monotonic() - begun:5.1f} s] {text}", flush=True)
 
     zero, one = (worker_of(topics, name, tmp_path) for name in KILLS)
-    workers += [zero, one]
+    processes += [zero, one]
     follower = Follower(topics)
 
     # 1. Kills, while the input arrives; what is left of it then comes at once.
@@ -170,13 +161,13 @@ RESTORE_POINTS = ("K7:2", *(f"R{n}:1" for n in range(1, 7)))
 
 
 def test_row01_killed_at_the_other_points_and_again_and_again_while_restoring(
-    broker: Cluster, tmp_path: Path, workers: list[Process]
+    broker: Cluster, tmp_path: Path, processes: list[Process]
 ) -> None:
     topics = Topics(broker.bootstrap, "kill-restore.")
     topics.create(broker)
     topics.send(Traffic(7, 250, 2_500, CHAOS))
     worker = worker_of(topics, "leidan-0", tmp_path)
-    workers.append(worker)
+    processes.append(worker)
     schedule = KillSchedule(worker, (*OTHER_POINTS, *RESTORE_POINTS))
     while not schedule.over:
         schedule.tend()
@@ -306,11 +297,11 @@ CONTROL_ORDERS, CONTROL_KILLS = (20_000, 4) if LONG_ASKED else (6_000, 3)
 @pytest.mark.slow
 @pytest.mark.timeout(600)  # a hung attempt costs two minutes, and two are forgiven
 def test_the_same_check_finds_plain_faust_guilty(
-    broker: Cluster, tmp_path: Path, workers: list[Process]
+    broker: Cluster, tmp_path: Path, processes: list[Process]
 ) -> None:
     for attempt, seed in enumerate((1, 2, 3), 1):
         try:
-            report = plain_faust_under_kills(broker, tmp_path, workers, seed)
+            report = plain_faust_under_kills(broker, tmp_path, processes, seed)
         except TookTooLong as hung:  # a known outcome: it stops reading, its lag stays
             print(f"attempt {attempt}: plain Faust hung: {hung}".splitlines()[0])
             continue
@@ -321,7 +312,7 @@ def test_the_same_check_finds_plain_faust_guilty(
 
 
 def plain_faust_under_kills(
-    broker: Cluster, tmp_path: Path, workers: list[Process], seed: int
+    broker: Cluster, tmp_path: Path, processes: list[Process], seed: int
 ) -> checker.Report:
     """Kill a plain Faust worker over a backlog, drain it, and check it like leidan."""
     topics = Topics(broker.bootstrap, f"control-{seed}.")
@@ -333,7 +324,7 @@ def plain_faust_under_kills(
     command += ["--bootstrap-servers", broker.bootstrap, "--topic-prefix", topics.prefix]
     command += ["--app-id", app_id, "--state-dir", str(directory), "--campaigns", str(SAMPLE)]
     plain = Process("plain Faust", command, directory / "plain.log")
-    workers.append(plain)
+    processes.append(plain)
     try:
         killed_over_its_backlog(plain, topics, app_id, sent)
         # Late is not lost: with a transaction open, a reader would not see what is there.

@@ -16,22 +16,14 @@ from tests.kafka.harness import PARTITIONS, Topics, wait_drained, wait_until
 from tests.kafka.workers import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.kafka.cluster import Cluster
+    from tests.kafka.workers import Process
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 TOKEN = "0123456789abcdef-token"  # noqa: S105 - of this test
-
-
-@pytest.fixture
-def workers() -> Iterator[list[Worker]]:
-    started: list[Worker] = []
-    yield started
-    for worker in started:
-        worker.close()
 
 
 class _Stay(urllib.request.HTTPRedirectHandler):
@@ -52,16 +44,18 @@ def get(url: str) -> tuple[int, dict[str, Any], dict[str, str]]:
 
 
 def test_the_wrong_worker_sends_to_the_right_one_and_after_a_move_too(
-    broker: Cluster, tmp_path: Path, workers: list[Worker]
+    broker: Cluster, tmp_path: Path, processes: list[Process]
 ) -> None:
     topics = Topics(broker.bootstrap, "web.")
     topics.create(broker)
     bases = [f"http://127.0.0.1:{port}" for port in free_ports(2)]
     (tmp_path / "token").write_text(TOKEN)
+    workers: list[Worker] = []
     for n, base in enumerate(bases):
         settings = {"web_port": base.rpartition(":")[2], "web_token_file": tmp_path / "token"}
         name = f"leidan-{n}"
         workers.append(Worker(topics.bootstrap, topics.prefix, name, tmp_path, settings=settings))
+        processes.append(workers[-1])
         workers[-1].start()
     zero, one = workers
     owned = lambda worker: worker.own_stats().get("partitions", [])  # noqa: E731

@@ -20,20 +20,11 @@ from tests.kafka.harness import USER_KEYED, Topics, wait_drained, wait_settled, 
 from tests.kafka.workers import Process, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.kafka.cluster import Cluster
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, LONG]
-
-
-@pytest.fixture
-def processes() -> Iterator[list[Process]]:
-    started: list[Process] = []
-    yield started
-    for process in started:
-        process.close()
 
 
 def worker_of(topics: Topics, instance: str, directory: Path, **settings: object) -> Worker:
