@@ -14,7 +14,8 @@ from streams.demo.reading import Reader
 from streams.demo.sending import send
 from streams.errors import Exit
 from streams.partitioner import partition_of
-from tests.mock.test_worker import Worker, counts
+from tests.mock.conftest import counts
+from tests.mock.test_worker import Worker
 from tests.pooling import SEED, ask, at, definition, odds, prize, written
 
 ASKED = 40

@@ -9,29 +9,20 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from streams import topics
-from streams.broker.embedded import EmbeddedBroker
 from streams.demo.reading import Reader
 from streams.demo.sending import send
 from streams.rights.faults import Faults
 from streams.rights.serving import Service
 from streams.traffic import Traffic
-from tests.mock.test_worker import SAMPLE, Worker, counts
+from tests.mock.test_worker import SAMPLE, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from streams.broker.embedded import EmbeddedBroker
 
 ROOT = Path(__file__).resolve().parents[2]
 FALLBACK = {"right_id": "c-1", "type": "coupon", "value_minor": 50}
 FAULTS = ("--fail=0.2", "--retry=0.3", "--twice=0.3", "--spend=0.3", "--late=0.1", "--down=0.01")
-
-
-@pytest.fixture
-def broker() -> Iterator[EmbeddedBroker]:
-    with EmbeddedBroker().start(counts()) as started:
-        yield started
 
 
 def required(path: Path) -> Path:

@@ -5,28 +5,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-import pytest
-
 from streams import topics
-from streams.broker.embedded import EmbeddedBroker
 from streams.cli import run
 from streams.demo.reading import Reader
 from streams.demo.sending import send
 from streams.ticker import Ticker
 from tests.builders import at, claim, millis
+from tests.mock.conftest import PARTITIONS
 from tests.mock.test_worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-PARTITIONS = 2
-
-
-@pytest.fixture
-def broker() -> Iterator[EmbeddedBroker]:
-    counts = {name: topic.partition_count(PARTITIONS) for name, topic in topics.registry().items()}
-    with EmbeddedBroker().start(counts) as started:
-        yield started
+    from streams.broker.embedded import EmbeddedBroker
 
 
 def written(broker: EmbeddedBroker) -> list[tuple[int, str]]:

@@ -15,7 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -27,23 +27,10 @@ from streams.errors import Exit, Refused
 from streams.feed import preflight
 from streams.settings import Kafka, Settings
 from streams.traffic import Traffic
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.mock.conftest import counts
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "schemas" / "samples" / "grocery-3.json"
-PARTITIONS = 2
-
-
-def counts(n: int = PARTITIONS) -> dict[str, int]:
-    return {name: topic.partition_count(n) for name, topic in topics.registry().items()}
-
-
-@pytest.fixture
-def broker() -> Iterator[EmbeddedBroker]:
-    with EmbeddedBroker().start(counts()) as started:
-        yield started
 
 
 class Worker:
