@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -145,7 +146,7 @@ def test_ctrl_c_ends_with_130_and_leaves_no_worker(tmp_path):
 # -- 78: what a restart would not mend ------------------------------------------------------------
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def broker() -> Iterator[EmbeddedBroker]:
     with EmbeddedBroker().start(counts()) as running:
         yield running
@@ -198,15 +199,22 @@ def test_simulate_creates_nothing_unless_told_to():
     assert there == {"orders"}
 
 
+@pytest.fixture(scope="module")
+def left(broker, tmp_path_factory) -> Path:
+    """The state of a worker that ran and left with 0."""
+    directory = tmp_path_factory.mktemp("left")
+    ran = worker(broker, directory, instance="first")
+    assert ran.code == 0, ran.err
+    return directory / "first"
+
+
 @pytest.fixture
-def state(broker, tmp_path) -> Path:
-    """The state of a worker that ran and left with 0, moved to where `worker` looks for its own.
+def state(left, tmp_path) -> Path:
+    """A copy of it, where `worker` looks for its own.
 
     Another instance, because the broker waits ten seconds for the return of a static member.
     """
-    ran = worker(broker, tmp_path, instance="first")
-    assert ran.code == 0, ran.err
-    (tmp_path / "first").rename(tmp_path / "second")
+    shutil.copytree(left, tmp_path / "second")
     return tmp_path
 
 
