@@ -9,12 +9,13 @@ import msgspec
 
 from streams.domain.campaign import Campaign, Campaigns
 from streams.domain.definition import definition_from
-from streams.domain.fold import step
+from streams.domain.fold import refold, step
 from streams.domain.state import STANDING, new, unpack_ledger
 from tests.builders import USER, decoded
 
 if TYPE_CHECKING:
     from streams.domain.events import Event
+    from streams.domain.fold import Folded
     from streams.domain.outputs import Output
     from streams.domain.state import Task, UserState
 
@@ -62,6 +63,14 @@ def _about(output: Output) -> str:
     if output.type.startswith("task."):
         return str(body["view"]["counted"])
     return body.get("code", "")
+
+
+def require_both_paths_alike(state: UserState, fact: Event, campaigns: Campaigns) -> Folded:
+    """Fold a fact: the short path must say and leave what the walk from nothing does."""
+    quick, slow = step(state, fact, campaigns), refold(state, fact, campaigns)
+    assert quick.state == slow.state
+    assert sorted(map(str, quick.outputs)) == sorted(map(str, slow.outputs))
+    return quick
 
 
 class Given:

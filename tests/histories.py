@@ -84,6 +84,15 @@ def histories(max_size: int = 18) -> st.SearchStrategy[list[dict[str, Any]]]:
     return st.lists(FACTS, max_size=max_size)
 
 
+def one_of_each(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Keep the first of each identity: with conflicts, arrival decides which content stays."""
+    kept: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for event in events:
+        id_ = event.get("claim_id") or event.get("cancellation_id") or event.get("order_id")
+        kept.setdefault((event["type"].split(".")[0], id_, event.get("version")), event)
+    return list(kept.values())
+
+
 @st.composite
 def campaigns(draw: st.DrawFn) -> dict[str, Any]:
     mode = draw(st.sampled_from(["from_claim", "fixed", "every_n"]))

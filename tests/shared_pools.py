@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from streams.domain import asks, pools, reservations
 from streams.domain.events import Tick
-from streams.domain.fold import Outcome, refold, step
+from streams.domain.fold import Outcome, step
 from streams.domain.pool_state import PoolState, pool_key
 from streams.domain.pool_state import new as new_row
 from streams.domain.state import UserState, new, unpack_ledger
@@ -15,6 +15,7 @@ from streams.feed.ports import Record
 from streams.wire import draw_requests, draw_results
 from streams.wire.outputs import encode
 from tests.builders import decoded, millis
+from tests.given import require_both_paths_alike
 from tests.pooling import SEED
 
 if TYPE_CHECKING:
@@ -48,10 +49,7 @@ class Shop:
     def tell(self, event: dict[str, Any] | Event) -> Outcome:
         """A user's next event: both paths must say and leave the same."""
         fact = decoded(event) if isinstance(event, dict) else event
-        before = self.users[fact.user_id]
-        folded, slow = step(before, fact, self.campaigns), refold(before, fact, self.campaigns)
-        assert folded.state == slow.state
-        assert sorted(map(str, folded.outputs)) == sorted(map(str, slow.outputs))
+        folded = require_both_paths_alike(self.users[fact.user_id], fact, self.campaigns)
         self._leave(folded.state, folded.outputs)
         return folded.outcome
 

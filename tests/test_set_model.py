@@ -15,7 +15,7 @@ from streams.domain.state import STANDING, UserState, canonical_state, new, unpa
 from tests import against_model, histories
 from tests import builders as b
 from tests.builders import USER, cancel, decoded
-from tests.given import registry
+from tests.given import registry, require_both_paths_alike
 from tests.models import users
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def test_the_fold_gives_what_the_reference_model_gives(campaign, events):
 
 @hypothesis.given(histories.campaigns(), histories.histories(), st.randoms(use_true_random=False))
 def test_arrival_order_and_redelivery_do_not_matter(campaign, events, rng):
-    events = one_of_each(events)
+    events = histories.one_of_each(events)
     campaigns = registry(campaign)
     arrived = events + rng.choices(events, k=len(events)) if events else []
     rng.shuffle(arrived)
@@ -90,11 +90,7 @@ def test_the_short_path_says_and_leaves_what_the_walk_does(campaign, events):
     campaigns = registry(campaign)
     state = new(USER)
     for event in events:
-        fact = decoded(event)
-        quick, slow = step(state, fact, campaigns), refold(state, fact, campaigns)
-        assert quick.state == slow.state
-        assert sorted(map(str, quick.outputs)) == sorted(map(str, slow.outputs))
-        state = quick.state
+        state = require_both_paths_alike(state, decoded(event), campaigns).state
 
 
 @hypothesis.given(histories.campaigns(), histories.histories())
@@ -143,20 +139,11 @@ def test_the_short_path_leaves_what_the_walk_does_while_a_task_is_pending():
     assert step(state, unrelated, campaigns).state == refold(state, unrelated, campaigns).state
 
 
-def one_of_each(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Keep the first of each identity: with conflicts, arrival decides which content stays."""
-    kept: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for event in events:
-        id_ = event.get("claim_id") or event.get("cancellation_id") or event.get("order_id")
-        kept.setdefault((event["type"].split(".")[0], id_, event.get("version")), event)
-    return list(kept.values())
-
-
 @hypothesis.given(histories.campaigns(), histories.histories(), histories.ORDER_IDS)
 def test_a_cancelled_order_leaves_what_its_absence_would(campaign, events, order_id):
     hypothesis.assume(campaign["enrolment"] == "claim")  # an automatic task, once begun, stays
     hypothesis.assume(campaign["rounds"].get("max", 1) == 1)  # and so does a round
-    events = [e for e in one_of_each(events) if e["recorded_at_ms"] < histories.LAST_MS]
+    events = [e for e in histories.one_of_each(events) if e["recorded_at_ms"] < histories.LAST_MS]
     never = [e for e in events if e.get("order_id") != order_id]
     gone = cancel(order_id, when=histories.LAST, id="last")
     campaigns = registry(campaign)
@@ -168,10 +155,11 @@ def test_a_cancelled_order_leaves_what_its_absence_would(campaign, events, order
 
 @hypothesis.given(histories.campaigns(), histories.histories())
 def test_every_claim_is_answered_as_the_reference_model_answers(campaign, events):
-    state, said = new(USER), {}
-    for event in sorted(one_of_each(events), key=lambda e: (e["occurred_at"], e["type"])):
-        state, outputs, _ = step(state, decoded(event), registry(campaign))
+    events = histories.one_of_each(events)
+    campaigns, state, said = registry(campaign), new(USER), {}
+    for event in sorted(events, key=lambda e: (e["occurred_at"], e["type"])):
+        state, outputs, _ = step(state, decoded(event), campaigns)
         said |= {o.body["claim_id"]: o.body["code"] for o in outputs if "claim_id" in o.body}
-    answers = users.earn(USER, one_of_each(events), [campaign]).answers
+    answers = users.earn(USER, events, [campaign]).answers
     refused = {claim_id: code for claim_id, (code, _) in answers.items() if code != "CLAIMED"}
     assert refused.items() <= said.items()
