@@ -38,8 +38,6 @@ from streams.domain.events import (
     OrderReported,
     PoolAnswered,
     RewardResult,
-    RiskVerdict,
-    TaskWithdrawn,
     Tick,
 )
 from streams.domain.groups import pinned
@@ -107,7 +105,8 @@ def step(state: UserState, event: Event, campaigns: Campaigns) -> Folded:
 def _fact(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
     fact = msgspec.structs.replace(event, user_id="")  # the row's key has it already
     key = facts_.key_of(fact)
-    if key > state.newest and len(state.facts.data) <= MAX_FACTS_BYTES and _plain(fact, state):
+    ahead = key > state.newest and len(state.facts.data) <= MAX_FACTS_BYTES
+    if ahead and facts_.USER not in state.seen:  # a verdict about the user is about every order
         marks = facts_.marks_of(fact)
         found = _short(state, fact, marks, campaigns)
         if found is not None:
@@ -156,15 +155,6 @@ def _tick(state: UserState, event: Tick, campaigns: Campaigns) -> Folded:
     if after is state:
         return Folded(state, (), Outcome.IGNORED)
     return Folded(after, outputs, Outcome.APPLIED)
-
-
-def _plain(fact: Fact, state: UserState) -> bool:
-    """Tell whether the short path can have an answer: some facts, only the walk looks into."""
-    if facts_.USER in state.seen:  # a verdict is about the user
-        return False
-    if isinstance(fact, OrderReported):
-        return True
-    return not isinstance(fact, PoolAnswered | TaskWithdrawn | RiskVerdict)
 
 
 def _short(
