@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from streams.domain.campaign import Campaign
-    from streams.domain.events import OrderCancelled, OrderReported, RiskVerdict
+    from streams.domain.events import OrderCancelled, OrderReported, RiskVerdict, Status
 
 TOMBSTONE_MS = 60 * DAY_MS  # a cancellation waits this long for its order
 
@@ -84,13 +84,12 @@ def weigh(order: Order, campaign: Campaign, end_ms: int) -> Weighed:
 
     The end decides what comes too late: the order (grace), a cancellation or verdict (horizon).
     """
-    versions = order.versions
-    reached = [version for version in versions if version.status >= campaign.on]
-    first = (reached or versions)[0]
+    reached = first_reached(order.versions, campaign.on)
+    first = reached or order.versions[0]
     content = order.content
     horizon_ms = end_ms + campaign.horizon_ms
     acting = order.acting(horizon_ms) if order.cancellations else None
-    if not reached:
+    if reached is None:
         code, amount, spent = STATUS, 0, 0
     elif first.recorded_at_ms > end_ms + campaign.grace_ms:
         code, amount, spent = LATE, 0, 0
@@ -109,9 +108,15 @@ def weigh(order: Order, campaign: Campaign, end_ms: int) -> Weighed:
 
 def time_of(order: Order, campaign: Campaign) -> tuple[int, str] | None:
     """Return (time, id) of an order that has reached the campaign's status, else None."""
-    for version in order.versions:
-        if version.status >= campaign.on:
-            return version.occurred_at_ms, order.order_id
+    reached = first_reached(order.versions, campaign.on)
+    return None if reached is None else (reached.occurred_at_ms, order.order_id)
+
+
+def first_reached(versions: Iterable[OrderReported], on: Status) -> OrderReported | None:
+    """Return the event that gives an order its time: its first at or past a status, if any is."""
+    for version in versions:
+        if version.status >= on:
+            return version
     return None
 
 

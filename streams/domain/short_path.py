@@ -85,7 +85,7 @@ def next_order(  # noqa: PLR0915  # one pass over the tasks, each thing once
     known = None if begun is state.tasks else {task.task_id for task in state.tasks}
     for task in begun:
         campaign = campaigns.of_task(task)
-        reached = _reached(prior, campaign) if prior else None
+        reached = orders.first_reached(prior, campaign.on)
         moves = not prior or (reached is None and fact.status >= campaign.on)
         time = fact if moves else reached or prior[0]
         admitted = tasks.admits(task, time.occurred_at_ms, fact.order_id)
@@ -208,7 +208,9 @@ def _begun(
             last.round >= campaign.rounds_max or tasks.runs(last, fact.occurred_at_ms)
         ):
             continue
-        if (prior and _reached(prior, campaign)) or _weight(fact, campaign)[0] != orders.COUNTS:
+        if orders.first_reached(prior, campaign.on) is not None:
+            continue
+        if _weight(fact, campaign)[0] != orders.COUNTS:
             continue
         task = tasks.begin_auto(
             state.user_id, fact, campaign, campaigns, last, fact.occurred_at_ms, fact.order_id
@@ -281,14 +283,6 @@ def _bought(version: OrderReported) -> tuple[object, ...]:
         version.store_id,
         version.parent_order_id,
     )
-
-
-def _reached(prior: Sequence[OrderReported], campaign: Campaign) -> OrderReported | None:
-    """Return the event that gave the order its time for this campaign, if one did."""
-    for version in prior:
-        if version.status >= campaign.on:
-            return version
-    return None
 
 
 def _weight(fact: OrderReported, campaign: Campaign) -> tuple[str, int]:

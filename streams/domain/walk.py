@@ -179,8 +179,8 @@ class Walk:
         self._offers.pop(order.checkout_id, None)
         begins: list[Task] = []
         for campaign, last in before:
-            reached = [v for v in order.versions if v.status >= campaign.on]
-            if reached and reached[0] is fact:  # judged once, as of the event that gives its time
+            # judged once, as of the event that gives its time
+            if orders.first_reached(order.versions, campaign.on) is fact:
                 begins += self._auto_task(campaign, last, order, fact)
         for task in sorted(begins, key=lambda task: groups.rank(task, self._campaign(task))):
             self._begin_auto(task, order, fact.cause_id)
