@@ -187,9 +187,10 @@ def deadlines(
     by_id = {task.task_id: task for task in tasks}
     for task in by_id.values():
         campaign = campaigns.of_task(task)
-        ends_ms = chances_ms(task, campaign, asked, campaigns)
+        left = chances.undrawn(task, campaign, asked)
+        ends_ms = chances.closes_ms(campaign, campaigns) if left else None
         if ends_ms:
-            for label in chances.undrawn(task, campaign, asked):
+            for label in left:
                 yield Deadline(ends_ms, task_id=task.task_id, label=label)
     for ask in asked.reservations():
         task_ = by_id.get(ask.task_id)
@@ -202,13 +203,6 @@ def deadlines(
             entry = prizes.get((ask.task_id, ask.step))
             if entry is None or not reservations.holds(entry):
                 yield Deadline(ask.until_ms, ask)
-
-
-def chances_ms(task: Task, campaign: Campaign, asked: Asked, campaigns: Campaigns) -> int:
-    """Return when the chances a task still has end with their pool; 0: it has none."""
-    if campaign.lottery is None or not chances.undrawn(task, campaign, asked):
-        return 0
-    return chances.closes_ms(campaign, campaigns) or 0
 
 
 def _lost(ask: Ask, task: Task | None, campaigns: Campaigns) -> bool:

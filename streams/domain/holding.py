@@ -73,10 +73,11 @@ def with_waits(
     counted: checkout ids by step. parts_of: of a checkout, the versions of each part that counts.
     taken: when each reward was first collected, by its id.
     """
+    parts = [parts_of(checkout_id) for checkout_id in counted]
     found = []
     for due in dues:
         step = counted.index(due.order_id) + 1 if due.order_id else 0
-        so_far = [parts_of(checkout_id) for checkout_id in counted[:step]]
+        so_far = parts[:step]
         found.append(_collected(_released(due, so_far), so_far[-1:], taken.get(due.reward_id)))
     return found
 
