@@ -167,7 +167,7 @@ def _chances_said(one: Campaign) -> str:
 def _cost_said(one: Campaign) -> str:
     from streams.domain.worst_case import worst_case
 
-    owns = [one.with_variant(number) for number in range(len(one.variants) + 1)]
+    owns = list(one.each_variant())
     most = f"a task costs at most {max(worst_case(own).amount_minor for own in owns)}"
     if one.budget is None:
         return most

@@ -1,6 +1,6 @@
 """A campaign as the fold needs it, and the registry of all versions (D9).
 
-`definition.py` turns what an operator wrote into a `Campaign` or names everything wrong with it.
+`definition/` turns what an operator wrote into a `Campaign` or names everything wrong with it.
 A task pins its version when it begins, so a later version never changes a running promise.
 Source: semantics.md 2.
 """
@@ -138,8 +138,8 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def budget_pool_id(self) -> str:
-        """The pool that its claims reserve from; empty: it has no budget."""
-        return BUDGET + self.campaign_id if self.budget is not None else ""
+        """The pool that a budget of it makes, whether or not this version has one."""
+        return BUDGET + self.campaign_id
 
     @property
     def dark(self) -> bool:
@@ -157,6 +157,16 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True):
             final_rewards=variant.final_rewards,
             step_rewards=variant.step_rewards,
         )
+
+    def each_variant(self) -> Iterator[Campaign]:
+        """Yield it as it is, then as each of its variants has it."""
+        return (self.with_variant(number) for number in range(len(self.variants) + 1))
+
+    def rights(self) -> Iterator[Right]:
+        """Yield what a task may give, each as often as one cycle does, fallbacks left out."""
+        yield from self.final_rewards
+        for rights in self.step_rewards.values():
+            yield from rights
 
 
 class Stopped(msgspec.Struct, frozen=True):

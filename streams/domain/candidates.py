@@ -14,7 +14,6 @@ import msgspec
 from streams.domain import audience, risk, tasks
 from streams.domain.features import Audience
 from streams.domain.groups import LOST_GROUP
-from streams.domain.reservations import rights_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -168,7 +167,7 @@ def _parts(whole: Audience | None) -> Iterator[tuple[str, Audience]]:
 def _supplied(campaign: Campaign, campaigns: Campaigns, at_ms: int) -> bool:
     """Tell whether every pool behind what is promised is there, and open still (R2)."""
     lottery = campaign.lottery
-    wanted = {right.supply for right in rights_of(campaign) if right.supply}
+    wanted = {right.supply for right in campaign.rights() if right.supply}
     if lottery is not None:
         if campaigns.odds(lottery.pool_id, lottery.odds_version) is None:
             return False

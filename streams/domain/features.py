@@ -1,6 +1,6 @@
 """The optional parts of a campaign: who may take part, what is banked, drawn, held back, reminded.
 
-Plain values, checked by `definition.py`; the rules that read them are named after them. Money is
+Plain values, checked by `definition/`; the rules that read them are named after them. Money is
 minor units of the campaign's currency, times are ms. Source: semantics.md 2.
 """
 

@@ -109,4 +109,3 @@ class PoolClosed(msgspec.Struct, frozen=True):
 
 
 PoolChange = OddsAdded | Restocked | BudgetAdded | PoolClosed
-CHANGES = (OddsAdded, Restocked, BudgetAdded, PoolClosed)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from streams.domain.days import Calendar
-from streams.domain.pool import BUDGET, BudgetAdded, OddsAdded, Pool, PoolClosed, Restocked
+from streams.domain.pool import BudgetAdded, OddsAdded, Pool, PoolClosed, Restocked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -138,7 +138,7 @@ class Pools:
                 if currency not in ("", campaign.currency):
                     problems.append(f"pays {currency}, the campaign {campaign.currency}")
                 problems.extend(self._time_problems(campaign, pool_id))
-        budget, own = self._pools.get(BUDGET + campaign.campaign_id), budget_pool(campaign)
+        budget, own = self._pools.get(campaign.budget_pool_id), budget_pool(campaign)
         if budget is not None and own != _begun_with(budget, campaign):
             wanted[budget.pool_id] = ["is defined already: repeat the budget, or add to it"]
         return [
@@ -185,7 +185,7 @@ def budget_pool(campaign: Campaign) -> Pool | None:
     if campaign.budget is None:
         return None
     return Pool(
-        pool_id=BUDGET + campaign.campaign_id,
+        pool_id=campaign.budget_pool_id,
         kind="budget",
         effective_from_ms=campaign.effective_from_ms,
         currency=campaign.currency,
@@ -219,9 +219,7 @@ def _last_window_ends_ms(campaign: Campaign) -> int | None:
 
 def _supplies(campaign: Campaign) -> set[tuple[str, str]]:
     """Return the (pool_id, right_id) of each right that comes from a pool of rights."""
-    owns = [campaign.with_variant(number) for number in range(len(campaign.variants) + 1)]
-    rights = [right for own in owns for of_step in own.step_rewards.values() for right in of_step]
-    rights += [right for own in owns for right in own.final_rewards]
+    rights = (right for variant in campaign.each_variant() for right in variant.rights())
     return {(right.supply, right.right_id) for right in rights if right.supply}
 
 

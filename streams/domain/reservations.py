@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from streams.domain.announce import Announcer
     from streams.domain.asks import Asked
-    from streams.domain.campaign import Campaign, Campaigns, Right
+    from streams.domain.campaign import Campaign, Campaigns
     from streams.domain.ledger import Due
     from streams.domain.state import Entry, Task
 
@@ -53,15 +53,9 @@ Share = dict[str, int]
 """What of a pool is set aside: units by right_id, and minor units under MONEY."""
 
 
-def rights_of(campaign: Campaign) -> Iterator[Right]:
-    yield from campaign.final_rewards
-    for rights in campaign.step_rewards.values():
-        yield from rights
-
-
 def reserves(campaign: Campaign) -> bool:
     """Tell whether a task of the campaign waits for pools before it is claimed."""
-    return campaign.budget is not None or any(right.supply for right in rights_of(campaign))
+    return campaign.budget is not None or any(right.supply for right in campaign.rights())
 
 
 def needs(campaign: Campaign) -> list[Need]:
@@ -71,7 +65,7 @@ def needs(campaign: Campaign) -> list[Need]:
     worst = worst_case(campaign)
     found = []
     if campaign.budget is not None:
-        found.append(Need(BUDGET + campaign.campaign_id, worst.amount_minor, {}))
+        found.append(Need(campaign.budget_pool_id, worst.amount_minor, {}))
     units: dict[str, dict[str, int]] = {}
     for (pool_id, right_id), count in sorted(worst.units.items()):
         units.setdefault(pool_id, {})[right_id] = count
@@ -260,7 +254,7 @@ def _cost(due: Due) -> Iterator[tuple[str, str, int]]:
     if due.kind == "prize":
         return
     if due.campaign.budget is not None:
-        yield BUDGET + due.campaign.campaign_id, MONEY, due.right.value_minor
+        yield due.campaign.budget_pool_id, MONEY, due.right.value_minor
     if due.right.supply:
         yield due.right.supply, due.right.right_id, due.right.quantity
 
@@ -277,8 +271,7 @@ def holds(entry: Entry) -> bool:
 
 def quantity(campaign: Campaign, right_id: str) -> int:
     """Return the units of one reward of the right; the most where variants differ."""
-    variants = (campaign.with_variant(n) for n in range(len(campaign.variants) + 1))
-    rights = (right for variant in variants for right in rights_of(variant))
+    rights = (right for variant in campaign.each_variant() for right in variant.rights())
     return max((right.quantity for right in rights if right.right_id == right_id), default=1)
 
 
@@ -297,7 +290,7 @@ def _verdict(wanted: list[Need], group: Mapping[str, Ask], campaign: Campaign) -
 
 def _replaceable(campaign: Campaign, pool_id: str) -> bool:
     """Tell whether all rights of a supply have a fallback that needs no units itself."""
-    rights = [right for right in rights_of(campaign) if right.supply == pool_id]
+    rights = [right for right in campaign.rights() if right.supply == pool_id]
     return all(right.fallback is not None and not right.fallback.supply for right in rights)
 
 

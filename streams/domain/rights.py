@@ -1,6 +1,6 @@
 """How a reward moves: every state, what moves it on, the record that says so, and its postings.
 
-The table is semantics.md 7, line by line; `ledger.py` decides when a line applies. A cell reads
+The table is semantics.md 7, line by line; `settling.py` decides when a line applies. A cell reads
 `account amount`: the account's letter of the amount below, with its sign. A pair that is not in the
 table changes nothing. With `results: assumed` command and answer are one record: the two lines are
 taken one after the other, and what cancels out is never posted.

@@ -65,11 +65,6 @@ def terms(dues: Iterable[Due]) -> list[tuple[object, ...]]:
     return [(due.reward_id, due.right, due.held, due.ready_ms, due.collect_by_ms) for due in dues]
 
 
-def waits(tallies: list[Tally], campaigns: Campaigns) -> bool:
-    """Tell whether a fact may change the ledger though it changes no task's progress."""
-    return any(holding.asks(campaigns.of_task(tally.task)) for tally in tallies)
-
-
 def policies_of(entries: dict[str, Entry], campaigns: Campaigns) -> dict[str, Campaign]:
     return {
         entry.reward_id: campaigns.pinned(entry.campaign_id, entry.campaign_version)

@@ -1,10 +1,13 @@
 """One user's row: the facts, where the tasks stand, what we have issued, what we asked of pools.
 
-Four parts, and only the last two depend on the order of arrival (D2):
+Of its main parts only the last two depend on the order of arrival (D2):
 - `facts`: the set of input facts, in key order. The truth about this user.
 - `tasks`: what the rules make of the facts; could be computed again at any time.
 - `ledger`: what we told the world (a fact of its own: seq counts how often we changed our mind).
 - `asks`: what we asked the pools, each with its answer once there is one (D6).
+
+Beside them: `pins` (which order of a group counted where, once it was paid for), what the rights
+service answered, and what is still to be said: notices, deadlines.
 
 Facts, ledger entries and asks lie in the row as already encoded runs (`Packed`), so that an event
 in order costs the same with 5 orders in the window as with 200: appended, not decoded.

@@ -24,9 +24,7 @@ def worst_case(campaign: Campaign) -> WorstCase:
 
     campaign: with the variant of the task applied (`Campaigns.of_task`).
     """
-    rights = list(campaign.final_rewards)
-    for of_step in campaign.step_rewards.values():
-        rights += of_step
+    rights = list(campaign.rights())
     saved_minor = most_saved_minor(campaign) or 0
     amount_minor = sum(_most_minor(right, saved_minor) for right in rights)
     units: Counter[tuple[str, str]] = Counter()

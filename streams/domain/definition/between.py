@@ -99,8 +99,8 @@ def _steps(c: Campaign) -> Iterator[Problem]:
 def _saved(c: Campaign) -> Iterator[Problem]:
     banked = any(
         right.value == SAVED
-        for number in range(len(c.variants) + 1)
-        for right in with_fallbacks(c.with_variant(number).final_rewards)
+        for own in c.each_variant()
+        for right in with_fallbacks(own.final_rewards)
     )
     if banked and c.saved is None:
         yield "final_rewards", "no saved rule"
@@ -111,7 +111,7 @@ def _saved(c: Campaign) -> Iterator[Problem]:
 def _budget(c: Campaign) -> Iterator[Problem]:
     if c.budget is None or not c.budget.amount_minor:
         return
-    most = max(worst_case(c.with_variant(n)).amount_minor for n in range(len(c.variants) + 1))
+    most = max(worst_case(own).amount_minor for own in c.each_variant())
     if c.budget.amount_minor < most:
         yield "budget", f"budget {c.budget.amount_minor} cannot pay one task ({most})"
 

@@ -130,7 +130,7 @@ def _odds(fields: Fields) -> Odds:
     odds = Odds(
         odds_version=fields.integer("odds_version", 1, 10**6),
         denominator=fields.integer("denominator", *DENOMINATORS),
-        weights=tuple(_weight(one, "prize_id") for one in fields.items("weights", REQUIRED)),
+        weights=tuple(_weight(one) for one in fields.items("weights", REQUIRED)),
     )
     if fields.has("weights") and not odds.weights:
         fields.problem("weights", "must not be empty")
@@ -141,8 +141,10 @@ def _odds(fields: Fields) -> Odds:
     return odds
 
 
-def _weight(fields: Fields, name: str) -> Weight:
-    weight = Weight(fields.text(name, pattern=NAME), fields.integer("weight", 1, DENOMINATORS[1]))
+def _weight(fields: Fields) -> Weight:
+    weight = Weight(
+        fields.text("prize_id", pattern=NAME), fields.integer("weight", 1, DENOMINATORS[1])
+    )
     fields.refuse_unknown()
     return weight
 
