@@ -33,9 +33,9 @@ from tests.models.replay import Replay
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from streams.domain.campaign import Campaigns
     from streams.domain.fold import Folded
     from streams.domain.outputs import Output
+    from streams.domain.registry import Campaigns
     from tests.models.users import Earned
 
 COMPARED: tuple[tuple[str, ...], ...] = (

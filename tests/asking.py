@@ -9,7 +9,7 @@ import msgspec
 
 from streams.domain import asking, sample
 from streams.domain.announce import UTC, Announcer
-from streams.domain.campaign import Campaigns, Right
+from streams.domain.campaign import Right
 from streams.domain.events import DrawRequested, PoolAnswered
 from streams.domain.state import new
 from tests import pooling
@@ -18,6 +18,7 @@ from tests.given import Given, registry
 
 if TYPE_CHECKING:
     from streams.domain.outputs import Output
+    from streams.domain.registry import Campaigns
     from streams.domain.state import UserState
 
 WHEEL = "wheel"

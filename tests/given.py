@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from streams.domain.campaign import Campaign, Campaigns
+from streams.domain.campaign import Campaign
 from streams.domain.definition import definition_from
 from streams.domain.fold import refold, step
+from streams.domain.registry import Campaigns
 from streams.domain.state import STANDING, new, unpack_ledger
 from tests.builders import USER, decoded
 

@@ -12,7 +12,7 @@ from tests import builders as b
 from tests.given import registry
 
 if TYPE_CHECKING:
-    from streams.domain.campaign import Campaigns
+    from streams.domain.registry import Campaigns
 
 DAYS = st.integers(1, 9)
 CLOCKS = st.sampled_from(["00:00", "03:59", "04:00", "08:00", "10:00", "12:00", "23:59"])

@@ -19,10 +19,10 @@ from tests.given import require_both_paths_alike
 from tests.pooling import SEED
 
 if TYPE_CHECKING:
-    from streams.domain.campaign import Campaigns
     from streams.domain.events import Event, PoolAnswered
     from streams.domain.outputs import Output
     from streams.domain.pool_requests import Request
+    from streams.domain.registry import Campaigns
 
 NO_CAUSE = Record("", 0, 0, None, None, [], 0)
 

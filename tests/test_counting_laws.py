@@ -19,8 +19,8 @@ from tests.builders import USER
 from tests.given import registry, require_both_paths_alike
 
 if TYPE_CHECKING:
-    from streams.domain.campaign import Campaigns
     from streams.domain.counting import Tally
+    from streams.domain.registry import Campaigns
     from streams.domain.state import Task
 
 COUNTING = frozenset(

@@ -25,9 +25,9 @@ from tests.checker import Entry, Report, Seen, money
 from tests.given import registry, require_both_paths_alike
 
 if TYPE_CHECKING:
-    from streams.domain.campaign import Campaigns
     from streams.domain.events import Event
     from streams.domain.outputs import Output
+    from streams.domain.registry import Campaigns
 
 OUTCOMES = ("issued", "failed", "spent", "expired", "revoked", "revoke_failed")
 LIKELY = {s.ISSUING: ("issued", "failed"), s.ISSUED: ("spent", "expired"),

@@ -21,7 +21,7 @@ from tests.models import users
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from streams.domain.campaign import Campaigns
+    from streams.domain.registry import Campaigns
 
 
 def fold(events: list[dict[str, Any]], campaigns: Campaigns) -> UserState:

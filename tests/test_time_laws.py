@@ -16,7 +16,7 @@ from tests.builders import USER, at, decoded, tick
 from tests.given import registry, require_both_paths_alike
 
 if TYPE_CHECKING:
-    from streams.domain.campaign import Campaigns
+    from streams.domain.registry import Campaigns
     from streams.domain.state import UserState
 
 TICKS = st.builds(tick, st.integers(1, 60), histories.CLOCKS)

@@ -26,9 +26,9 @@ from tests.builders import USER
 from tests.given import registry
 
 if TYPE_CHECKING:
-    from streams.domain.campaign import Campaigns
     from streams.domain.counting import Tally
     from streams.domain.events import Fact
+    from streams.domain.registry import Campaigns
     from streams.domain.state import Task, UserState
 
 PLAIN = frozenset({"variants", "amount", "saved"})

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     import faust
 
-    from streams.domain.campaign import Campaigns
     from streams.domain.pool import Pool
+    from streams.domain.registry import Campaigns
     from streams.feed.batch import Batch
     from streams.feed.ports import Record
 

@@ -89,9 +89,9 @@ def read(path: Path) -> list[Definition]:
 
 def _out_of_sequence(found: list[Definition]) -> list[str]:
     """Return what the definitions say against each other, in the order given."""
-    from streams.domain.campaign import Campaigns
     from streams.domain.definition import label
     from streams.domain.pool_history import Unfit
+    from streams.domain.registry import Campaigns
 
     registry, problems = Campaigns(), []
     for one in found:

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from streams.domain.asks import Ask, Asked
-    from streams.domain.campaign import Campaign, Campaigns
+    from streams.domain.campaign import Campaign
     from streams.domain.deadlines import Instant
     from streams.domain.events import PoolAnswered
     from streams.domain.outputs import Output
+    from streams.domain.registry import Campaigns
     from streams.domain.reservations import Share
     from streams.domain.state import Entry, Packed, Task, UserState
     from streams.domain.walk import Walk

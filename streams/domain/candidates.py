@@ -18,8 +18,9 @@ from streams.domain.groups import LOST_GROUP
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from streams.domain.campaign import Campaign, Campaigns
+    from streams.domain.campaign import Campaign
     from streams.domain.events import Context
+    from streams.domain.registry import Campaigns
     from streams.domain.state import Task
 
 NO_SUPPLY = "NO_SUPPLY"

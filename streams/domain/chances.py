@@ -18,7 +18,8 @@ from streams.domain.counting import final_step, step_in_cycle
 
 if TYPE_CHECKING:
     from streams.domain.asks import Asked
-    from streams.domain.campaign import Campaign, Campaigns
+    from streams.domain.campaign import Campaign
+    from streams.domain.registry import Campaigns
     from streams.domain.state import Task
 
 NO_CHANCE, POOL_CLOSED = "NO_CHANCE", "POOL_CLOSED"

@@ -23,10 +23,11 @@ from streams.domain.state import unpack_ledger
 if TYPE_CHECKING:
     from streams.domain.announce import Announcer
     from streams.domain.asks import Asked
-    from streams.domain.campaign import Campaign, Campaigns
+    from streams.domain.campaign import Campaign
     from streams.domain.days import Calendar
     from streams.domain.ledger import Change
     from streams.domain.outputs import Output
+    from streams.domain.registry import Campaigns
     from streams.domain.state import Entry, Task, UserState
 
 

@@ -20,8 +20,8 @@ from streams.domain.announce import UTC, Announcer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from streams.domain.campaign import Campaigns
     from streams.domain.outputs import Output
+    from streams.domain.registry import Campaigns
     from streams.domain.state import UserState
 
 

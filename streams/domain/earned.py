@@ -18,8 +18,9 @@ from streams.domain.state import KILLED
 
 if TYPE_CHECKING:
     from streams.domain.asks import Asked
-    from streams.domain.campaign import Campaign, Campaigns, Right
+    from streams.domain.campaign import Campaign, Right
     from streams.domain.counting import Tally
+    from streams.domain.registry import Campaigns
     from streams.domain.state import Task
 
 NO_STEP = "0"  # the step label of what no order earned

@@ -15,7 +15,7 @@ from streams.domain.days import Calendar
 from streams.domain.state import KILLED
 
 if TYPE_CHECKING:
-    from streams.domain.campaign import Campaigns
+    from streams.domain.registry import Campaigns
     from streams.domain.state import Task, UserState
 
 UTC = Calendar("UTC")

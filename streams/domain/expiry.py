@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from streams.domain.campaign import Campaign, Campaigns
+    from streams.domain.campaign import Campaign
     from streams.domain.deadlines import Instant
     from streams.domain.outputs import Output
+    from streams.domain.registry import Campaigns
     from streams.domain.state import Task, UserState
 
 

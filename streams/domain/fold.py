@@ -54,9 +54,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from streams.domain.asks import Asked
-    from streams.domain.campaign import Campaigns
     from streams.domain.deadlines import Instant, Timed
     from streams.domain.outputs import Output
+    from streams.domain.registry import Campaigns
 
 FOLD_VERSION = 1
 # A row travels as one changelog record; the broker's default limit for one is 1 MiB.

@@ -27,7 +27,8 @@ from streams.domain.state import Pin, unpack_pins
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from streams.domain.campaign import Campaign, Campaigns
+    from streams.domain.campaign import Campaign
+    from streams.domain.registry import Campaigns
     from streams.domain.state import Entry, Key, Task, UserState
 
 LOST_GROUP = "LOST_GROUP"

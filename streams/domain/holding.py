@@ -22,9 +22,10 @@ from streams.domain.events import RewardCollected
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from streams.domain.campaign import Campaign, Campaigns
+    from streams.domain.campaign import Campaign
     from streams.domain.events import Fact, OrderReported, Status
     from streams.domain.ledger import Due
+    from streams.domain.registry import Campaigns
     from streams.domain.state import Task
 
     Parts = Sequence[Sequence[OrderReported]]

@@ -22,9 +22,10 @@ from streams.domain.state import SPENT, STANDING, Notice, unpack_ledger
 from streams.domain.view import state_of
 
 if TYPE_CHECKING:
-    from streams.domain.campaign import Campaign, Campaigns
+    from streams.domain.campaign import Campaign
     from streams.domain.deadlines import Instant
     from streams.domain.features import Quiet, Reminder
+    from streams.domain.registry import Campaigns
     from streams.domain.state import Task, UserState
 
 NOTIFICATIONS = "notifications"

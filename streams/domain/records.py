@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from streams.domain.asks import Ask, Asked
-    from streams.domain.campaign import Campaign, Campaigns, Right
+    from streams.domain.campaign import Campaign, Right
     from streams.domain.dues import Due
+    from streams.domain.registry import Campaigns
     from streams.domain.state import Entry, Task
 
 CLAIMABLE, PENDING, ACTIVE, COMPLETED, EXPIRED = (

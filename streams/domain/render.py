@@ -43,10 +43,10 @@ from streams.domain.walk import Walk
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from streams.domain.campaign import Campaigns
     from streams.domain.candidates import Candidate
     from streams.domain.dues import Due
     from streams.domain.events import Context, Fact
+    from streams.domain.registry import Campaigns
     from streams.domain.state import Entry, Task, UserState
 
 USER, OPERATOR = "user", "operator"

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
     from streams.domain.announce import Announcer
     from streams.domain.asks import Asked
-    from streams.domain.campaign import Campaign, Campaigns
+    from streams.domain.campaign import Campaign
     from streams.domain.ledger import Due
+    from streams.domain.registry import Campaigns
     from streams.domain.state import Entry, Task
 
 BUDGET_EXHAUSTED, RIGHTS_EXHAUSTED = "BUDGET_EXHAUSTED", "RIGHTS_EXHAUSTED"

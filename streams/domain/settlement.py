@@ -31,12 +31,13 @@ if TYPE_CHECKING:
 
     from streams.domain.announce import Announcer
     from streams.domain.asks import Asked
-    from streams.domain.campaign import Campaign, Campaigns
+    from streams.domain.campaign import Campaign
     from streams.domain.counting import Tally
     from streams.domain.deadlines import Instant
     from streams.domain.events import Fact, RewardResult
     from streams.domain.ledger import Due
     from streams.domain.outputs import Output
+    from streams.domain.registry import Campaigns
     from streams.domain.state import Entry, UserState
     from streams.domain.walk import Walk
 

@@ -34,10 +34,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from streams.domain.asks import Ask
-    from streams.domain.campaign import Campaign, Campaigns
+    from streams.domain.campaign import Campaign
     from streams.domain.events import DrawRequested
     from streams.domain.ledger import Due
     from streams.domain.outputs import Output
+    from streams.domain.registry import Campaigns
     from streams.domain.state import Entry, Task, UserState
 
 

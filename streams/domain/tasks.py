@@ -16,9 +16,10 @@ from streams.domain.state import Task
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from streams.domain.campaign import Campaign, Campaigns
+    from streams.domain.campaign import Campaign
     from streams.domain.counting import Offer
     from streams.domain.events import ClaimRequested, OrderReported
+    from streams.domain.registry import Campaigns
 
 NO_TASK = "NO_TASK"
 

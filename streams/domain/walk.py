@@ -32,8 +32,9 @@ from streams.domain.tasks import Answer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from streams.domain.campaign import Campaign, Campaigns
+    from streams.domain.campaign import Campaign
     from streams.domain.counting import Offer, Tally
+    from streams.domain.registry import Campaigns
     from streams.domain.state import Key, Pin, Task, UserState
 
 # What a round keeps from the next: orders good but for their amount. Others may be another's yet.

@@ -25,8 +25,8 @@ from streams.topics import DEAD_LETTERS, REWARDS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from streams.domain.campaign import Campaigns
     from streams.domain.outputs import Output
+    from streams.domain.registry import Campaigns
     from streams.store.overlay import Overlay
 
 log = logging.getLogger(__name__)

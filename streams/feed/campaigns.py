@@ -17,9 +17,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from streams import topics
-from streams.domain.campaign import Campaigns
 from streams.domain.definition import label
 from streams.domain.pool_history import Unfit
+from streams.domain.registry import Campaigns
 from streams.errors import BrokerUnreachable, CampaignRefused, Reason, Refused
 from streams.feed import client
 from streams.position import Position

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from streams.domain.campaign import Campaigns
+    from streams.domain.registry import Campaigns
     from streams.store.meta import Hint
 
 Headers = list[tuple[str, bytes]]

@@ -27,7 +27,8 @@ from streams.wire.envelope import EARLIEST_MS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from streams.domain.campaign import Campaigns, Right
+    from streams.domain.campaign import Right
+    from streams.domain.registry import Campaigns
 
 KNOWN: dict[Any, tuple[str, ...]] = {
     rows._Row: ("version", "newest", "facts", "seen", "tasks", "ledger", "owed_minor"),  # noqa: SLF001

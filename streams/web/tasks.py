@@ -28,7 +28,7 @@ from streams.wire.envelope import MAX_INTEGER, MAX_SEGMENTS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from streams.domain.campaign import Campaigns
+    from streams.domain.registry import Campaigns
     from streams.web.owners import Owners
 
 TASKS = "/tasks/"

@@ -17,7 +17,7 @@ from confluent_kafka import Producer
 
 from streams import native
 from streams.agents.folding import fold_batch, fold_compiled
-from streams.domain.campaign import Campaigns
+from streams.domain.registry import Campaigns
 from streams.feed.batch import Batch
 from streams.feed.ports import Record
 from streams.store.overlay import Codec, Overlay, StateCache

@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any
 
 from streams import topics
 from streams.domain import state
-from streams.domain.campaign import Campaigns
 from streams.domain.fold import step
+from streams.domain.registry import Campaigns
 from streams.errors import EventRejected
 from streams.feed.ports import NotOwned, Record
 from streams.partitioner import partition_of

@@ -27,8 +27,8 @@ from tests.given import registry
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from streams.domain.campaign import Campaigns
     from streams.domain.events import Event
+    from streams.domain.registry import Campaigns
     from streams.domain.state import UserState
 
 SMALL, LARGE = 5, 200

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streams.domain import pools
-from streams.domain.campaign import Campaigns
 from streams.domain.events import Tick
 from streams.domain.fold import step
 from streams.domain.pool_state import Row
 from streams.domain.pool_state import new as new_row
+from streams.domain.registry import Campaigns
 from streams.domain.state import canonical_state, new
 from streams.errors import EventRejected
 from streams.feed.ports import Record

@@ -20,11 +20,11 @@ import jsonschema
 import jsonschema_rs
 import pytest
 
-from streams.domain.campaign import Campaigns
 from streams.domain.definition import definition_from
 from streams.domain.events import ClaimRequested, Context
 from streams.domain.fold import step
 from streams.domain.pool_history import Unfit
+from streams.domain.registry import Campaigns
 from streams.domain.render import OPERATOR, USER, Asking, render
 from streams.topics import schemas_dir
 from tests.against_model import case_of, fold

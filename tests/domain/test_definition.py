@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from streams.domain.campaign import Campaign, Campaigns, Right
+from streams.domain.campaign import Campaign, Right
 from streams.domain.definition import campaign_from, definition_from
 from streams.domain.events import Status
 from streams.domain.features import (
@@ -21,6 +21,7 @@ from streams.domain.features import (
     Saved,
     Variant,
 )
+from streams.domain.registry import Campaigns
 from tests.builders import campaign
 from tests.given import registry
 

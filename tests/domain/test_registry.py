@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from streams.domain.campaign import Campaigns
 from streams.domain.definition import definition_from
 from streams.domain.pool import BudgetAdded, PoolClosed, Restocked
 from streams.domain.pool_history import Unfit
+from streams.domain.registry import Campaigns
 from tests.builders import CLOSING, campaign, chances, change, millis, odds, pool, shelf
 from tests.given import registry
 

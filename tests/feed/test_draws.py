@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from streams.agents.draws import fold_requests, tick_pools
-from streams.domain.campaign import Campaigns
 from streams.domain.pool_state import pool_key
+from streams.domain.registry import Campaigns
 from streams.feed.batch import Batch
 from streams.feed.ports import Record
 from streams.store.overlay import Codec, Overlay, StateCache

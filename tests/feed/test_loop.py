@@ -20,7 +20,7 @@ from tests.feed.memory import World, fold
 from tests.given import registry
 
 if TYPE_CHECKING:
-    from streams.domain.campaign import Campaigns
+    from streams.domain.registry import Campaigns
 
 
 def fed(world: World, count: int, value: bytes = b"x", topic: str = "orders") -> None:

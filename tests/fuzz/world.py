@@ -13,12 +13,13 @@ import orjson
 
 from streams.domain import pools
 from streams.domain import state as states
-from streams.domain.campaign import Campaign, Campaigns
+from streams.domain.campaign import Campaign
 from streams.domain.definition import TYPES, definition_from
 from streams.domain.events import Tick
 from streams.domain.fold import Outcome, step
 from streams.domain.pool import Pool
 from streams.domain.pool_history import Unfit
+from streams.domain.registry import Campaigns
 from streams.errors import CampaignRefused, EventRejected, Reason
 from streams.feed.batch import dead_letter
 from streams.feed.campaigns import Registry

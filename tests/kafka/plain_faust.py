@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any
 import faust
 from faust.worker import Worker
 
-from streams.domain.campaign import Campaigns
 from streams.domain.fold import step
+from streams.domain.registry import Campaigns
 from streams.domain.state import new
 from streams.errors import EventRejected
 from streams.feed.ports import Record

@@ -18,7 +18,7 @@ from streams.feed.ports import Outgoing
 from streams.wire import orders, outputs, rows
 
 if TYPE_CHECKING:
-    from streams.domain.campaign import Campaigns
+    from streams.domain.registry import Campaigns
     from streams.domain.state import UserState
     from streams.feed.ports import Record
 

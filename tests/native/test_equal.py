@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.domain import state as states
-from streams.domain.campaign import Budget, Campaign, Campaigns, Filter, Lottery, Right, Saved
+from streams.domain.campaign import Budget, Campaign, Filter, Lottery, Right, Saved
 from streams.domain.definition import campaign_from
 from streams.domain.events import Tick
 from streams.domain.fold import step
+from streams.domain.registry import Campaigns
 from streams.domain.state import unpack_ledger
 from streams.feed.ports import Record
 from streams.native import plan

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.domain.campaign import Campaigns
+from streams.domain.registry import Campaigns
 from streams.feed.ports import Record
 from tests import builders as b
 from tests.fuzz.mutate import Mutator

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache, reduce
 from typing import Any
 
-from streams.domain.campaign import Campaigns
+from streams.domain.registry import Campaigns
 from streams.domain.sample import commitment
 from tests.builders import CLOSING, campaign, pool, shelf
 from tests.given import registry as registry_of

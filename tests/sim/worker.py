@@ -33,7 +33,7 @@ from tests.sim.store import SimStore
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from streams.domain.campaign import Campaigns
+    from streams.domain.registry import Campaigns
     from streams.feed.unit_of_work import UnitOfWork
     from streams.wire.rows import State
     from tests.sim.world import World
