@@ -51,6 +51,7 @@ COMPARED: tuple[tuple[str, ...], ...] = (
     ("required", "results"),
     ("release", "collect"),
     ("required", "results", "release", "collect", "budget", "saved"),
+    ("withdrawn",),
     ("ticks",),
     ("ticks", "stop", "kill", "amount"),
     ("ticks", "required", "results"),
@@ -61,7 +62,6 @@ DIFFERING: dict[tuple[str, ...], str] = {
     ("groups", "amount", "saved", "variants"): (
         "an order that came after a step was revoked is pinned, though no paid step rested on it"
     ),
-    ("withdrawn",): "an order of the instant at which its task is left counts (rank 0 before 1)",
 }
 """Features of which some seeds still differ: what the engine does otherwise than the model."""
 

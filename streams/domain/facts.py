@@ -21,6 +21,7 @@ from streams.domain.events import (
     OrderReported,
     PoolAnswered,
     RiskVerdict,
+    TaskWithdrawn,
     UserAsked,
 )
 from streams.domain.state import Key, packed
@@ -42,11 +43,12 @@ def pack(facts: list[Fact]) -> Packed[Fact]:
 def key_of(fact: Fact) -> Key:
     """Return the fact's place in the walk. At one instant: claims, orders, what undoes, answers.
 
-    What a user asks of a running task comes after the orders: a chance won and used at once is one.
+    A user leaves a task as they came, ahead of the orders. What they ask of a running one comes
+    after them: a chance won and used at once is one.
     """
     if isinstance(fact, OrderReported):
         return Key(fact.occurred_at_ms, 1, fact.order_id, fact.version)
-    if isinstance(fact, ClaimRequested):
+    if isinstance(fact, ClaimRequested | TaskWithdrawn):
         return Key(fact.occurred_at_ms, 0, fact.claim_id)
     if isinstance(fact, CancellationReported):
         return Key(fact.occurred_at_ms, 2, fact.cancellation_id)

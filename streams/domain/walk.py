@@ -233,12 +233,12 @@ class Walk:
             rounds[-1] = tasks.ended(rounds[-1], KILLED, at_ms)
 
     def _leave(self, fact: TaskWithdrawn) -> None:
-        """End a task that runs when its user leaves it; orders of that instant come before it."""
+        """End a task that runs when its user leaves it; orders of that instant come after it."""
         for campaign_id, rounds in self._rounds.items():
             if rounds[-1].task_id == fact.task_id:
                 task = self._count(campaign_id)[-1].task
                 if tasks.runs(task, fact.occurred_at_ms):
-                    rounds[-1] = tasks.ended(rounds[-1], WITHDRAWN, fact.occurred_at_ms + 1)
+                    rounds[-1] = tasks.ended(rounds[-1], WITHDRAWN, fact.occurred_at_ms)
 
     def _cancel(self, fact: OrderCancelled) -> None:
         self._cancellations[fact.cancellation_id] = fact

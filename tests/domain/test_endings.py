@@ -26,9 +26,16 @@ def test_who_leaves_keeps_what_was_issued_and_nothing_counts_any_more():
     known.when(order("o3")).then("order.ignored NO_TASK")
 
 
-def test_an_order_of_the_instant_at_which_its_user_leaves_still_counts():
+def test_an_order_of_the_instant_at_which_its_user_leaves_does_not_count():
+    known = left(given(THREE, [claim()]), clock="12:00").then("task.withdrawn 0")
+    known.when(order("o1", when=at(2))).then("order.ignored NO_TASK")
+
+
+def test_leaving_comes_before_the_orders_of_its_instant_also_when_it_is_read_after_them():
     known = given(THREE, [claim()]).when(order("o1", when=at(2)))
-    left(known, clock="12:00").then("task.withdrawn 1")
+    left(known, clock="12:00").then(
+        "task.regressed 0", "task.withdrawn 0", "revoked 1 rp-1", "order.ignored NO_TASK"
+    )
 
 
 def test_an_order_read_after_its_user_left_counts_if_it_came_before():
