@@ -43,6 +43,7 @@ COMPARED: tuple[tuple[str, ...], ...] = (
     ("audience", "holdout", "variants", "orders_enter"),
     ("amount", "saved", "variants"),
     ("stop", "kill", "saved"),
+    ("kill", "groups"),
     ("risk",),
     ("budget", "supply"),
     ("lottery",),

@@ -74,6 +74,10 @@ class Outcome(StrEnum):
     ROW_FULL = "row_full"
 
 
+NO_EVENT = frozenset({Outcome.DUPLICATE, Outcome.CONFLICT, Outcome.ROW_FULL})
+"""Records that leave no trace: what they are dated tells no time."""
+
+
 class Folded(NamedTuple):
     """CONFLICT and ROW_FULL leave the state as it was; the record is a dead letter."""
 
@@ -96,6 +100,8 @@ def step(state: UserState, event: Event, campaigns: Campaigns) -> Folded:
         if 0 < kill_ms <= event.occurred_at_ms:
             first = _dated(state, reach(state, kill_ms, campaigns), campaigns)
             then = step(first.state, event, campaigns)
+            if then.outcome in NO_EVENT:
+                return then._replace(state=state)
             return then._replace(outputs=first.outputs + then.outputs)
     if isinstance(event, RewardResult):
         return _dated(state, _result(state, event, campaigns), campaigns)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from streams.domain import endings, fold
+from streams.domain.fold import Outcome
 from tests.builders import at, campaign, cancel, change, claim, leave, millis, order
-from tests.given import given, said
+from tests.given import given, registry, said
 
 THREE = campaign()
 SORRY = {"right_id": "sorry", "type": "coupon", "value_minor": 50}
@@ -87,6 +88,29 @@ def test_time_alone_kills_as_an_event_does():
     assert [o.event_id for o in by_time.outputs] == [known.outputs[0].event_id]
     assert endings.next_deadline_ms(by_time.state, known.campaigns) == 0
     assert by_time.state.tasks == by_event.state.tasks
+
+
+def test_a_record_in_conflict_tells_no_time():
+    known = given([THREE, killed(3)], [claim(), order("o1")])
+    before = known.state
+    known.when(order("o1", day=4)).then()
+    assert (known.outcome, known.state) == (Outcome.CONFLICT, before)
+    known.when(order("o4")).then("task.killed 1", "order.ignored NO_TASK")
+
+
+def test_a_record_known_already_tells_no_time():
+    known = given(THREE, [claim(), order("o1"), order("o4")])
+    before, known.campaigns = known.state, registry(THREE, killed(3))
+    known.when(order("o4")).then()
+    assert (known.outcome, known.state) == (Outcome.DUPLICATE, before)
+
+
+def test_a_record_that_a_full_row_refuses_tells_no_time(monkeypatch):
+    known = given([THREE, killed(3)], [claim(), order("o1")])
+    before = known.state
+    monkeypatch.setattr(fold, "MAX_FACTS_BYTES", 0)
+    known.when(order("o4")).then()
+    assert (known.outcome, known.state) == (Outcome.ROW_FULL, before)
 
 
 def test_a_kill_may_come_with_a_compensation():
