@@ -25,18 +25,22 @@ def owed(entries: Mapping[str, Entry], currency: str = "") -> int:
 def set_off(entry: Entry, entries: Mapping[str, Entry], most: int) -> int:
     """Set up to `most` of a reward off against debts, the oldest first; return how much it was.
 
-    The oldest is the one that was first issued: entries stand in that order. What is due again is
-    no debt any more, though it may not have been restored yet.
+    The oldest has been owed since the earliest time. What is due again is no debt any more, though
+    it may not have been restored yet.
     """
     left = most if entry.type in OWABLE else 0
     before = entry.offset
-    for debt in entries.values():
+    debts = [
+        other
+        for other in entries.values()
+        if other.owed
+        and other is not entry
+        and other.currency == entry.currency
+        and not (other.due and other.state == DEBT)
+    ]
+    for debt in sorted(debts, key=lambda debt: (debt.since_ms, debt.reward_id)):
         if left <= 0:
             break
-        if not debt.owed or debt is entry or debt.currency != entry.currency:
-            continue
-        if debt.due and debt.state == DEBT:
-            continue
         part = min(left, debt.owed)
         debt.owed -= part
         left -= part

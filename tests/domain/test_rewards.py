@@ -181,6 +181,26 @@ def test_fixture_30_a_spent_step_cancelled_is_a_debt_that_another_tasks_reward_p
     assert postings(known) == [("budget", -100), ("issued", 100), ("debt", -100), ("spent", 100)]
 
 
+def test_the_debt_that_is_owed_longest_is_set_off_first_whatever_was_issued_first():
+    steps = [
+        {"step": n, "right": {"right_id": f"rp-{n}", "type": "red_packet", "value_minor": 100}}
+        for n in (1, 2)
+    ]
+    cash = {"right_id": "rp-9", "type": "cash", "value_minor": 150}
+    other = campaign(
+        campaign_id="other", window={"days": 20}, step_rewards=[{"step": 1, "right": cash}]
+    )
+    known = given([campaign(step_rewards=steps), other], [*FIRST, order("o2")])
+    for n in ("1", "2"):
+        known.when(result(known.reward_id(n, f"rp-{n}"), "spent", day=3))
+    known.when(cancel("o2", day=4)).then("task.regressed 1", "owed 2 rp-2 100")
+    known.when(cancel("o1", day=5)).then("task.regressed 0", "owed 1 rp-1 100")
+    known.when(claim("k2", day=12, campaign_id="other"))
+    known.when(order("o12")).then("task.advanced 1", "issued 1 rp-9 offset=150")
+    left = {e.right_id: e.owed for e in s.unpack_ledger(known.state.ledger).values()}
+    assert left == {"rp-1": 50, "rp-2": 0, "rp-9": 0}
+
+
 def owing(other: dict[str, Any], results: str) -> Given:
     """A user who owes 100 and is given `other`, a right of another campaign, half of it set off."""
     first = campaign(results=results, step_rewards=ONE)
