@@ -40,7 +40,7 @@ from streams.domain.events import (
     RewardResult,
     Tick,
 )
-from streams.domain.groups import pinned
+from streams.domain.groups import pinned, with_paid_steps
 from streams.domain.state import (
     Task,
     UserState,
@@ -425,6 +425,7 @@ def _result(state: UserState, event: RewardResult, campaigns: Campaigns) -> Fold
         after = pinned(after, tallies, entries, campaigns)
     else:
         outputs += asking.after_ledger(entries, {}, campaigns, asked, say)
+        after = with_paid_steps(after, entries, campaigns)
     after = msgspec.structs.replace(
         after,
         ledger=pack_ledger(entries),

@@ -8,7 +8,8 @@ A pin is a fact of the row, like a reward: an order that a rewarded step of a ta
 with that task (question 13), whatever is read later. So which order counts where is a function of
 the facts and the pins. A pin is known from the fact behind it on: what was decided as of an earlier
 moment stays decided, or a late reward could undo a claim that was accepted. Pins are never taken
-back; one whose task is gone, or whose order no longer qualifies there, binds nobody.
+back; one whose task is gone, or whose order no longer qualifies there, binds nobody: of several the
+latest that still can.
 Source: semantics.md 3 P5, 9 (12, 13); L10, L11.
 """
 
@@ -22,7 +23,7 @@ import msgspec
 from streams.domain.chances import step_of
 from streams.domain.counting import SPARE, Counter, Offer, Progress, Tally, count
 from streams.domain.orders import COUNTS
-from streams.domain.state import Pin, unpack_pins
+from streams.domain.state import STANDING, Pin, unpack_pins
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 
 LOST_GROUP = "LOST_GROUP"
 Rank = tuple[int, int, int, str]
-Pinned = dict[tuple[str, str], str]
+Pinned = dict[tuple[str, str], list[str]]
+"""By group and checkout id: the task ids that the checkout was pinned to, the latest last."""
 
 
 class Run(NamedTuple):
@@ -49,13 +51,13 @@ def rank(task: Task, campaign: Campaign) -> Rank:
     return -campaign.priority, task.end_ms, task.begun_at_ms, task.task_id
 
 
-def latest(pins: Iterable[Pin], before: Key | None = None) -> Pinned:
-    """Return task ids by group and checkout id, as known before a fact (None: as known now)."""
-    return {
-        (pin.group, pin.order_id): pin.task_id
-        for pin in pins
-        if before is None or pin.since < before
-    }
+def known(pins: Iterable[Pin], before: Key | None = None) -> Pinned:
+    """Return the pins as known before a fact (None: as known now)."""
+    found: Pinned = {}
+    for pin in pins:
+        if before is None or pin.since < before:
+            found.setdefault((pin.group, pin.order_id), []).append(pin.task_id)
+    return found
 
 
 def count_all(runs: Sequence[Run], pins: Pinned) -> list[Tally]:
@@ -85,13 +87,13 @@ def _share(group: str, runs: list[Run], pins: Pinned) -> list[Tally]:
     for offer, i in good:
         asking.setdefault(offer.checkout_id, []).append(i)
     first = {id_: min(those, key=ranks.__getitem__) for id_, those in asking.items()}
-    bound = {
-        id_: i
-        for id_, those in asking.items()
-        for i in those
-        if pins.get((group, id_)) == runs[i].task.task_id
-    }
-    first |= bound
+    bound: dict[str, int] = {}
+    for id_, those in asking.items() if pins else ():
+        by_task = {runs[i].task.task_id: i for i in those}
+        for task_id in pins.get((group, id_), ()):
+            if task_id in by_task:
+                bound[id_] = by_task[task_id]
+    first.update(bound)
     holder: dict[str, int] = {}
     for (_, _, id_), now in groupby(sorted(good), key=lambda pair: pair[0][:3]):
         if id_ in holder:
@@ -132,21 +134,35 @@ def winner(asking: Iterable[tuple[Task, Campaign]], at_ms: int) -> str:
 
 
 def paid_step(entries: Mapping[str, Entry], task: Task, campaign: Campaign) -> int:
-    """Return the highest step that was ever rewarded: the orders up to it are to be pinned.
+    """Return the highest step that is paid: a reward which is due, and was given, rests on it.
 
-    Where an amount is asked for, a final reward is labelled Y and rests on every order counted.
+    The orders up to it are to be pinned. One that comes after the reward was taken back did not
+    earn it. Where an amount is asked for, a final reward is labelled Y and rests on every order
+    counted.
     """
     if not campaign.exclusion_group:
         return 0
     paid = 0
     for entry in entries.values():
-        if entry.task_id != task.task_id or not entry.seq:
+        if entry.task_id != task.task_id or not (entry.due and entry.state in STANDING):
             continue
         if entry.kind != "final" or not campaign.target_amount_minor:
             paid = max(paid, step_of(entry.step))
         elif task.completed_at_ms:
             paid = task.counted
     return paid
+
+
+def with_paid_steps(
+    state: UserState, entries: Mapping[str, Entry], campaigns: Campaigns
+) -> UserState:
+    """Return the state after a result that gave nothing: what lapsed is not paid any more."""
+    tasks = []
+    for task in state.tasks:
+        paid = paid_step(entries, task, campaigns.of_task(task))
+        same = paid == task.paid_step
+        tasks.append(task if same else msgspec.structs.replace(task, paid_step=paid))
+    return msgspec.structs.replace(state, tasks=tuple(tasks))
 
 
 def pinned(
@@ -158,13 +174,15 @@ def pinned(
 ) -> UserState:
     """Pin the orders that rewarded steps rest on now.
 
-    tallies: of the state's tasks, in their order. stood: the highest rewarded steps by task id, if
-    the ledger has not moved.
+    tallies: of the state's tasks, in their order. stood: the highest paid steps by task id, if the
+    ledger has not moved.
     """
     names = [campaigns.of_task(task).exclusion_group for task in state.tasks]
     if not any(names):
         return state
-    known, tasks, made = latest(unpack_pins(state.pins)), [], []
+    pins = known(unpack_pins(state.pins))
+    latest = {key: ids[-1] for key, ids in pins.items()}
+    tasks, made = [], []
     for task, tally, group in zip(state.tasks, tallies, names, strict=True):
         if stood is None:
             paid = paid_step(entries, task, campaigns.of_task(task))
@@ -173,8 +191,8 @@ def pinned(
         made += [
             Pin(order_id, task.task_id, group, state.newest)
             for order_id in tally.counted[: paid if group else 0]
-            if known.get((group, order_id)) != task.task_id
+            if latest.get((group, order_id)) != task.task_id
         ]
         tasks.append(msgspec.structs.replace(task, paid_step=paid))
-    pins = state.pins.added_all(made) if made else state.pins
-    return msgspec.structs.replace(state, tasks=tuple(tasks), pins=pins)
+    after = state.pins.added_all(made) if made else state.pins
+    return msgspec.structs.replace(state, tasks=tuple(tasks), pins=after)

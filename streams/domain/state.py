@@ -103,7 +103,7 @@ class Task(msgspec.Struct, frozen=True, array_like=True):
     saved_minor: int = 0  # banked for the final reward, of `every_n` in the running cycle
     ended_ms: int = 0  # from here on nothing counts: it was withdrawn or killed; 0: it was not
     ended: str = ""  # WITHDRAWN or KILLED
-    paid_step: int = 0  # in a group: the orders up to this step are pinned (a fact, as peak is)
+    paid_step: int = 0  # in a group: the highest step that is paid, its orders are pinned
     held: bool = False  # an order that it counts is under review
     # What time has done to it, and what we said of that: facts as rev and peak are.
     passed_ms: int = 0  # the latest of its own deadlines that a tick has reached

@@ -113,7 +113,7 @@ class Walk:
     def tallies(self) -> list[Tally]:
         """Return every task, counted, in order of campaign and round."""
         runs = [run for id_ in sorted(self._rounds) for run in self._runs(id_)]
-        return groups.count_all(runs, groups.latest(self._pins, self._now))
+        return groups.count_all(runs, groups.known(self._pins, self._now))
 
     def verdict(self, task: Task) -> str:
         """Return what the risk service thinks of the user, as far as it acts on a task."""
@@ -326,7 +326,7 @@ class Walk:
         for other in sorted(self._rounds.keys() - {campaign_id}):
             shares = any(self._campaign(t).exclusion_group in names for t in self._rounds[other])
             runs += self._runs(other) if shares else []
-        return groups.count_all(runs, groups.latest(self._pins, self._now))[: len(mine)]
+        return groups.count_all(runs, groups.known(self._pins, self._now))[: len(mine)]
 
     def _runs(self, campaign_id: str) -> list[Run]:
         """Return the rounds of one campaign, each with its offers; rounds never share an order."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.builders import at, campaign, cancel, claim, order
+from tests.builders import at, campaign, cancel, claim, order, result
 from tests.given import given
 
 
@@ -166,3 +166,38 @@ def test_of_tasks_that_would_begin_by_themselves_the_one_that_gets_the_order_doe
         "task.advanced 1",
         "issued 1 r-a",
     )
+
+
+def test_an_order_that_came_after_the_reward_was_taken_back_is_not_pinned():
+    done = [*claims("a"), order("o1"), order("o2"), order("o3")]
+    gone = [cancel("o1", day=4, id="c1"), cancel("o2", day=4, id="c2")]
+    two = [member("a", step_rewards=[]), member("b", priority=1)]
+    known = given(two, [*done, *gone, order("o4", day=5)]).standing()
+    assert counts(known) == {"a": 2}
+    known.when(*claims("b"))
+    assert counts(known) == {"a": 1, "b": 1}  # o3 was paid for, o4 never was
+
+
+def test_an_order_that_came_after_the_reward_lapsed_is_not_pinned():
+    done = [*claims("a"), order("o1"), order("o2"), order("o3")]
+    two = [member("a", step_rewards=[]), member("b", priority=1)]
+    known = given(two, done)
+    known.when(result(known.reward_id("3", "pts"), "expired")).then("lapsed 3 pts 500")
+    known.when(cancel("o1", day=4), order("o4", day=5))
+    assert counts(known) == {"a": 3}
+    known.when(*claims("b"))
+    assert counts(known) == {"a": 2, "b": 1}  # o4 completes the task, and is paid nothing
+
+
+def test_an_order_paid_for_in_two_rounds_stays_with_the_first_when_the_second_is_gone():
+    auto = {"enrolment": "auto", "target": {"orders": 1}, "step_rewards": []}
+    fixed = {"window": {"mode": "fixed", "days": 7, "first_day": "2026-03-01"}}
+    two = [member("a", **auto, **fixed, rounds={"max": 2}), member("b", **auto, window={"days": 3})]
+    known = given(two, [order("o1", day=5)])
+    known.when(order("o2", day=3))  # of b, whose deadline is earlier
+    known.when(order("o3", day=4))  # of round 1, so that o1 begins round 2
+    assert [(t.campaign_id, t.round, t.counted) for t in known.state.tasks] == [
+        ("a", 1, 1), ("a", 2, 1), ("b", 1, 1),
+    ]  # fmt: skip
+    known.when(cancel("o2", when=at(4, "23:00")))  # o3 is of b then, and there is no round 2
+    assert counts(known) == {"a": 1, "b": 0}

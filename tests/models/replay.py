@@ -52,6 +52,8 @@ class Replay:
             dues,
             held=frozenset(due.reward_id for due in dues if waits(due, facts, now_ms)),
         )
+        # A fallback is given as a reward of its own (section 7), so it pays its step too.
+        dues += self.books.fallbacks({due.reward_id: due for due in dues})
         for due in dues:
             if not due.version.group or self.books.rewards[due.reward_id].state not in HELD:
                 continue

@@ -77,3 +77,18 @@ def test_of_two_automatic_campaigns_of_a_group_the_first_by_p5_begins():
     assert begun == ["d"]
     later = [order("o", 1), order("p", 1, "13:00:00")]  # spare of the first: counts for the other
     assert [task["campaign_id"] for task in earn(USER, later, both).tasks] == ["c", "d"]
+
+
+def test_what_a_fallback_was_paid_for_is_pinned():
+    """Section 7: the fallback right becomes due as its own reward; P5, glossary: a paid step."""
+    instead = {"right_id": "instead", "type": "points", "value_minor": 70}
+    final = {"right_id": "pts", "type": "points", "value_minor": 500, "fallback": instead}
+    definitions = [
+        {**one, "target": {"orders": 1}, "step_rewards": [], "final_rewards": [final]}
+        for one in pair()
+    ]
+    read = [claim(), order("o", 1, "13:00:00")]
+    [due] = Replay(USER, definitions).read(read).earned.dues.values()
+    failed = {"type": "reward.result", "reward_id": due.reward_id, "seq": 1, "outcome": "failed"}
+    replayed = Replay(USER, definitions).read([*read, failed, order("p", 1, "12:00:00")])
+    assert [pin.order for pin in replayed.pins] == ["o", "p"]
