@@ -60,7 +60,7 @@ def walked(state: UserState, campaigns: Campaigns) -> list[Tally]:
 def unmarked(task: Task) -> Task:
     """A task without what depends on what we said of it."""
     marks = {"rev": 0, "peak": 0, "paid_step": 0, "passed_ms": 0, "noticed_ms": 0}
-    return msgspec.structs.replace(task, **marks, expired=False)
+    return msgspec.structs.replace(task, **marks, expired=False, closed=False)
 
 
 @hypothesis.given(SEEDS, FEATURES)

@@ -47,6 +47,7 @@ def task_changes(  # noqa: PLR0913  # two sides of a task, and what it takes to 
         return task, []  # what was said of it still holds
     told = stood if stood is not None and (stood.rev or gone is None) else gone
     passed_ms, noticed_ms = (told.passed_ms, told.noticed_ms) if told else (0, 0)
+    closed = bool(told and told.closed)
     if task.pending:  # nothing is said of it before it is granted, and time does not touch it
         task = msgspec.structs.replace(
             task,
@@ -55,6 +56,7 @@ def task_changes(  # noqa: PLR0913  # two sides of a task, and what it takes to 
             passed_ms=passed_ms,
             noticed_ms=noticed_ms,
             expired=bool(stood and stood.expired),
+            closed=closed,
         )
         return task, []
     if stood is not None and stood.pending and not stood.rev:
@@ -63,8 +65,11 @@ def task_changes(  # noqa: PLR0913  # two sides of a task, and what it takes to 
     types = _types(stood, task, campaign, expired=expired)
     rev = (told.rev if told else 0) + len(types)
     peak = max(task.counted, peak, final_step(task, campaign, task.counted))
-    marks = (rev, peak, passed_ms, noticed_ms, expired)
-    if marks != (task.rev, task.peak, task.passed_ms, task.noticed_ms, task.expired):
+    marks = (rev, peak, passed_ms, noticed_ms, expired, closed)
+    if marks != (
+        *(task.rev, task.peak, task.passed_ms, task.noticed_ms, task.expired),
+        task.closed,
+    ):
         task = msgspec.structs.replace(
             task,
             rev=rev,
@@ -72,6 +77,7 @@ def task_changes(  # noqa: PLR0913  # two sides of a task, and what it takes to 
             passed_ms=passed_ms,
             noticed_ms=noticed_ms,
             expired=expired,
+            closed=closed,
         )
     return task, [say.task(type_, task, campaign) for type_ in types]
 

@@ -2,7 +2,10 @@
 
 A task that is active when a tick reaches its end expires. An order of its window whose record came
 within grace brings it back; then the end of grace is its second deadline, and its last. At the
-horizon it is closed: no record of a later time changes it. Source: semantics.md 3, 8; 9, 24 and 25.
+horizon it is closed: no record of a later time changes it. That is said once: a fact read later may
+give the task another window, as an earlier claim or a denial does, and then it expires anew, but
+stays closed; or its horizon is past by then, and it closes at the next tick.
+Source: semantics.md 3, 8; 9, 24 and 25.
 """
 
 from __future__ import annotations
@@ -43,8 +46,7 @@ def deadline_ms(task: Task, campaign: Campaign) -> int:
             return end_ms
         if passed_ms < end_ms + campaign.grace_ms:
             return end_ms + campaign.grace_ms
-    horizon_ms = end_ms + campaign.horizon_ms
-    return horizon_ms if passed_ms < horizon_ms else 0
+    return 0 if task.closed else end_ms + campaign.horizon_ms
 
 
 def pass_time(
@@ -69,9 +71,14 @@ def pass_time(
 def _passed(task: Task, campaign: Campaign, at_ms: int) -> tuple[Task, list[str]]:
     expired = not (task.completed_at_ms or task.ended)
     types = ["task.expired"] if expired and not task.expired else []
-    if at_ms >= task.end_ms + campaign.horizon_ms:
+    closed = at_ms >= task.end_ms + campaign.horizon_ms
+    if closed and not task.closed:
         types.append("task.closed")
     passed = msgspec.structs.replace(
-        task, passed_ms=at_ms, expired=expired, rev=task.rev + len(types)
+        task,
+        passed_ms=max(at_ms, task.passed_ms),
+        expired=expired,
+        closed=closed or task.closed,
+        rev=task.rev + len(types),
     )
     return passed, types

@@ -109,6 +109,7 @@ class Task(msgspec.Struct, frozen=True, array_like=True):
     passed_ms: int = 0  # the latest of its own deadlines that a tick has reached
     noticed_ms: int = 0  # the latest of its reminders that a tick has reached, sent or dropped
     expired: bool = False  # task.expired was said, and neither revived nor completed since
+    closed: bool = False  # task.closed was said: of a task it is said once, wherever its end moves
 
 
 # Where a reward stands; `rights.py` has the table of how it moves (rows hold the numbers).
@@ -235,5 +236,6 @@ def canonical_state(state: UserState) -> bytes:
 
 _TOLD: dict[str, Any] = {
     "rev": 0, "peak": 0, "paid_step": 0, "passed_ms": 0, "noticed_ms": 0, "expired": False,
+    "closed": False,
 }  # fmt: skip
 _CLASS = {RESERVED: 0, ISSUING: 1, ISSUED: 1, REVOKING: 1, SPENT: 2}

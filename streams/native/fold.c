@@ -94,7 +94,7 @@ static bool begin(Work *work, const Campaign *campaign, const Task *last, int64_
     task->counted = task->completed_at_ms = task->last_day_count = 0;
     task->peak = task->rev = task->variant = task->accumulated_minor = 0;
     task->passed_ms = 0;
-    task->expired = false;
+    task->expired = task->closed = false;
     task->last_day = -1;
     char round[20];
     char *id = work->own_ids[work->own++];
@@ -252,8 +252,7 @@ static int64_t deadline_ms(const Task *task, const Campaign *campaign) {
         if (passed_ms < end_ms) return end_ms;
         if (passed_ms < end_ms + campaign->grace_ms) return end_ms + campaign->grace_ms;
     }
-    int64_t horizon_ms = end_ms + campaign->horizon_ms;
-    return passed_ms < horizon_ms ? horizon_ms : 0;
+    return task->closed ? 0 : end_ms + campaign->horizon_ms;
 }
 
 /* The earliest of all tasks: nothing else of a plain row waits for time. */

@@ -56,7 +56,7 @@ INERT: dict[Any, tuple[str, ...]] = {
     state.Entry: ("due", "why", "held", "back", "debt", "written_off", "since_ms"),
     state.Task: (
         "pending", "lacks", "accumulated_minor", "saved_minor", "ended_ms", "ended", "paid_step",
-        "held", "passed_ms", "noticed_ms", "expired",
+        "held", "passed_ms", "noticed_ms", "expired", "closed",
     ),
     events.OrderReported: ("entry", "context"),
 }  # fmt: skip
@@ -85,11 +85,11 @@ TUPLES: dict[Any, tuple[str, ...]] = {
 
 AMONG: dict[Any, tuple[str, ...]] = {
     rows._Row: ("results",),  # noqa: SLF001
-    state.Task: ("accumulated_minor", "passed_ms", "expired"),
+    state.Task: ("accumulated_minor", "passed_ms", "expired", "closed"),
 }
 """Those of them that row.c knows all the same; the others stand in the gaps between."""
 
-GAPS = 4  # plan.h, GAPS_MAX
+GAPS = 5  # plan.h, GAPS_MAX
 
 READ = frozenset({
     "campaign_id", "version", "effective_from_ms", "currency", "features", "calendar", "auto",

@@ -42,7 +42,8 @@ static bool read_task(Cursor *from, const Layout *layout, Task *task) {
         read_number(from, &task->variant) && read_exactly(from, layout->gap[0]) &&
         read_number(from, &task->accumulated_minor) && read_exactly(from, layout->gap[1]) &&
         read_number(from, &task->passed_ms) && read_exactly(from, layout->gap[2]) &&
-        read_bool(from, &task->expired) && read_exactly(from, layout->gap[3]);
+        read_bool(from, &task->expired) && read_exactly(from, layout->gap[3]) &&
+        read_bool(from, &task->closed) && read_exactly(from, layout->gap[4]);
     if (good) task->raw = (Span){begin, (size_t)(from->at - begin)};
     return good;
 }
@@ -78,6 +79,8 @@ static void write_task(const Layout *layout, const Task *task, Buffer *to) {
     put_span(to, layout->gap[2]);
     write_bool(to, task->expired);
     put_span(to, layout->gap[3]);
+    write_bool(to, task->closed);
+    put_span(to, layout->gap[4]);
 }
 
 bool row_read(const Plan *plan, Span data, Row *row) {

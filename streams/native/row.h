@@ -27,7 +27,7 @@ typedef struct {
     Span closed_order_id;
     int64_t counted, completed_at_ms, last_day, last_day_count, peak, rev, variant;
     int64_t accumulated_minor, passed_ms;
-    bool expired;
+    bool expired, closed;
     char own_id[ID_LEN]; /* of a task begun here: what task_id points at */
 } Task;
 

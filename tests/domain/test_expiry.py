@@ -158,3 +158,20 @@ def test_fixture_25_a_dark_box_that_expires_forfeits_what_was_saved_and_issues_n
     known.when(tick(11)).then("task.expired 2").standing()
     assert "target" not in known.outputs[0].body["view"]
     known.when(tick(41)).then("task.closed 2").standing()
+
+
+def test_a_task_is_closed_once_though_it_returns_with_a_later_window():
+    auto = campaign(enrolment="auto")
+    closed = given(auto, [order("o2"), order("o4"), tick(41)]).when(tick(42))
+    closed.then("task.closed 2")
+    closed.when(cancel("o2", when=at(1)))  # known before its order: it began nothing, o4 did
+    assert closed.task().start_ms > given(auto, [order("o2")]).task().start_ms
+    closed.when(tick(99)).then()
+
+
+def test_a_task_whose_horizon_is_past_when_its_claim_is_read_is_closed_at_the_next_tick():
+    brief = campaign(window={"days": 3}, expiry={"grace_hours": 0, "clawback_days": 1})
+    late = given(brief, [claim("k2", day=7), tick(10)]).when(claim("k1", day=5))
+    late.when(tick(10, "00:01")).then("task.closed 0")
+    assert late.outputs[0].body["cause_id"] == "deadline:2026-03-09T16:00:00+00:00"
+    late.when(tick(99)).then()
