@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from streams.agents.dating import redate
 from streams.agents.draws import tick_pools
 from streams.agents.folding import each_batch
 from streams.domain.events import Tick
@@ -63,6 +64,9 @@ def fold_ticks(
         except EventRejected as rejected:
             batch.reject(record, rejected.reason, rejected.detail)
             continue
+        if not redate(batch):
+            batch.leave(n)
+            break
         keys, more = batch.overlay.due(tick.at_ms, room)
         for key in keys:
             before = batch.overlay[key]

@@ -67,6 +67,12 @@ class Pools:
             return min(change.effective_from_ms for change in closed)
         return self._pools[pool_id].closes_at_ms
 
+    def closings(self) -> list[tuple[int, str]]:
+        """Return when pools were closed before their time: (ms, pool id), the earliest first."""
+        every = (change for known in self._changes.values() for change in known)
+        found = (change for change in every if isinstance(change, PoolClosed))
+        return sorted((change.effective_from_ms, change.pool_id) for change in found)
+
     def with_pool(self, pool: Pool) -> Pools:
         """Add a pool. Raises Unfit when its id is taken."""
         if pool.pool_id in self._pools:

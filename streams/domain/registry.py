@@ -7,6 +7,8 @@ Source: semantics.md 2.
 from __future__ import annotations
 
 from bisect import bisect_right
+from functools import cached_property
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from streams.domain.campaign import Campaign, Killed, Stopped
@@ -38,6 +40,18 @@ class Campaigns:
         killed = (end for known in self._ends.values() for end in known if isinstance(end, Killed))
         self.kills = sorted((end.at_ms, end.campaign_id) for end in killed)
         """When campaigns were killed: (ms, campaign id), the earliest first."""
+        self.closings = self._pools.closings()
+        """When pools were closed early: (ms, pool id), the earliest first."""
+
+    @cached_property
+    def dates(self) -> str:
+        """What stands for all that moves deadlines of running tasks; empty: nothing does.
+
+        Rows are dated by it (`redating.py`); equal texts, equal dates.
+        """
+        changes = (("killed", self.kills), ("closed", self.closings))
+        lines = [f"{what} {at_ms} {id_}" for what, found in changes for at_ms, id_ in found]
+        return sha256("\n".join(lines).encode()).hexdigest()[:16] if lines else ""
 
     @classmethod
     def of(cls, records: Iterable[Definition]) -> Campaigns:

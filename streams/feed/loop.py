@@ -267,6 +267,8 @@ class Feed:
         campaigns = self._campaigns.current()
         under_way = None if self._under_way is None else self._under_way[0]
         overlays = {p: overlay_of(self.owned[p], self._codec, under_way) for p in sorted(taken)}
+        for overlay in overlays.values():
+            overlay.date_by(campaigns.dates)
         given = (campaigns, self._encode, self._note, self._muted)
         batches = [
             Batch(run[0].topic, p, run, overlays[p], *given)

@@ -217,6 +217,12 @@ class Rows(Protocol):
     def due(self, at_ms: int, limit: int) -> list[Hint]:
         """Return up to ``limit`` hints of deadlines not after ``at_ms``, the earliest first."""
 
+    def after(self, key: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """Return up to ``limit`` rows of users behind ``key``, in order; none: that was the last.
+
+        Of pools none. Fewer where they are large.
+        """
+
     def close(self) -> None: ...
 
 

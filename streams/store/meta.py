@@ -11,12 +11,16 @@ Key            Where              Value
 `\0write-n`    RocksDB            decimal: the number of a WriteBatch, n its rest mod WRITES_KEPT
 `\0due`+t+key  RocksDB            empty: a hint that a tick at t (8 bytes, ms) matters to this row
 `\0hinted`     RocksDB            1: every row has its hint
+`\0dated`      both               JSON {of, at, done}: by which definitions the rows are dated
 
-The last two prove at open that no WriteBatch is missing between others: where an older log file or
-the manifest's newest edits were lost, RocksDB replays the younger log over the hole without a word.
+Those of `write` prove at open that no WriteBatch is missing between others: where an older log file
+or the manifest's newest edits were lost, RocksDB replays the younger log over the hole, silently.
 
 A hint goes into the WriteBatch of every row that has a deadline, whoever writes it, so none is ever
 missing. It may be stale: the row decides, and whoever finds it stale drops it.
+
+A definition may move the deadlines of rows that were written before it was known (`Dating`). Which
+rows those are only a walk can tell; how far it has come travels with the rows of each transaction.
 
 User ids never begin with a NUL (the wire refuses them), so nothing here can meet a user's row.
 """
@@ -42,6 +46,7 @@ WRITES = b"\0writes"
 WRITE = b"\0write-"
 DUE = b"\0due"
 HINTED = b"\0hinted"
+DATED = b"\0dated"
 
 WRITES_KEPT = 40_000
 """A hole ends where the oldest log file begins; the log files hold two memtables of 8 MiB at most,
@@ -111,6 +116,30 @@ def encode_offsets(offsets: dict[str, int]) -> bytes:
 
 def decode_offsets(value: bytes) -> dict[str, int]:
     return _read(_offsets.decode, value)
+
+
+class Dating(msgspec.Struct, frozen=True, omit_defaults=True):
+    """By which definitions all rows up to here are dated, or how far a walk has come with that.
+
+    A unit of work that is folded under other definitions begins the walk again, whatever rows it
+    writes: so `done` is never said of rows which somebody dated by fewer.
+    """
+
+    of: str = ""  # Campaigns.dates
+    at: str = ""  # the last key that was visited
+    done: bool = True
+
+
+_dating = msgspec.json.Decoder(Dating)
+
+
+def encode_dating(dating: Dating) -> bytes:
+    return _encoder.encode(dating)
+
+
+def decode_dating(value: bytes) -> Dating:
+    """Raises msgspec.DecodeError: as the meta row, it is ours."""
+    return _read(_dating.decode, value)
 
 
 class Identity(msgspec.Struct, frozen=True):

@@ -15,6 +15,8 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from streams.store import meta
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -60,6 +62,7 @@ class StateCache(Generic[S]):
         # 20,000 rows of about 2 kB decoded: 40 to 100 MB in a worker budgeted at 512 MiB.
         self._capacity = capacity
         self._held: dict[bytes, S | bytes] = {}
+        self.dating: meta.Dating | None = None  # None: not looked up yet
 
     def get(self, key: bytes) -> S | bytes | None:
         return self._held.get(key)
@@ -75,6 +78,7 @@ class StateCache(Generic[S]):
 
     def clear(self) -> None:
         self._held.clear()
+        self.dating = None
 
 
 class Overlay(Generic[S]):
@@ -92,6 +96,8 @@ class Overlay(Generic[S]):
         self._read: dict[bytes, S | bytes | None] = {}  # None: there is no row
         self._touched: dict[bytes, S | bytes] = {}
         self._hints: set[Hint] = set()  # those that were looked at
+        self._dating: meta.Dating | None = None  # None: as below
+        self.dating_begun = False  # by this unit of work
 
     def prefetch(self, user_ids: Iterable[str]) -> None:
         """Read the rows of these users in one go: a multi-get is 3x cheaper than as many gets."""
@@ -166,6 +172,39 @@ class Overlay(Generic[S]):
         found = [key.decode() for key in every if 0 < self._due_ms(key) <= at_ms]
         return found[:limit], len(found) > limit or len(hints) == looked
 
+    @property
+    def dating(self) -> meta.Dating:
+        """By which definitions the rows are dated, and how far the walk has come with that."""
+        if self._dating is not None:
+            return self._dating
+        if self._below is not None:
+            return self._below.dating
+        if self._cache.dating is None:
+            found = self._rows.peek(meta.DATED)
+            self._cache.dating = meta.Dating() if found is None else meta.decode_dating(found)
+        return self._cache.dating
+
+    def date_by(self, digest: str) -> None:
+        """Begin the walk again when the rows are dated by other definitions than these.
+
+        No row is visited in the same unit of work: one that is being committed may hold new rows
+        dated by the definitions before. In the next they lie in RocksDB.
+        """
+        if self.dating.of != digest:
+            self._dating, self.dating_begun = meta.Dating(digest, "", done=False), True
+
+    def dated(self, at: str, *, done: bool) -> None:
+        """Note that the walk has come to this key, or through."""
+        self._dating = meta.Dating(self.dating.of, "" if done else at, done)
+
+    def after(self, key: str, limit: int) -> list[tuple[str, S | bytes]]:
+        """Return up to `limit` users behind a key, in order, with their rows as they are here."""
+        found: list[tuple[str, S | bytes]] = []
+        for raw, row in self._rows.after(key.encode(), limit):
+            here = self._touched.get(raw) or self._read.get(raw) or self._kept(raw)
+            found.append((raw.decode(), row if here is None else here))
+        return found
+
     def spent(self) -> dict[bytes, None]:
         """Return the hints that were looked at and whose row has another deadline now."""
         return {
@@ -200,12 +239,17 @@ class Overlay(Generic[S]):
     def encoded(self) -> dict[bytes, bytes | None]:
         """Return the touched rows as changelog and RocksDB get them, first touched first."""
         encode = self._codec.encode
-        return {
+        rows: dict[bytes, bytes | None] = {
             key: row if isinstance(row, bytes) else encode(row)
             for key, row in self._touched.items()
         }
+        if self._dating is not None:
+            rows[meta.DATED] = meta.encode_dating(self._dating)
+        return rows
 
     def kept(self) -> None:
         """Hand the rows to the cache; call only when they are committed and written."""
         self._cache.keep(self._touched)
+        if self._dating is not None:
+            self._cache.dating = self._dating
         self._below = None  # else every unit of work would hold on to all before it

@@ -33,6 +33,8 @@ MEMTABLE_BYTES = 64 << 20  # of those; charged to the cache
 WRITE_BUFFER_BYTES = 8 << 20  # one memtable of one database
 MAX_OPEN_FILES = 128  # one database
 FIRST_ROW = b"\1"  # keys of ours begin with a NUL, those of pools with \1, no user's with either
+FIRST_USER = b"\2"
+SLICE_BYTES = 16 << 20  # of `after`: rows of 2 kB come by the thousand, of 768 kB they must not
 LOCK_WAIT_S = 30.0  # a stopped predecessor gets this long to let go
 
 
@@ -234,6 +236,20 @@ class DiskRows:
                 if not record.startswith(meta.DUE) or hint.due_ms > at_ms or len(found) == limit:
                     break
                 found.append(hint)
+        except Exception as error:  # noqa: BLE001 - rocksdict raises just that
+            self._fail("read", error)
+        return found
+
+    def after(self, key: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """Return up to `limit` rows of users behind a key, fewer where they are large."""
+        found: list[tuple[bytes, bytes]] = []
+        size = 0
+        try:
+            for row in _walk(self._db, max(FIRST_USER, key + b"\0")):
+                found.append(row)
+                size += len(row[1])
+                if len(found) == limit or size > SLICE_BYTES:
+                    break
         except Exception as error:  # noqa: BLE001 - rocksdict raises just that
             self._fail("read", error)
         return found

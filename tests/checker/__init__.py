@@ -46,6 +46,7 @@ from tests.checker.evidence import (
     open_databases,
 )
 from tests.checker.findings import BROKEN, LOST, SPURIOUS, TWICE, Finding, Report
+from tests.checker.fold import Fold
 from tests.checker.money import (
     books_balance,
     expected,
@@ -146,6 +147,6 @@ def check_with_fold(
     """
     report = check(evidence, definitions, bad=bad)
     rows_and_outputs_are_the_fold(report, evidence, files)
-    versions_count_events(report, evidence)
+    versions_count_events(report, evidence, dates=bool(Fold(files).campaigns.dates))
     same_log_same_outputs(report, evidence, files, bad or {})
     return report

@@ -42,9 +42,19 @@ def cause_is(report: Report, entry: Entry, at: Position, cause: Seen | None) -> 
         report.add("I4", BROKEN, f"{entry}: its cause {at} is not in the input below C")
     elif cause.topic == "ticks":
         tick_is(report, entry, cause)
+    elif cause.key == entry.seen.key and is_behind(cause, entry):
+        return  # a kill, said ahead of the first event after it
     elif cause.key != entry.seen.key or cause_id(cause) != entry.body["cause_id"]:
         text = f"{entry}: says {entry.body['cause_id']}, but {at} is {cause_id(cause)}"
         report.add("I4", BROKEN, text)
+
+
+def is_behind(cause: Seen, entry: Entry) -> bool:
+    """Tell whether an entry is about an instant that had passed at the time of this event."""
+    name, _, deadline = str(entry.body["cause_id"]).partition(":")
+    event = json.loads(cause.value or b"null")
+    happened = datetime.fromisoformat(event["occurred_at"])
+    return name == "deadline" and datetime.fromisoformat(deadline) <= happened
 
 
 def tick_is(report: Report, entry: Entry, tick: Seen) -> None:

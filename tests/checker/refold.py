@@ -10,6 +10,9 @@ import json
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from streams.wire.rows import decode_row
 from tests.checker.evidence import stands_at
 from tests.checker.findings import BROKEN, LOST, SPURIOUS
 from tests.checker.fold import SAID, Fold
@@ -17,6 +20,7 @@ from tests.checker.pools import books_agree
 from tests.checker.transactions import merged, transactions
 
 if TYPE_CHECKING:
+    from streams.domain.state import UserState
     from tests.checker.evidence import Bad, Evidence, Seen
     from tests.checker.findings import Report
     from tests.checker.fold import Definitions
@@ -31,15 +35,23 @@ def rows_and_outputs_are_the_fold(report: Report, evidence: Evidence, files: Def
     order, each topic to its end, must give the same canonical state of users who asked nobody.
     """
     log_model = Fold(files)
+    newest: dict[bytes, Seen] = {}
     for transaction in transactions(report, evidence):
         touched = log_model.fold(merged(transaction.taken, evidence.user_keyed))
         touched |= of_a_tick_under_way(evidence, transaction, log_model)
         rows_are_the_folds(report, transaction, touched, log_model)
+        newest |= transaction.written
+    for key, seen in newest.items():
+        report.compared["rows in the end"] += 1
+        if key in log_model.partitions and seen.value != log_model.row(key):
+            report.add("I7", BROKEN, f"{stands_at(seen)}: row of {key!r} is dated otherwise")
     outputs_are_the_folds(report, evidence, log_model)
     books_agree(report, evidence, log_model)
     other_order = Fold(files)
     for topic in reversed(evidence.user_keyed):
         other_order.fold(evidence.below_c(topic))
+    if other_order.campaigns.dates:  # time alone ends what a definition ended meanwhile
+        other_order.fold(evidence.below_c("ticks"))
     for key in sorted(log_model.states.keys() | other_order.states.keys()):
         if log_model.asked(key) or other_order.answered_early(key):
             continue  # the answers belong to what was asked in the first order
@@ -71,7 +83,7 @@ def of_a_tick_under_way(
     other = [
         key
         for key, row in transaction.written.items()
-        if key in log_model.states and row.value != log_model.row(key)
+        if key in log_model.states and not same_row(key, row.value, log_model)
     ]
     return log_model.tick(tick, other)
 
@@ -87,10 +99,31 @@ def rows_are_the_folds(
             report.add(
                 "I7", LOST, f"{stands_at(meta)}: {key!r} was touched, but no row is before it"
             )
-        elif key not in touched:
+        elif key not in touched and not redated(key, written[key].value, log_model):
             report.add("I7", SPURIOUS, f"{stands_at(written[key])}: {key!r} was not touched")
-        elif written[key].value != log_model.row(key):
+        elif not same_row(key, written[key].value, log_model):
             report.add("I7", BROKEN, f"{stands_at(written[key])}: row of {key!r} is not the fold's")
+
+
+def redated(key: bytes, row: bytes | None, log_model: Fold) -> bool:
+    """Tell whether a row that nothing has touched may stand there: with other dates than before."""
+    return bool(log_model.campaigns.dates) and same_row(key, row, log_model)
+
+
+def same_row(key: bytes, row: bytes | None, log_model: Fold) -> bool:
+    """Compare a row with the fold's, which has known all definitions from the beginning.
+
+    Of a definition that moves deadlines a worker may not have known when it wrote the row; in the
+    end all rows must be dated by it.
+    """
+    wanted = log_model.row(key)
+    if row == wanted or not log_model.campaigns.dates or key.startswith(b"\x01"):
+        return row == wanted
+    return undated(key, row or b"") == undated(key, wanted)
+
+
+def undated(key: bytes, row: bytes) -> UserState:
+    return msgspec.structs.replace(decode_row(key.decode(), row), due_ms=0, asks_ms=0)
 
 
 def outputs_are_the_folds(report: Report, evidence: Evidence, log_model: Fold) -> None:

@@ -33,6 +33,8 @@ def transactions(report: Report, evidence: Evidence) -> Iterable[Transaction]:
         p = row.partition
         assert row.key is not None, f"{stands_at(row)}: a changelog row without key"
         if row.key != META:
+            if row.key.startswith(b"\0"):
+                continue  # the engine's own: how far its rows are dated
             written[p][row.key] = row
             continue
         following = json.loads(row.value or b"null")["next"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from streams.domain.registry import Campaigns
 from streams.errors import CommitUnknown, Fenced
 from streams.feed.loop import Feed
 from streams.feed.ports import (
@@ -296,6 +297,10 @@ class MemoryRows:
         assert self.open
         return [hint for hint in sorted(self._disk["hints"]) if hint.due_ms <= at_ms][:limit]
 
+    def after(self, key: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        assert self.open
+        return sorted(row for row in self._disk["rows"].items() if row[0] > max(key, b"\2"))[:limit]
+
     def close(self) -> None:
         assert self.open, "closed twice"
         self.open = False
@@ -397,8 +402,8 @@ class Definitions:
     def __init__(self) -> None:
         self.age_s = 0.0
 
-    def current(self) -> Any:
-        return None
+    def current(self) -> Campaigns:
+        return Campaigns()
 
     def confirmed_age_s(self) -> float:
         return self.age_s

@@ -4,16 +4,26 @@ One that users claim, one that begins by itself, and those that ask others: two 
 with a supply, and rewards that a rights service must answer.
 """
 
+# Seeded dice, repeatable by design.
+# ruff: noqa: S311
+
 from __future__ import annotations
 
+import random
+from datetime import UTC, datetime
 from functools import cache, reduce
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from streams.domain.campaign import Killed
 from streams.domain.registry import Campaigns
 from streams.domain.sample import commitment
-from tests.builders import CLOSING, campaign, pool, shelf
+from streams.topics import TICKS
+from tests.builders import CLOSING, campaign, change, pool, shelf
 from tests.given import registry as registry_of
 from tests.pooling import EVERY_TICKET, SEED, lottery, odds, prize, rights
+
+if TYPE_CHECKING:
+    from tests.sim.inputs import Sent
 
 
 def _steps(*values: int) -> list[dict[str, Any]]:
@@ -25,6 +35,9 @@ def _steps(*values: int) -> list[dict[str, Any]]:
 
 CLAIMED, BY_ITSELF = "claimed-3", "auto-2"
 SPUN, BY_REQUEST, BUDGETED, ANSWERED = "spun-2", "asked-2", "budgeted-2", "answered-3"
+
+KILLABLE = (CLAIMED, BUDGETED, ANSWERED, SPUN, BY_REQUEST)
+LEAD_MS = 60_000
 
 COUPON = {"right_id": "c-1", "type": "coupon", "value_minor": 1}
 
@@ -123,5 +136,41 @@ POOLS = (
 
 
 @cache
-def registry() -> Campaigns:
-    return reduce(Campaigns.with_record, POOLS, registry_of(*DEFINITIONS))
+def registry(*more: Killed) -> Campaigns:
+    """Return all definitions; more: what is defined later on."""
+    return reduce(Campaigns.with_record, (*POOLS, *more), registry_of(*DEFINITIONS))
+
+
+class Late(NamedTuple):
+    """A campaign is killed in the middle of a run, a lead after everybody can know of it.
+
+    known: how many records were sent by then, at the most. A process learns of it at its start, or
+    any time up to then, whatever others knew before it.
+    """
+
+    campaign_id: str
+    at_ms: int
+    known: int
+
+    @property
+    def record(self) -> Killed:
+        return Killed(self.campaign_id, self.at_ms)
+
+    @property
+    def written(self) -> dict[str, Any]:
+        """As an operator writes it, for the models."""
+        effective = datetime.fromtimestamp(self.at_ms / 1000, UTC).isoformat()
+        return change("campaign.killed", campaign_id=self.campaign_id, effective_from=effective)
+
+
+def late(seed: int, sent: list[Sent]) -> Late | None:
+    """Draw whether a run has one: never without a tick at its end, which tells everybody of it."""
+    rng = random.Random(f"definitions {seed}")
+    if not sent or sent[-1].topic != TICKS or rng.random() < 0.3:
+        return None
+    known = rng.randint(len(sent) // 3, len(sent) - 1)
+    at_ms = (max(one.at_ms for one in sent[:known]) // 1000 + 1) * 1000 + LEAD_MS
+    claimed = {one for one in KILLABLE if any(f'"{one}"'.encode() in r.value for r in sent[:known])}
+    if not claimed or at_ms > sent[-1].at_ms:
+        return None
+    return Late(rng.choice(sorted(claimed)), at_ms, known)

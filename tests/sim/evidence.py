@@ -76,7 +76,7 @@ def gather(world: World) -> Evidence:
             Database(
                 Path(worker.name, str(p)),
                 p,
-                {key: row(value) or b"" for key, value in disk.rows.items()},
+                {k: row(v) or b"" for k, v in disk.rows.items() if not k.startswith(b"\0")},
                 disk.next,
                 disk.changelog,
             )

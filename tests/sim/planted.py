@@ -18,7 +18,7 @@ from unittest import mock
 
 import msgspec
 
-from streams.agents import draws, folding
+from streams.agents import draws, folding, ticks
 from streams.domain import fold as fold_module
 from streams.domain import pools
 from streams.domain.pool_state import POOL, PoolState
@@ -318,6 +318,11 @@ def _hints_of_the_committed_alone() -> AbstractContextManager[Any]:
     return changed(Overlay, "due", (layers, "()"))
 
 
+def _dated_as_written() -> AbstractContextManager[Any]:
+    """A definition read later moves no deadline of a row that stands."""
+    return mock.patch.object(ticks, "redate", return_value=True)
+
+
 def _any_budget_pays() -> AbstractContextManager[Any]:
     return mock.patch.object(PoolState, "can_pay", return_value=True)
 
@@ -362,6 +367,7 @@ BUGS = {
     "a tick done too soon": Bug(_tick_done_too_soon),
     "ticks merged by their time": Bug(_ticks_by_their_time),
     "hints of the committed alone": Bug(_hints_of_the_committed_alone),
+    "dated as written": Bug(_dated_as_written, 150),
     "any budget pays": Bug(_any_budget_pays),
     "draws asked for and forgotten": Bug(_asks_forgotten),
 }

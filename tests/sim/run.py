@@ -27,7 +27,11 @@ def run_seed(settings: Settings | int) -> Ended:
     world = World(settings)
     ended = world.run()
     if not ended.violations and not world.refused:
-        report = check_with_fold(gather(world), DEFINITIONS, registry(), bad=world.bad)
+        late = world.late
+        definitions, files = DEFINITIONS, registry()
+        if late is not None:
+            definitions, files = (*DEFINITIONS, late.written), registry(late.record)
+        report = check_with_fold(gather(world), definitions, files, bad=world.bad)
         ended.violations += [f"{f.invariant}: {f.kind}: {f.text}" for f in report.findings]
         for what, count in report.compared.items():
             ended.figures[f"compared {what}"] += count

@@ -57,7 +57,7 @@ class Disk:
             else:
                 self.rows[key] = value
                 due_ms = due_of(THIS + value[1:])  # rows of the next version look alike
-                if due_ms:
+                if due_ms and key != meta.DATED:
                     self.hints.add(Hint(due_ms, key))
         if written.next is not None:
             self.next = dict(written.next)
@@ -177,6 +177,12 @@ class SimRows:
         self._world.touch(self._process, "due")
         self._fail_if_failing("read")
         return [hint for hint in sorted(self.disk.hints) if hint.due_ms <= at_ms][:limit]
+
+    def after(self, key: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        assert self._open
+        self._world.touch(self._process, "after")
+        self._fail_if_failing("read")
+        return sorted(row for row in self.disk.rows.items() if row[0] > max(key, b"\2"))[:limit]
 
     def _fail_if_failing(self, what: str) -> None:
         if self.disk.failing is not None:

@@ -27,7 +27,7 @@ ENOUGH = {
     "scaled out": 50, "rebalance": 500, "partitions lost": 20, "fenced": 50,
     "restore waited for pending offsets": 50, "offsets moved by hand": 3, "error callback": 20,
     "duplicate": 500, "conflict": 100, "poison": 100, "cancel before order": 30,
-    "draw requested": 300, "rights service killed": 100,
+    "draw requested": 300, "rights service killed": 100, "killed late": 100,
 }  # fmt: skip
 """By kind, how many must have landed over all seeds: else the run was void."""
 

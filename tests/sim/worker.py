@@ -4,9 +4,13 @@ A process is the shipped `Feed` on simulated ports, driven by the four verbs of
 `streams/feed/service.py`, with the shipped agents' body in between.
 """
 
+# Seeded dice, repeatable by design.
+# ruff: noqa: S311
+
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
+from random import Random
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -63,13 +67,23 @@ def decode_either(key: str, data: bytes) -> State:
 
 
 class CampaignSource:
-    """`ports.CampaignSource`: known at once, and as old as the nemesis says."""
+    """`ports.CampaignSource`: each process learns of a late one in its time (`Late`).
 
-    def __init__(self, world: World) -> None:
+    And as old as the nemesis says.
+    """
+
+    def __init__(self, world: World, process: Process) -> None:
         self._world = world
+        self._knows = 0
+        if world.late is not None:
+            dice, last = Random(f"{world.settings.seed} {process}"), world.late.known
+            self._knows = dice.choice((last, dice.randint(0, last)))
 
     def current(self) -> Campaigns:
-        return registry()
+        late = self._world.late
+        if late is None or self._world.sent < self._knows:
+            return registry()
+        return registry(late.record)
 
     def confirmed_age_s(self) -> float:
         return 31.0 if self._world.clock.now_s < self._world.stale_until_s else 1.0
@@ -115,7 +129,7 @@ class Worker:
             if self.newer
             else Codec(new, decode, encode, due_ms, due_of),
             encode=outputs.encode,
-            campaigns=CampaignSource(world),
+            campaigns=CampaignSource(world, process),
             executor=SimExecutor(world.clock, process, "restore"),
             committer=SimExecutor(world.clock, process, "commit"),
             clock=SimClock(world.clock),

@@ -18,6 +18,7 @@ from streams.errors import Exit
 from streams.feed.ports import Outgoing
 from streams.topics import FOLDED, TICKS
 from tests.sim.broker import EMPTY, Broker
+from tests.sim.campaigns import late
 from tests.sim.evidence import Follower
 from tests.sim.fibers import Killed, Process, Scheduler, Stuck
 from tests.sim.group import Group
@@ -103,6 +104,7 @@ class World:
         self.retired: list[Worker] = []
         self._counted: list[Feed] = []
         self.reader = Follower(self)
+        self.late = late(seed, self.input)
         self.to_send = len(self.input)
         self._unsent = list(reversed(self.input))
         self._begun_s = self.clock.now_s
@@ -169,10 +171,17 @@ class World:
             share = self.input_s / max(1, self.to_send)
             self.clock.after(share * 2 * dice.random(), self._send)
 
+    @property
+    def sent(self) -> int:
+        """Return how many input records were sent."""
+        return self.to_send - len(self._unsent)
+
     def all_sent(self) -> bool:
         return not self._unsent
 
     def _append(self, sent: Sent) -> None:
+        if self.late is not None and self.sent == self.late.known + 1:
+            self.land("killed late", str(self.late))
         if sent.topic == TICKS:
             self._tick(sent)
             return

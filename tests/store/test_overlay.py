@@ -59,3 +59,32 @@ def test_the_cache_drops_the_least_recently_touched():
 def test_reserved_keys_are_nobodys_rows(rows):
     with pytest.raises(AssertionError, match="refuses"):
         Overlay(rows, ROW, StateCache())["\0meta"]
+
+
+def test_other_definitions_begin_the_walk_over_the_rows_again_and_it_is_kept_with_them(rows):
+    cache = StateCache()
+    overlay = Overlay(rows, ROW, cache)
+    assert overlay.dating.done
+    overlay.date_by("")
+    assert overlay.encoded() == {}, "no definition moves a deadline: nothing to note"
+    overlay.date_by("k1")
+    above = Overlay(rows, ROW, cache, overlay)
+    above.date_by("k1")
+    assert (overlay.dating_begun, above.dating_begun) == (True, False)
+    above.dated("u5", done=False)
+    rows.write(above.encoded(), next_offsets=None, changelog=0, batch=1)
+    again = Overlay(rows, ROW, StateCache())
+    assert (again.dating.of, again.dating.at, again.dating.done) == ("k1", "u5", False)
+    again.date_by("k1")
+    assert not again.encoded(), "the same definitions: the walk goes on"
+
+
+def test_a_walk_meets_every_user_and_each_as_this_unit_of_work_has_it(rows):
+    rows.write(
+        {b"\1pool": b"p", b"u2": b"two", b"u3": b"three"}, next_offsets=None, changelog=0, batch=1
+    )
+    overlay = Overlay(rows, ROW, StateCache())
+    overlay["u2"] = "TWO"
+    assert overlay.after("", 2) == [("u1", b"old"), ("u2", "TWO")]
+    assert overlay.after("u2", 2) == [("u3", b"three")]
+    assert overlay.after("u3", 2) == []
