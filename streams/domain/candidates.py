@@ -16,7 +16,7 @@ from streams.domain.features import Audience
 from streams.domain.groups import LOST_GROUP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from streams.domain.campaign import Campaign
     from streams.domain.events import Context
@@ -61,21 +61,22 @@ class Candidate(NamedTuple):
 
 def candidates(  # noqa: PLR0913  # what is asked, of whom, and when
     campaigns: Campaigns,
-    scene: str | None,
+    is_of: Callable[[Campaign], bool],
     visitor: Visitor,
     last_tasks: Mapping[str, Task],
     running: Iterable[str],
     at_ms: int,
 ) -> list[Candidate]:
-    """Return every campaign in force in the scene, judged; of a group one wins (R4).
+    """Return every campaign in force of the scene and type, judged; of a group one wins (R4).
 
-    scene: None for all. last_tasks: by campaign. running: the task ids that are pending or active.
+    is_of: of what was asked for. last_tasks: by campaign. running: the task ids that are pending or
+    active.
     """
     live = frozenset(running)
     found = []
     for campaign_id in campaigns.ids:
         campaign = campaigns.in_force(campaign_id, at_ms)
-        if campaign is None or (scene is not None and scene not in campaign.scenes):
+        if campaign is None or not is_of(campaign):
             continue
         variant = audience.variant_of(campaign, visitor.context)
         last = last_tasks.get(campaign_id)

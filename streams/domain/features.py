@@ -15,6 +15,9 @@ from streams.domain.events import Status
 if TYPE_CHECKING:
     from streams.domain.campaign import Right
 
+FEATURES = ("dark_box", "light_box", "lottery", "full_link")
+"""The phases of section 2, each on or off; what rendering calls the types of a campaign."""
+
 
 class Saved(msgspec.Struct, frozen=True):
     """What each counted order banks for the final reward; at most `cap_minor` in all."""

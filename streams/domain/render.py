@@ -8,6 +8,7 @@ shown then can be answered. Choices where semantics.md 3 is silent:
   rewards are then what was due, as `due`: the ledger remembers how it stands, not how it stood.
 - A context given with the question goes first, else the row's newest by then; unknown allows
   nothing. An entry that is not named is not asked for.
+- A campaign is of a type if that is one of its features (the phases of section 2).
 - A task is shown where its own version, or the one in force, is. Completed ones stay until their
   horizon, after which nothing about them changes.
 - A campaign that enrols by itself is `claimable` too, with `enrolment: auto`: the next order does.
@@ -43,6 +44,7 @@ from streams.domain.walk import Walk
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from streams.domain.campaign import Campaign
     from streams.domain.candidates import Candidate
     from streams.domain.dues import Due
     from streams.domain.events import Context, Fact
@@ -53,9 +55,10 @@ USER, OPERATOR = "user", "operator"
 
 
 class Asking(NamedTuple):
-    """What was asked, but for who and when. None: all scenes; no entry is asked for.
+    """What was asked, but for who and when. None: all scenes, all types; no entry is asked for.
 
-    locale changes nothing yet: hints are codes. context: what the shop says of its user now.
+    type: one of the features, of which a campaign may have several. locale changes nothing yet:
+    hints are codes. context: what the shop says of its user now.
     """
 
     scene: str | None = None
@@ -63,6 +66,12 @@ class Asking(NamedTuple):
     locale: str = ""
     role: str = USER
     context: Context | None = None
+    type: str | None = None
+
+    def is_of(self, campaign: Campaign) -> bool:
+        """Tell whether a campaign is of the scene and of the type that were asked for (R1)."""
+        in_scene = self.scene is None or self.scene in campaign.scenes
+        return in_scene and (self.type is None or self.type in campaign.features)
 
 
 def render(
@@ -77,7 +86,7 @@ def render(
     visitor = Visitor(row.user_id, asking.entry, asking.context or world.context, world.verdict)
     found = candidates(
         campaigns,
-        asking.scene,
+        asking.is_of,
         visitor,
         {one.task.campaign_id: one.task for one in mine},  # in order of rounds: the last stays
         [one.task.task_id for one in mine if one.state in RUNNING],
@@ -88,9 +97,7 @@ def render(
     mine = [
         one._replace(grandfathered=one.task.campaign_id not in matching)
         for one in mine
-        if asking.scene is None
-        or asking.scene in one.campaign.scenes
-        or one.task.campaign_id in here
+        if asking.is_of(one.campaign) or one.task.campaign_id in here
     ]
     offered = [_offer(one, row.user_id, at_ms) for one in found if not (one.code or one.runs)]
     shown = sorted([one for one in mine if valid(one, at_ms)] + offered, key=_place)
@@ -105,6 +112,7 @@ def render(
         "user_id": row.user_id,
         "at": UTC.text(at_ms),
         "scene": asking.scene,
+        "type": asking.type,
         "entry": asking.entry,
         "locale": asking.locale or None,
         "role": asking.role,

@@ -16,6 +16,7 @@ import msgspec
 import orjson
 
 from streams.domain.events import Context
+from streams.domain.features import FEATURES
 from streams.domain.render import OPERATOR, USER, Asking, render
 from streams.domain.state import new
 from streams.errors import DiskError
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 TASKS = "/tasks/"
 """What stands before the user's id."""
 
-KNOWN = ("scene", "entry", "at", "locale", "role", "segments", "orders_30d", "hop")
+KNOWN = ("scene", "type", "entry", "at", "locale", "role", "segments", "orders_30d", "hop")
 LONGEST_ID = 128
 AGAIN_S = 1
 
@@ -155,7 +156,10 @@ def understood(question: Question) -> Request:
     for name in ("scene", "entry"):
         if name in given and not _NAME.fullmatch(given[name]):
             _refuse(name, f"1 to {LONGEST_ID} characters, no control characters")
-    asking = Asking(given.get("scene"), given.get("entry"), locale, role, _context(given))
+    kind = given.get("type")
+    if kind is not None and kind not in FEATURES:
+        _refuse("type", f"one of {', '.join(FEATURES)}")
+    asking = Asking(given.get("scene"), given.get("entry"), locale, role, _context(given), kind)
     at_ms = instant(given["at"]) if "at" in given else None
     return Request(user_id, asking, at_ms, "hop" in given)
 

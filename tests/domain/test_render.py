@@ -67,6 +67,44 @@ def test_r1_a_campaign_is_offered_in_its_scenes_alone():
     assert tasks(seen(world, asking=Asking(scene="sign_in"))) == []
 
 
+def test_r1_a_campaign_is_offered_to_who_asks_for_one_of_its_types():
+    spin = campaign(
+        campaign_id="spin",
+        features=["light_box", "lottery"],
+        entries=None,
+        step_rewards=None,
+        lottery=chances(),
+        claim=CLOSING,
+    )
+    world = given([pool(), spin, campaign()], [])
+    assert tasks(seen(world, asking=Asking(type="lottery"))) == [("spin", "claimable")]
+    both = tasks(seen(world, asking=Asking(type="light_box")))
+    assert both == [("spin", "claimable"), ("three", "claimable")]
+    assert tasks(seen(world, asking=Asking(type="dark_box"))) == []
+
+
+def test_r1_tasks_and_rewards_of_another_type_are_not_shown_either():
+    world = given(campaign(), [claim(), order("o1")])
+    answer = seen(world, asking=Asking(type="full_link"))
+    assert (tasks(answer), len(answer["rewards"])) == ([("three", "active")], 1)
+    answer = seen(world, asking=Asking(type="lottery"))
+    assert (answer["tasks"], answer["rewards"], answer["type"]) == ([], [], "lottery")
+
+
+def test_r1_a_task_is_shown_by_the_type_of_its_own_version_and_of_the_one_in_force():
+    later = campaign(
+        version=2,
+        effective_from="2026-03-04T00:00:00+08:00",
+        features=["light_box"],
+        step_rewards=None,
+        entries=None,
+    )
+    world = given([campaign(), later], [claim()])
+    for kind in ("light_box", "full_link"):
+        assert tasks(seen(world, asking=Asking(type=kind))) == [("three", "active")]
+    assert tasks(seen(world, asking=Asking(type="full_link", scene="nowhere"))) == []
+
+
 def test_r1_the_version_in_force_at_that_time_is_offered():
     later = campaign(version=2, effective_from="2026-03-05T00:00:00+08:00", title="second")
     world = given([campaign(title="first"), later], [])

@@ -108,6 +108,8 @@ def test_a_user_of_whom_nothing_is_known_is_offered_what_there_is():
         ("/tasks/u?at=", "bad_at"),
         ("/tasks/u?role=admin", "bad_role"),
         ("/tasks/u?scene=", "bad_scene"),
+        ("/tasks/u?type=", "bad_type"),
+        ("/tasks/u?type=light", "bad_type"),
         ("/tasks/u?entry=%07", "bad_entry"),
         ("/tasks/u?locale=%3Cscript%3E", "bad_locale"),
         ("/tasks/u?orders_30d=-1", "bad_orders_30d"),
@@ -247,7 +249,9 @@ TARGETS = st.one_of(
     st.builds("/tasks/{}".format, st.text(max_size=40)),
     st.builds(
         "/tasks/u?{}={}".format,
-        st.sampled_from(["at", "segments", "orders_30d", "role", "locale", "scene", "hop", "x"]),
+        st.sampled_from(
+            ["at", "segments", "orders_30d", "role", "locale", "scene", "type", "hop", "x"]
+        ),
         st.text(max_size=40),
     ),
     st.builds(

@@ -12,6 +12,7 @@ from streams.domain.definition.fields import CURRENCY, MAX_MINOR, NAME, REQUIRED
 from streams.domain.definition.rights import read_final_rewards, read_policies, read_step_rewards
 from streams.domain.events import Status
 from streams.domain.features import (
+    FEATURES,
     Audience,
     Budget,
     Chances,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from streams.domain.definition.fields import Fields
 
 LOOKBACKS = ("none", "trigger_order", "same_day")
-FEATURES = ("dark_box", "light_box", "lottery", "full_link")
 STATUSES = {s.name.lower(): s for s in Status if s is not Status.AMENDED}
 SAVED_RULES = ("fixed", "percent", "table", "random")
 NOTICES = (
