@@ -17,6 +17,7 @@ import rocksdict
 from streams.errors import DiskError, Exit, Refused
 from streams.feed.ports import NotReady
 from streams.store import meta
+from streams.store import rows as rows_module
 from streams.store.meta import Hint
 from streams.store.rows import DiskStore, read_offsets, read_rows
 from streams.wire.rows import ROW_SCHEMA
@@ -315,6 +316,7 @@ CRASHER = """
 import sys
 from pathlib import Path
 from streams.store import meta
+from streams.store import rows as rows_module
 from streams.store.rows import DiskStore
 rows = DiskStore(Path(sys.argv[1]), meta.Identity("leidan", "c", -1, 1, {}, 1, 1)).open(0)
 batch = rows.batch
@@ -457,3 +459,23 @@ def test_rocksdict_spells_sync_as_an_attribute():
     options = rocksdict.WriteOptions()
     options.sync = True
     assert options.sync is True
+
+
+def test_users_are_walked_in_slices_in_order_without_pools_and_what_is_ours(store):
+    rows = store.open(0)
+    found = {b"u3": b"c", b"u1": b"a", b"\1pool": b"p", b"u2": b"b", meta.DATED: b"{}"}
+    rows.write(found, next_offsets=NEXT, changelog=0, batch=1)
+    assert rows.after(b"", 2) == [(b"u1", b"a"), (b"u2", b"b")]
+    assert rows.after(b"u2", 2) == [(b"u3", b"c")]
+    assert rows.after(b"u3", 2) == []
+    assert rows.peek(meta.DATED) == b"{}"
+    rows.close()
+
+
+def test_of_large_rows_fewer_are_walked_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(rows_module, "SLICE_BYTES", 5)
+    rows = disk_store(tmp_path).open(0)
+    found = {b"u1": b"small", b"u2": b"larger", b"u3": b"behind"}
+    rows.write(found, next_offsets=NEXT, changelog=0, batch=1)
+    assert rows.after(b"", 9) == [(b"u1", b"small"), (b"u2", b"larger")]
+    rows.close()
