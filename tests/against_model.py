@@ -49,6 +49,7 @@ COMPARED: tuple[tuple[str, ...], ...] = (
     ("budget", "supply"),
     ("lottery",),
     ("budget", "supply", "lottery"),
+    (*("kill", "stop", "groups", "saved", "budget", "supply", "lottery"), "required", "results"),
     ("results",),
     ("required", "results"),
     ("release", "collect"),

@@ -22,6 +22,7 @@ from streams.domain import (
     ledger,
     notices,
     orders,
+    reservations,
     settlement,
     short_path,
 )
@@ -48,6 +49,7 @@ from streams.domain.state import (
     unpack_ledger,
     unpack_pins,
 )
+from streams.domain.tasks import Answer
 from streams.domain.walk import Walk, walked
 
 if TYPE_CHECKING:
@@ -76,6 +78,9 @@ class Outcome(StrEnum):
 
 NO_EVENT = frozenset({Outcome.DUPLICATE, Outcome.CONFLICT, Outcome.ROW_FULL})
 """Records that leave no trace: what they are dated tells no time."""
+
+
+NO_ANSWER = Answer("", "")
 
 
 class Folded(NamedTuple):
@@ -365,8 +370,13 @@ def _rejections(old: _Seen, new: _Seen, known: list[Fact], say: Announcer) -> li
             answer.task_id,
         )
         for claim_id, answer in new.answers.items()
-        if answer.code and old.answers.get(claim_id) != answer
+        if answer.code and _is_news(old.answers.get(claim_id, NO_ANSWER), answer)
     ]
+
+
+def _is_news(before: Answer, now: Answer) -> bool:
+    """Tell whether an answer is to be said: of what several pools deny, only what is read first."""
+    return before != now and not {before.code, now.code} <= reservations.DENIALS
 
 
 def _order_changes(
@@ -387,7 +397,7 @@ def _order_changes(
     outputs += [
         say.order(order_id, code)
         for order_id, code in new.loose.items()
-        if old.loose.get(order_id) != code
+        if _is_news(NO_ANSWER._replace(code=old.loose.get(order_id, "")), Answer(code, ""))
     ]
     return outputs
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from streams.domain.state import Entry, Task
 
 BUDGET_EXHAUSTED, RIGHTS_EXHAUSTED = "BUDGET_EXHAUSTED", "RIGHTS_EXHAUSTED"
+DENIALS = frozenset({BUDGET_EXHAUSTED, RIGHTS_EXHAUSTED})
 
 
 class Need(NamedTuple):
@@ -277,15 +278,15 @@ def quantity(campaign: Campaign, right_id: str) -> int:
 
 
 def _verdict(wanted: list[Need], group: Mapping[str, Ask], campaign: Campaign) -> Verdict:
-    """Judge one group of asks once every pool has answered, so that no answer comes first."""
+    """Judge one group of asks: refused at the first denial that nothing replaces, else by all."""
     states = [group[need.pool_id].state if need.pool_id in group else ASKED for need in wanted]
-    if ASKED in states:
-        return Verdict(pending=True)
     denied = [need for need, state in zip(wanted, states, strict=True) if state == DENIED]
     if any(need.pool_id.startswith(BUDGET) for need in denied):
         return Verdict(BUDGET_EXHAUSTED)
     if not all(_replaceable(campaign, need.pool_id) for need in denied):
         return Verdict(RIGHTS_EXHAUSTED)
+    if ASKED in states:
+        return Verdict(pending=True)
     return Verdict(lacks=tuple(need.pool_id for need in denied))
 
 

@@ -225,6 +225,54 @@ def test_what_other_pools_granted_goes_back_when_one_denies():
     tick(known, at(30)).then()
 
 
+CODES = {BUDGET: "BUDGET_EXHAUSTED", "ware": "RIGHTS_EXHAUSTED"}
+
+
+@pytest.mark.parametrize("first", ["ware", BUDGET])
+def test_the_first_denial_drops_the_task_and_is_what_the_claim_is_told(first):
+    known, requests = supplied(budget={"amount_minor": 10**6})
+    known.when(answer(requests.pop(first), "denied")).then(f"claim.rejected {CODES[first]}")
+    assert known.state.tasks == ()
+    known.when(order("o1")).then("order.ignored NO_TASK")
+    known.when(answer(*requests.values(), "denied")).then()
+
+
+def test_what_is_granted_after_the_first_denial_goes_back():
+    known, requests = supplied(budget={"amount_minor": 10**6})
+    known.when(answer(requests["ware"], "denied")).then("claim.rejected RIGHTS_EXHAUSTED")
+    known.when(answer(requests[BUDGET], "granted"))
+    known.then("reserved 1300", f"pool.release {BUDGET} 1300", "released 1300")
+    tick(known, at(30)).then()
+
+
+def test_a_new_claim_after_the_first_denial_asks_when_no_answer_is_out_any_more():
+    known, requests = supplied(budget={"amount_minor": 10**6})
+    known.when(answer(requests[BUDGET], "denied")).then("claim.rejected BUDGET_EXHAUSTED")
+    known.when(claim("k2", day=2)).then()
+    known.when(answer(requests["ware"], "granted"))
+    known.then("pool.release ware {'box': 1}", BOXES, f"pool.reserve {BUDGET} 1300")
+    for request in asked(known):
+        if request.type == "pool.reserve":
+            known.when(answer(request, "granted"))
+    assert [t.pending for t in known.state.tasks] == [False]
+
+
+def test_a_denial_that_a_fallback_replaces_drops_nothing():
+    known, requests = supplied({**BOX, "fallback": POINTS}, budget={"amount_minor": 10**6})
+    known.when(answer(requests["ware"], "denied")).then()
+    known.when(answer(requests[BUDGET], "granted"))
+    known.then("reserved 1300", "task.claimed 0")
+
+
+def test_the_order_of_an_automatic_task_that_two_pools_deny_is_told_so_once():
+    auto = campaign(final_rewards=[BOX], budget={"amount_minor": 10**6}, enrolment="auto")
+    known = user(registry(ware(box=9), auto), order("o1"))
+    first, second = asked(known)
+    known.when(answer(first, "denied"))
+    assert [output.type for output in known.outputs] == ["order.ignored"]
+    known.when(answer(second, "denied")).then()
+
+
 @pytest.mark.parametrize("first", ["ware", BUDGET])
 def test_all_pools_must_grant_in_whatever_order_they_answer(first):
     known, requests = supplied(budget={"amount_minor": 10**6})
