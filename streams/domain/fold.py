@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from streams.domain.outputs import Output
     from streams.domain.registry import Campaigns
 
-FOLD_VERSION = 1
+FOLD_VERSION = 2
 # A row travels as one changelog record; the broker's default limit for one is 1 MiB.
 MAX_FACTS_BYTES = 768 * 1024
 
