@@ -342,7 +342,11 @@ def _short(value: object) -> str:
 
 
 def _ms(text: str) -> int:
-    since = datetime.fromisoformat(text) - EPOCH
+    """Return an instant in ms. Raises ValueError, also for a time that does not say its offset."""
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError(f"time {_short(text)} has no offset")
+    since = at - EPOCH
     return since.days * 86_400_000 + since.seconds * 1_000 + since.microseconds // 1_000
 
 

@@ -273,6 +273,23 @@ def test_the_first_mismatch_is_named():
     assert refused([*lines[:7], canonical(body), *lines[8:]]).startswith("no 8: ticket is ")
 
 
+@pytest.mark.parametrize("place", [0, 7], ids=["committed", "drawn"])
+def test_a_time_that_does_not_say_its_offset_is_a_mismatch(place):
+    lines = finished(lottery(), [], [ask(n, n / 10) for n in range(1, 20)])
+    body = json.loads(lines[place])
+    body["occurred_at"] = body["occurred_at"].removesuffix("+00:00")
+    said = refused([*lines[:place], canonical(body), *lines[place + 1 :]])
+    assert said == f"no {place + 1}: time {body['occurred_at']!r} has no offset"
+
+
+def test_a_published_pool_whose_times_do_not_say_their_offset_is_a_mismatch():
+    lines = finished(lottery(), [], [])
+    body = json.loads(lines[0])
+    body["pool"]["opens_at"] = "2023-05-01T00:00:00"
+    said = refused([canonical(body), *lines[1:]])
+    assert said == "no 1: pool: time '2023-05-01T00:00:00' has no offset"
+
+
 @given(
     st.recursive(
         st.one_of(st.integers(-(2**53), 2**53), st.text(), st.none(), st.booleans()),
