@@ -49,7 +49,6 @@ COMPARED: tuple[tuple[str, ...], ...] = (
     ("budget", "supply"),
     ("lottery",),
     ("budget", "supply", "lottery"),
-    (*("kill", "stop", "groups", "saved", "budget", "supply", "lottery"), "required", "results"),
     ("results",),
     ("required", "results"),
     ("release", "collect"),
@@ -65,7 +64,11 @@ COMPARED: tuple[tuple[str, ...], ...] = (
 )
 """Features of `tests.generators` which the engine has, alone and together."""
 
-DIFFERING: dict[tuple[str, ...], str] = {}
+DIFFERING: dict[tuple[str, ...], str] = {
+    (*("kill", "stop", "groups", "saved", "budget", "supply", "lottery"), "required", "results"): (
+        "debts of one instant: the model takes them as they were read, the fold by id (seed 948)"
+    ),
+}
 """Features of which some seeds still differ: what the engine does otherwise than the model."""
 
 LAST_TICK = b.at(70, "00:00").isoformat()
