@@ -15,7 +15,6 @@ Source: semantics.md 3 P5, 9 (12, 13); L10, L11.
 
 from __future__ import annotations
 
-from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -77,32 +76,24 @@ def count_all(runs: Sequence[Run], pins: Pinned) -> list[Tally]:
 def _share(group: str, runs: list[Run], pins: Pinned) -> list[Tally]:
     """Count the tasks of one group: each checkout goes to one of them, in order of time.
 
-    A checkout may reach the status of one campaign earlier than that of another: then it is decided
-    at the first time at which somebody can count it.
+    A checkout may reach the status of one campaign earlier than that of another: it is decided once
+    between all of them, by the first of its times, and each counts it by its own (P5 has no word
+    for who was first).
     """
-    counters = [Counter(run.task, run.campaign) for run in runs]
+    counters = [_Shared(run) for run in runs]
     ranks = [rank(run.task, run.campaign) for run in runs]
-    good = [(offer, i) for i, run in enumerate(runs) for offer in run.offers if not offer.code]
-    asking: dict[str, list[int]] = {}
-    for offer, i in good:
-        asking.setdefault(offer.checkout_id, []).append(i)
-    first = {id_: min(those, key=ranks.__getitem__) for id_, those in asking.items()}
-    bound: dict[str, int] = {}
-    for id_, those in asking.items() if pins else ():
-        by_task = {runs[i].task.task_id: i for i in those}
-        for task_id in pins.get((group, id_), ()):
-            if task_id in by_task:
-                bound[id_] = by_task[task_id]
-    first.update(bound)
+    asking: dict[str, list[tuple[Offer, int]]] = {}
+    good = ((offer, i) for i, run in enumerate(runs) for offer in run.offers if not offer.code)
+    for offer, i in sorted(good):
+        asking.setdefault(offer.checkout_id, []).append((offer, i))
+    first: dict[str, int] = {}
     holder: dict[str, int] = {}
-    for (_, _, id_), now in groupby(sorted(good), key=lambda pair: pair[0][:3]):
-        if id_ in holder:
-            continue
-        able = [
-            (ranks[i], i, offer)
-            for offer, i in now
-            if bound.get(id_, i) == i and counters[i].progress.takes(offer.at_ms)
-        ]
+    for id_, those in asking.items():
+        by_task = {runs[i].task.task_id: i for _, i in those}
+        bound = [by_task[t] for t in pins.get((group, id_), ()) if t in by_task]
+        of = [(ranks[i], i, offer) for offer, i in those if not bound or i == bound[-1]]
+        first[id_] = min(of)[1]
+        able = [one for one in of if counters[one[1]].takes(one[2])]
         if able:
             _, i, offer = min(able)
             counters[i].add(offer)
@@ -117,6 +108,39 @@ def _share(group: str, runs: list[Run], pins: Pinned) -> list[Tally]:
         )
         for i, run in enumerate(runs)
     ]
+
+
+class _Shared:
+    """A task of a group while checkouts are given to it, maybe not in the order of its own times.
+
+    In the end it has counted those given to it by (time, order id), as any task does.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run, self._given = run, list[Offer]()
+        self._counter = Counter(run.task, run.campaign)
+
+    def takes(self, offer: Offer) -> bool:
+        progress, campaign = self._counter.progress, self._run.campaign
+        if not self._given or self._given[-1] < offer:
+            return progress.takes(offer.at_ms)
+        day = campaign.calendar.day(offer.at_ms)
+        that_day = sum(campaign.calendar.day(other.at_ms) == day for other in self._given)
+        return not progress.completed_at_ms and not 0 < campaign.daily_cap <= that_day
+
+    def add(self, offer: Offer) -> None:
+        in_order = not self._given or self._given[-1] < offer
+        self._given.append(offer)
+        if in_order:
+            self._counter.add(offer)
+            return
+        self._given.sort()
+        self._counter = Counter(self._run.task, self._run.campaign)
+        for given in self._given:
+            self._counter.add(given)
+
+    def tally(self, codes: dict[str, str]) -> Tally:
+        return self._counter.tally(codes)
 
 
 def _fate(i: int, holder: int | None, first: int) -> str:

@@ -201,3 +201,40 @@ def test_an_order_paid_for_in_two_rounds_stays_with_the_first_when_the_second_is
     ]  # fmt: skip
     known.when(cancel("o2", when=at(4, "23:00")))  # o3 is of b then, and there is no round 2
     assert counts(known) == {"a": 1, "b": 0}
+
+
+def two_by_status(**fields):
+    """a counts an order from when it is placed, b begins by itself once one is paid."""
+    placed = {"qualify": {"on": "placed"}, **fields}
+    return [member("a", **placed), member("b", enrolment="auto", priority=1)]
+
+
+PLACED = order("o1", when=at(1, "10:00"), status="placed")
+PAID = order("o1", when=at(1, "11:00"), version=2)
+
+
+def test_an_order_that_serves_one_task_begins_a_preferred_one_when_it_comes_so_far():
+    known = given(two_by_status(step_rewards=[]), [*claims("a"), PLACED])
+    assert counts(known) == {"a": 1}
+    known.when(PAID)
+    assert counts(known) == {"a": 0, "b": 1}
+    known.standing("1 r-b")
+
+
+def test_an_order_that_was_paid_for_begins_no_other_when_it_comes_so_far():
+    known = given(two_by_status(), [*claims("a"), PLACED]).standing("1 r-a")
+    known.when(PAID)
+    assert counts(known) == {"a": 1}
+
+
+def test_an_order_given_out_of_its_times_keeps_the_cap_of_its_day():
+    claimed = [claim("k-b", campaign_id="b"), *claims("a")]
+    two = [
+        member("a", qualify={"on": "placed"}, step_rewards=[]),
+        member("b", priority=1, step_rewards=[]),
+    ]
+    known = given(two, [*claimed, order("o1", when=at(1, "09:00"), status="placed")])
+    known.when(order("o1", when=at(2, "12:00"), version=2))  # of b, on day 2
+    known.when(order("o2", when=at(1, "10:00")), order("o3", when=at(1, "11:00")))
+    known.when(order("o4", when=at(2, "13:00")))
+    assert counts(known) == {"a": 2, "b": 2}  # b: o2 and o1, one a day

@@ -51,6 +51,9 @@ class Tally:
         if self.can_count(order):
             self.per_day[self.round.version.day(order.key[0])] += 1
             self.counted.append(order)
+            # Of a group another task may have had it first: steps go by (time, order id) all the
+            # same (section 3, the sort key; section 5, 1).
+            self.counted.sort(key=lambda counted: counted.key)
         else:
             self.spare.append(order)
 
