@@ -59,6 +59,7 @@ COMPARED: tuple[tuple[str, ...], ...] = (
     ("ticks", "required", "results"),
     ("groups", "amount", "saved", "variants"),
     ("groups", "required", "results"),
+    ("groups", "steps"),
     ("ticks", "budget"),
     ("ticks", "groups"),
 )

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from tests import builders as b
@@ -14,7 +14,6 @@ from tests.models.ids import reward_id, task_id
 
 if TYPE_CHECKING:
     import random
-    from datetime import datetime
 
 CLOCKS = ("00:00", "03:59", "04:00", "08:00", "10:00", "12:00", "23:59")
 DELAYS = (*[timedelta(0)] * 6, timedelta(days=3), timedelta(days=40))
@@ -39,6 +38,11 @@ def history(
         made = [claim(rng, features, campaigns) for _ in range(rng.randint(1, 4))]
         made += [order(rng, features) for _ in range(rng.randint(1, 10))]
         made += [cancellation(rng) for _ in range(rng.choice([0, 0, 1, 2, 3]))]
+    if "steps" in features:
+        bought = [
+            e for e in made if "lines" in e and "currency" in e and e["order_id"] not in PARTS
+        ]
+        made += [further(rng, event) for event in bought if rng.random() < 0.5]
     makers = {
         "withdrawn": lambda: withdrawal(rng, campaigns),
         "risk": lambda: verdict(rng),
@@ -140,6 +144,18 @@ def order(rng: random.Random, features: frozenset[str]) -> dict[str, Any]:
         parent_order_id=PARENTS.get(order_id),
         **enters,
     )
+
+
+def further(rng: random.Random, event: dict[str, Any]) -> dict[str, Any]:
+    """The same order come further, so that campaigns may date it differently."""
+    when = datetime.fromisoformat(event["occurred_at"]) + timedelta(hours=rng.choice([1, 9, 30]))
+    return {
+        **event,
+        "type": rng.choice(["order.paid", "order.fulfilled", "order.settled"]),
+        "version": event["version"] + 1,
+        "occurred_at": when.isoformat(),
+        "recorded_at_ms": b.millis(when),
+    }
 
 
 def cancellation(rng: random.Random) -> dict[str, Any]:
