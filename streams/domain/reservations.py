@@ -16,7 +16,7 @@ from streams.domain import ids
 from streams.domain.asks import ASKED, DENIED, GRANTED, RELEASED, RESERVE, Ask
 from streams.domain.pool import BUDGET
 from streams.domain.pool_state import TASKS
-from streams.domain.state import REVOKED, REVOKING, VOID
+from streams.domain.state import ISSUED, ISSUING, RESERVED, REVOKED, REVOKING, VOID
 from streams.domain.worst_case import worst_case
 
 if TYPE_CHECKING:
@@ -200,29 +200,38 @@ def affordable(
 ) -> tuple[list[Due], dict[tuple[str, str], Share]]:
     """Return the dues that can be paid, and what is short by (task id, pool id).
 
-    Short can be only what falls due again after its task's reservation was released, and what no
-    claim reserves: the compensation of a killed campaign.
+    Short can be only what falls due again, or for more, after its task's reservation was released,
+    and what no claim reserves: the compensation of a killed campaign. What stands and is worth more
+    now, or had set off a debt that is none any more, stays at what it has until more is granted.
     """
     over = {ask.task_id for ask in asked.reservations() if ask.state == RELEASED}
     over |= {due.task.task_id for due in dues if due.kind == "compensation"}
     if not over:
         return dues, {}
-    stand = {(e.task_id, e.step, e.kind, e.right_id) for e in entries.values() if holds(e)}
+    stand = {(e.task_id, e.step, e.kind, e.right_id): e for e in entries.values() if holds(e)}
+    wanted = {due.reward_id: due.right.value_minor for due in dues}
     left: dict[tuple[str, str], Share] = {}
     payable: list[Due] = []
     for due in dues:
         task_id = due.task.task_id
-        if (task_id, due.step, due.kind, due.right.right_id) in stand or task_id not in over:
+        entry = stand.get((task_id, due.step, due.kind, due.right.right_id))
+        covered = 0
+        if entry is not None:
+            covered = entry.paid + _still_set_off(entry, entries, wanted)
+        if task_id not in over or (entry and not _may_rise(entry, due, covered)):
             payable.append(due)
             continue
         enough = True
-        for pool_id, name, n in _cost(due):
+        for pool_id, name, n in _cost(due, entry, covered):
             of = left.get((task_id, pool_id))
             if of is None:
                 of = left[task_id, pool_id] = free(task_id, pool_id, asked, entries, campaigns)
             of[name] = of.get(name, 0) - n
             enough = enough and of[name] >= 0
-        if enough:
+        if not enough and entry is not None and covered:
+            right = msgspec.structs.replace(due.right, value_minor=covered)
+            payable.append(due._replace(right=right))
+        elif enough:
             payable.append(due)
     short = {key: {name: -n for name, n in of.items() if n < 0} for key, of in left.items()}
     return payable, {key: of for key, of in short.items() if of}
@@ -251,13 +260,31 @@ def more(task_id: str, pool_id: str, short: Share, say: Announcer, asked: Asked)
     )
 
 
-def _cost(due: Due) -> Iterator[tuple[str, str, int]]:
-    """Yield (pool id, name, n) of what a reward takes; prizes are paid by their own pool."""
+def _may_rise(entry: Entry, due: Due, covered: int) -> bool:
+    """Tell whether what stands is to be given anew, for more than its task still holds for it."""
+    return entry.state in (RESERVED, ISSUING, ISSUED) and due.right.value_minor > covered
+
+
+def _still_set_off(entry: Entry, entries: Mapping[str, Entry], wanted: Mapping[str, int]) -> int:
+    """Return what a reward has set off against debts that will not be restored now."""
+    debts = ((entries[debt_id], part) for debt_id, part in entry.set_off)
+    return sum(
+        part
+        for debt, part in debts
+        if max(0, debt.value - wanted.get(debt.reward_id, 0)) >= debt.debt
+    )
+
+
+def _cost(due: Due, stands: Entry | None, covered: int) -> Iterator[tuple[str, str, int]]:
+    """Yield (pool id, name, n) of what a reward takes; prizes are paid by their own pool.
+
+    stands: it has its units, and of its value what is `covered`.
+    """
     if due.kind == "prize":
         return
     if due.campaign.budget is not None:
-        yield due.campaign.budget_pool_id, MONEY, due.right.value_minor
-    if due.right.supply:
+        yield due.campaign.budget_pool_id, MONEY, due.right.value_minor - covered
+    if due.right.supply and stands is None:
         yield due.right.supply, due.right.right_id, due.right.quantity
 
 

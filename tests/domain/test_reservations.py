@@ -10,7 +10,7 @@ from streams.domain.ledger import Due
 from streams.domain.state import unpack_ledger
 from streams.domain.view import state_of
 from tests.asking import BUDGET, answer, asked, tick, user, ware, with_budget
-from tests.builders import at, campaign, cancel, claim, leave, order, result, withdraw
+from tests.builders import at, campaign, cancel, claim, leave, order, refund, result, withdraw
 from tests.given import registry
 from tests.shared_pools import Shop
 
@@ -335,3 +335,51 @@ def test_a_compensation_takes_what_is_left_of_the_reservation_and_asks_for_the_r
     payable, lacking = reservations.affordable([due], entries, asked_, known.campaigns)
     assert payable == ([] if short else [due])
     assert lacking == ({(known.task().task_id, BUDGET): short} if short else {})
+
+
+BANK = campaign(
+    target={"orders": 2},
+    step_rewards=[],
+    saved={"rule": "percent", "bp": 1000, "cap_minor": 2000},
+    final_rewards=[{"right_id": "bank", "type": "red_packet", "value": "saved_amount"}],
+)
+
+
+def risen():
+    """A saved amount that is 750 when the rest is released, and 1000 once a refund is undone."""
+    known = granted(order("o1", lines=[(2, 2500)]), order("o2"), definition=BANK)
+    known.when(refund("o1", {"1": 1}, day=3, id="c1")).standing("2 bank")
+    tick(known, at(13)).then(f"pool.release {BUDGET} 1250", "released 1250")
+    return known.when(withdraw("c1"))
+
+
+def test_what_is_worth_more_after_the_release_stays_until_more_is_granted():
+    known = risen().then("task.advanced 2", f"pool.reserve {BUDGET} 250")
+    known.when(answer(asked(known)[0], "granted"))
+    known.then("reserved 250", "revoked 2 bank", "issued 2 bank seq=5")
+    assert known.outputs[-1].body["amount_minor"] == 1000
+
+
+def test_what_is_worth_more_after_the_release_stays_as_it_is_when_more_is_denied():
+    known = risen()
+    known.when(answer(asked(known)[0], "denied")).then()
+    known.standing("2 bank")
+    [entry] = unpack_ledger(known.state.ledger).values()
+    assert (entry.value, entry.seq) == (750, 3)
+
+
+def test_what_had_set_off_a_debt_is_given_in_full_once_more_is_granted():
+    """The debt is none any more after the release of what the reward had not cost."""
+    two = campaign(target={"orders": 2}, step_rewards=[], budget={"amount_minor": 10**9})
+    free = campaign(campaign_id="free", target={"orders": 1}, step_rewards=[], window={"days": 1})
+    known = user(registry(free, two), claim(), claim("k-free", campaign_id="free"))
+    known.when(answer(asked(user(known.campaigns, claim()))[0], "granted"), order("o1"))
+    known.when(result(known.reward_id("1", "pts"), "spent", day=2), cancel("o1", day=2))
+    known.when(order("o2"), order("o3")).then(
+        "task.advanced 2", "task.completed 2", "issued 2 pts offset=500"
+    )
+    tick(known, at(13)).then(f"pool.release {BUDGET} 500", "released 500")
+    known.when(withdraw("c-o1")).standing("1 pts")
+    [more] = asked(known, "pool.reserve")
+    assert more.body["amount_minor"] == 500
+    known.when(answer(more, "granted")).then("reserved 500", "issued 2 pts seq=3")

@@ -21,7 +21,7 @@ PARENTS = {"o5": "o1", "o6": "p1", "o7": "p1"}  # a checkout may bear an order's
 PARTS = {"o1", *PARENTS}
 
 
-def history(
+def history(  # noqa: C901  a line or two for each feature
     rng: random.Random, features: frozenset[str], records: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """Up to twenty events, some of them twice; half of the histories are fertile: much counts."""
