@@ -183,11 +183,10 @@ def create_app(settings: Settings, address: str = "") -> Worker:
         raise Refused(
             "NO_CYTHON is set: Faust's pure-Python iterator acks stale generations; unset it"
         )
-    from_files = [
-        one for path in settings.campaign_files for one in campaign_files.read_file(Path(path))
-    ]
+    paths = [Path(path) for path in settings.campaign_files]
+    from_files = [one for path in paths for one in campaign_files.read_file(path)]
     found = preflight.check(settings)
-    reader = CampaignReader(settings, from_files)
+    reader = CampaignReader(settings, from_files, campaign_files.digest(paths))
     reader.start()
     reader.wait()
     compiled, why = native.load()

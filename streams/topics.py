@@ -26,6 +26,7 @@ TASK_EVENTS = "task-events"
 NOTIFICATIONS = "notifications"
 DEAD_LETTERS = "dead-letters"
 CHANGELOG = "user-tasks-changelog"
+JOURNAL = "fold-journal"
 
 USER_KEYED = (ORDERS, CLAIMS, CANCELLATIONS, REWARD_RESULTS)
 """What others say of a user."""

@@ -75,7 +75,7 @@ def fold_ticks(
             batch.emit(outputs, record)
         room -= len(keys)
         if more:
-            batch.leave(n)
+            batch.leave(n, len(keys))
             break
         pass_pools(batch, record, tick.at_ms)
         batch.outcomes[(Outcome.APPLIED if keys else Outcome.IGNORED).value] += 1

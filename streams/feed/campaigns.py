@@ -22,6 +22,7 @@ from streams.domain.pool_history import Unfit
 from streams.domain.registry import Campaigns
 from streams.errors import BrokerUnreachable, CampaignRefused, Reason, Refused
 from streams.feed import client
+from streams.feed.ports import Known
 from streams.position import Position
 from streams.wire import campaigns as wire
 
@@ -39,26 +40,37 @@ STARTUP_S = 60.0
 class Registry:
     """The definitions known so far and what was refused. Pure: fed records, no client inside."""
 
-    def __init__(self, from_files: list[Definition]) -> None:
-        self.campaigns = Campaigns.of(from_files)
+    def __init__(self, from_files: list[Definition], files: str = "") -> None:
+        """``files``: digest of what `from_files` was read from (wire/campaigns.py)."""
+        self.latest = Known(Campaigns.of(from_files), 0, files)
         self.refused: dict[Reason, int] = {}
+
+    @property
+    def campaigns(self) -> Campaigns:
+        return self.latest.campaigns
 
     def take(self, value: bytes | None, recorded_at_ms: int, position: Position) -> None:
         """Add one record's definition, or log and count why it is none."""
+        campaigns = self._with(value, recorded_at_ms, position)
+        # at once: another thread reads it, and must never see definitions of a later offset
+        self.latest = Known(campaigns, position.offset + 1, self.latest.files)
+
+    def _with(self, value: bytes | None, recorded_at_ms: int, position: Position) -> Campaigns:
         try:
             record = wire.decode(value or b"", recorded_at_ms, str(position))
         except CampaignRefused as refused:
             self._refuse(refused.reason, str(refused))
-            return
+            return self.campaigns
         if self.campaigns.holds(record):
-            return  # published twice, or a file holds it too
+            return self.campaigns  # published twice, or a file holds it too
         try:
-            self.campaigns = self.campaigns.with_record(record)
+            campaigns = self.campaigns.with_record(record)
         except Unfit as unfit:
             said = "\n".join(f"{position}: {label(record)}: {one}" for one in unfit.problems)
             self._refuse(Reason.CAMPAIGN_INVALID, said)
-            return
+            return self.campaigns
         log.info("%s: %s", position, label(record))
+        return campaigns
 
     def _refuse(self, reason: Reason, text: str) -> None:
         self.refused[reason] = self.refused.get(reason, 0) + 1
@@ -68,9 +80,10 @@ class Registry:
 class CampaignReader:
     """The thread that follows the topic. Implements `ports.CampaignSource`."""
 
-    def __init__(self, settings: Settings, from_files: list[Definition]) -> None:
+    def __init__(self, settings: Settings, from_files: list[Definition], files: str = "") -> None:
+        """``files``: digest of what `from_files` was read from; the journal has it."""
         self._settings = settings
-        self._registry = Registry(from_files)
+        self._registry = Registry(from_files, files)
         self._confirmed_s = float("-inf")
         self._stopping = threading.Event()
         self._caught_up = threading.Event()
@@ -90,9 +103,12 @@ class CampaignReader:
             )
         self._raise_failed()
 
-    def current(self) -> Campaigns:
+    def latest(self) -> Known:
         self._raise_failed()
-        return self._registry.campaigns
+        return self._registry.latest
+
+    def current(self) -> Campaigns:
+        return self.latest().campaigns
 
     @property
     def known(self) -> int:

@@ -264,12 +264,12 @@ class Feed:
 
     def _unit_of(self, taken: dict[int, list[Record]]) -> UnitOfWork:
         assert self._producer is not None
-        campaigns = self._campaigns.current()
+        known = self._campaigns.latest()
         under_way = None if self._under_way is None else self._under_way[0]
         overlays = {p: overlay_of(self.owned[p], self._codec, under_way) for p in sorted(taken)}
         for overlay in overlays.values():
-            overlay.date_by(campaigns.dates)
-        given = (campaigns, self._encode, self._note, self._muted)
+            overlay.date_by(known.campaigns.dates)
+        given = (known.campaigns, self._encode, self._note, self._muted)
         batches = [
             Batch(run[0].topic, p, run, overlays[p], *given)
             for p in overlays
@@ -281,6 +281,7 @@ class Feed:
             self.owned,
             batches,
             overlays,
+            known,
             self._versions,
             self.changelog,
             self._clock,

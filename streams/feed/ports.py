@@ -256,10 +256,18 @@ class Executor(Protocol):
     def submit(self, fn: Callable[[], Any], /) -> Task: ...
 
 
+class Known(NamedTuple):
+    """Definitions, and what makes them: so that a replay can fold with the very same ones."""
+
+    campaigns: Campaigns
+    next: int = 0  # those before this offset of the topic `campaigns`
+    files: str = ""  # and those of files with this digest; "": none
+
+
 class CampaignSource(Protocol):
     """The definitions known so far, and how fresh that knowledge is (D9)."""
 
-    def current(self) -> Campaigns: ...
+    def latest(self) -> Known: ...
 
     def confirmed_age_s(self) -> float:
         """Seconds since the end of the topic was last seen reached; inf before the first time."""

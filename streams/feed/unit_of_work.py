@@ -11,18 +11,21 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from streams.errors import RewardsError
+from streams.feed import journal
 from streams.feed.batch import Phases
 from streams.feed.kill_points import reach
 from streams.feed.ports import BrokerLost, Outgoing, TopicPartition, TransactionAbortable
 from streams.store import meta
 from streams.store.overlay import Overlay, StateCache
+from streams.topics import JOURNAL
+from streams.wire import journal as wire_journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from streams.feed.batch import Batch
     from streams.feed.budget import Budget
-    from streams.feed.ports import Clock, Offsets, Producer, Rows
+    from streams.feed.ports import Clock, Known, Offsets, Producer, Rows
     from streams.store.overlay import Codec
 
 
@@ -66,6 +69,7 @@ class UnitOfWork:
         owned: dict[int, Owned],
         batches: list[Batch],
         overlays: dict[int, Overlay[Any]],
+        known: Known,
         versions: Versions,
         changelog: str,
         clock: Clock,
@@ -73,6 +77,7 @@ class UnitOfWork:
         """``group``: metadata captured at assignment; it fences us if we have been away."""
         self.producer, self.group, self.owned = producer, group, owned
         self.batches, self.overlays, self.versions = batches, overlays, versions
+        self.known = known
         self.changelog, self.clock = changelog, clock
         self.begun_s = self.committing_s = clock.monotonic_s()
         self.phases = Phases()  # hand_over, encode, produce, flush, offsets, commit, write
@@ -95,8 +100,9 @@ class UnitOfWork:
         """Make the poll durable: Kafka first, RocksDB second. Blocks: call it in a thread.
 
         K0 polled, K1 decoded, K2 folded into the overlays: done before, by the loop and the agents.
-        K3 begin. K4 produced: outputs, dead letters, one row per touched user and, last of each p,
-        one meta row {next offsets, batch number, fold version}; flushed, every delivery checked.
+        K3 begin. K4 produced: outputs, dead letters, the journal's record of each p, one row per
+        touched user and, last of each p, one meta row {next offsets, batch number, fold version};
+        flushed, every delivery checked.
         K5 source offsets of every touched p, with the group metadata captured at assignment.
         K6 commit called. K7 commit returned OK. K8 per p one WriteBatch: rows, L, changelog offset.
         K9 overlays promoted (`promote`); counted.
@@ -124,11 +130,14 @@ class UnitOfWork:
             )
             for p, vector in next_offsets.items()
         }
+        told = [
+            Outgoing(JOURNAL, None, self._journal(p, record), [], p) for p, record in metas.items()
+        ]
         started_s = self._lap("encode", started_s)
         try:
             producer.begin()
             reach("K3")
-            producer.produce(self._records(rows))
+            producer.produce(self._records(rows, told))
             for p, record in metas.items():
                 producer.produce_marked(
                     Outgoing(self.changelog, meta.META, meta.encode_meta(record), [], p)
@@ -177,11 +186,29 @@ class UnitOfWork:
             self.owned[p].next = vector
             self.overlays[p].kept()
 
-    def _records(self, rows: dict[int, dict[bytes, bytes | None]]) -> Iterator[Outgoing]:
-        """Outputs and dead letters as they came, then the touched rows of each p."""
+    def _journal(self, p: int, record: meta.Meta) -> bytes:
+        """Return what p was folded from, in which order, with what: enough to do it again."""
+        batches = [batch for batch in self.batches if batch.partition == p]
+        return wire_journal.encode(
+            wire_journal.Folded(
+                batch=record.batch,
+                fold_version=record.fold_version,
+                campaigns=self.known.next,
+                ranges=journal.ranges_of(batches),
+                files=self.known.files,
+                muted=tuple(sorted(batches[0].muted)),
+            )
+        )
+
+    def _records(
+        self, rows: dict[int, dict[bytes, bytes | None]], told: list[Outgoing]
+    ) -> Iterator[Outgoing]:
+        """Outputs and dead letters as they came, the journal, then the touched rows of each p."""
         for batch in self.batches:
             yield from batch.outgoing
             self.produced += len(batch.outgoing)
+        yield from told
+        self.produced += len(told)
         for p, touched in rows.items():
             for key, value in touched.items():
                 yield Outgoing(self.changelog, key, value, [], p)

@@ -16,12 +16,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from streams.store import meta
+from streams.store.meta import Hint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from streams.feed.ports import Rows
-    from streams.store.meta import Hint
 
 S = TypeVar("S")
 
@@ -159,7 +159,9 @@ class Overlay(Generic[S]):
         """Return keys whose deadline `at_ms` has reached, and whether there may be more.
 
         Those of rows not yet committed, here and below, and those that hints lead to. What a hint
-        leads to is read through like any row, so a stale hint leads to nothing.
+        leads to is read through like any row, so a stale hint leads to nothing. In order of
+        deadline, then key, and none left out between: which users come first is then a function of
+        the rows alone, and a replay whose commits fell elsewhere takes the same.
         """
         layers = (self,) if self._below is None else (self, self._below)
         keys = {key for layer in layers for key in layer._touched}  # noqa: SLF001
@@ -167,10 +169,15 @@ class Overlay(Generic[S]):
         hints = self._rows.due(at_ms, looked)
         self._hints.update(hints)
         hinted = [hint.key for hint in hints]
-        every = dict.fromkeys((*sorted(keys), *hinted))
+        every = dict.fromkeys((*keys, *hinted))
         self._fetch(every)
-        found = [key.decode() for key in every if 0 < self._due_ms(key) <= at_ms]
-        return found[:limit], len(found) > limit or len(hints) == looked
+        found = sorted(
+            Hint(due_ms, key) for key in every if 0 < (due_ms := self._due_ms(key)) <= at_ms
+        )
+        more = len(hints) == looked
+        if more:  # behind the last hint others may lie that were not looked at
+            found = [one for one in found if hints and one <= hints[-1]]
+        return [one.key.decode() for one in found[:limit]], more or len(found) > limit
 
     @property
     def dating(self) -> meta.Dating:

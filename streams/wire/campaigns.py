@@ -6,6 +6,7 @@ replay, has it before it is needed (D9). A definition read from a file is in for
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -15,6 +16,7 @@ from streams.errors import CampaignRefused, Reason, UsageError
 from streams.wire.envelope import LEAD_MS, MAX_VALUE_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from streams.domain.definition import Definition
@@ -46,6 +48,12 @@ def _checked(definition: Any, recorded_at_ms: int | None, source: str) -> Defini
         refused.reason = Reason.CAMPAIGN_TOO_SOON
         raise refused
     return record
+
+
+def digest(paths: Iterable[Path]) -> str:
+    """Return 16 hex digits that stand for what these files hold, in order; "" for no files."""
+    each = [hashlib.sha256(path.read_bytes()).digest() for path in paths]
+    return hashlib.sha256(b"".join(each)).hexdigest()[:16] if each else ""
 
 
 def read_file(path: Path) -> list[Definition]:

@@ -21,6 +21,7 @@ CONSTANTS = {
     topics.NOTIFICATIONS,
     topics.DEAD_LETTERS,
     topics.CHANGELOG,
+    topics.JOURNAL,
 }
 EVERY_TOPIC = pytest.mark.parametrize("topic", topics.registry().values(), ids=lambda t: t.topic)
 
@@ -43,7 +44,13 @@ def test_a_topic_says_what_it_is_for_and_who_uses_it(topic):
 
 
 def test_topics_keyed_by_user_or_pool_all_have_as_many_partitions():
-    said = (topics.REWARDS, topics.LOTTERY_DRAWS, topics.TASK_EVENTS, topics.CHANGELOG)
+    said = (
+        topics.REWARDS,
+        topics.LOTTERY_DRAWS,
+        topics.TASK_EVENTS,
+        topics.CHANGELOG,
+        topics.JOURNAL,
+    )
     keyed = (*topics.FOLDED, *said)
     assert {topics.registry()[name].partition_count(12) for name in keyed} == {12}
 
@@ -55,7 +62,7 @@ def test_campaigns_have_one_partition_and_the_brokers_time():
 
 
 @pytest.mark.parametrize(
-    "name", [*topics.FOLDED, topics.CAMPAIGNS, topics.REWARDS, topics.LOTTERY_DRAWS]
+    "name", [*topics.FOLDED, topics.CAMPAIGNS, topics.JOURNAL, topics.REWARDS, topics.LOTTERY_DRAWS]
 )
 def test_what_a_replay_needs_is_kept_for_ever(name):
     configs = topics.topic_configs(name)

@@ -14,6 +14,7 @@ from streams.errors import CommitUnknown, Fenced
 from streams.feed.loop import Feed
 from streams.feed.ports import (
     BrokerLost,
+    Known,
     NotReady,
     Outgoing,
     Record,
@@ -402,8 +403,8 @@ class Definitions:
     def __init__(self) -> None:
         self.age_s = 0.0
 
-    def current(self) -> Campaigns:
-        return Campaigns()
+    def latest(self) -> Known:
+        return Known(Campaigns())
 
     def confirmed_age_s(self) -> float:
         return self.age_s

@@ -11,7 +11,7 @@ import pytest
 from streams.agents.folding import fold_batch
 from streams.errors import CommitUnknown, DeadLetterBudgetSpent, Fenced, Refused
 from streams.feed.loop import BROKER_BUDGET_S, Pause
-from streams.feed.ports import BrokerLost, NotOwned, NotReady, TopicPartition
+from streams.feed.ports import BrokerLost, Known, NotOwned, NotReady, TopicPartition
 from streams.store import meta
 from streams.store.overlay import Codec
 from streams.wire import outputs, rows
@@ -308,7 +308,7 @@ def folded_in_batches_of(
         codec=Codec(rows.new, rows.decode, rows.encode),
         encode=outputs.encode,
     )
-    world.campaigns.current = lambda: campaigns
+    world.campaigns.latest = lambda: Known(campaigns)
     for event in log:
         value = orjson.dumps({k: v for k, v in event.items() if k != "recorded_at_ms"})
         world.broker.put(b.topic_of(event), event["user_id"], value, at_ms=event["recorded_at_ms"])

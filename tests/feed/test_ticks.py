@@ -11,6 +11,7 @@ from streams.agents.folding import fold_batch
 from streams.agents.ticks import fold_ticks
 from streams.domain.state import new
 from streams.errors import CommitUnknown
+from streams.feed import ports
 from streams.feed.measure import Meter
 from streams.store.overlay import Codec
 from streams.topics import NOTIFICATIONS
@@ -36,8 +37,8 @@ class Known(Definitions):
     def learn(self, *more) -> None:
         self.known += more
 
-    def current(self):
-        return registry(*self.known)
+    def latest(self):
+        return ports.Known(registry(*self.known))
 
 
 class Timed(World):

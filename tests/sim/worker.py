@@ -21,6 +21,7 @@ from streams.errors import Exit, RewardsError
 from streams.feed import batch as batch_module
 from streams.feed import loop, unit_of_work
 from streams.feed.loop import Feed
+from streams.feed.ports import Known
 from streams.feed.unit_of_work import Versions
 from streams.store import restore
 from streams.store.overlay import Codec
@@ -37,7 +38,6 @@ from tests.sim.store import SimStore
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from streams.domain.registry import Campaigns
     from streams.feed.unit_of_work import UnitOfWork
     from streams.wire.rows import State
     from tests.sim.world import World
@@ -79,11 +79,11 @@ class CampaignSource:
             dice, last = Random(f"{world.settings.seed} {process}"), world.late.known
             self._knows = dice.choice((last, dice.randint(0, last)))
 
-    def current(self) -> Campaigns:
+    def latest(self) -> Known:
         late = self._world.late
         if late is None or self._world.sent < self._knows:
-            return registry()
-        return registry(late.record)
+            return Known(registry())
+        return Known(registry(late.record), 1)
 
     def confirmed_age_s(self) -> float:
         return 31.0 if self._world.clock.now_s < self._world.stale_until_s else 1.0
