@@ -9,13 +9,15 @@ from streams.agents.folding import each_batch, fold_batch, fold_compiled
 from streams.wire import orders
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import faust
 
     from streams.feed.batch import Batch
 
 
-def register(app: faust.App, channel: Any) -> None:
-    """Attach the agent to its channel; the name is durable, metrics carry it."""
+def folder() -> Callable[[Batch], None]:
+    """Return what folds a batch of orders: compiled where that is built, else in Python."""
     plans = native.plans()
 
     def fold(batch: Batch) -> None:
@@ -23,6 +25,13 @@ def register(app: faust.App, channel: Any) -> None:
             fold_batch(batch, orders.decode)
         else:
             fold_compiled(batch, orders.decode, plans)
+
+    return fold
+
+
+def register(app: faust.App, channel: Any) -> None:
+    """Attach the agent to its channel; the name is durable, metrics carry it."""
+    fold = folder()
 
     @app.agent(channel, name="orders")
     async def on_orders(batches: Any) -> None:

@@ -15,7 +15,7 @@ from streams.feed.kill_points import reach
 from streams.wire import ticks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     import faust
 
@@ -33,14 +33,23 @@ def register(app: faust.App, channel: Any, home: Callable[[str], int], seed: See
 
     home: the partition of a pool. seed: the secret of a lottery (`draws.py`).
     """
-
-    def pass_pools(batch: Batch, record: Record, at_ms: int) -> None:
-        tick_pools(batch, record, at_ms, lambda pool_id: home(pool_id) == batch.partition, seed)
+    fold = folder(home, seed)
 
     @app.agent(channel, name="ticks")
     async def on_ticks(batches: Any) -> None:
         """ticks → overlay. A batch is one partition in offset order; the feed commits it."""
-        await each_batch(batches, lambda batch: fold_ticks(batch, pass_pools))
+        await each_batch(batches, fold)
+
+
+def folder(
+    home: Callable[[str], int], seed: Seed, most_rows: int = MOST_ROWS
+) -> Callable[[Batch], None]:
+    """Return what folds a batch of ticks, for the users and the pools of its partition."""
+
+    def pass_pools(batch: Batch, record: Record, at_ms: int) -> None:
+        tick_pools(batch, record, at_ms, lambda pool_id: home(pool_id) == batch.partition, seed)
+
+    return lambda batch: fold_ticks(batch, pass_pools, most_rows)
 
 
 def fold_ticks(
@@ -65,14 +74,10 @@ def fold_ticks(
             batch.reject(record, rejected.reason, rejected.detail)
             continue
         if not redate(batch):
-            batch.leave(n)
+            batch.leave(n, 0)
             break
         keys, more = batch.overlay.due(tick.at_ms, room)
-        for key in keys:
-            before = batch.overlay[key]
-            state, outputs, _ = step(before, Tick(key, tick.at_ms), batch.campaigns)
-            batch.overlay[key] = state
-            batch.emit(outputs, record)
+        _reach(batch, record, tick.at_ms, keys)
         room -= len(keys)
         if more:
             batch.leave(n, len(keys))
@@ -81,3 +86,28 @@ def fold_ticks(
         batch.outcomes[(Outcome.APPLIED if keys else Outcome.IGNORED).value] += 1
     batch.at = None
     batch.phases.add("fold", perf_counter() - started_s)
+
+
+def fold_part(batch: Batch, users: int) -> None:
+    """Fold the batch's one tick for the next so many of its users: a part that the journal names.
+
+    The same ones as then: `Overlay.due` gives them in an order that the rows alone decide. Hints
+    that are stale here and were not there only make it look further.
+    """
+    (record,) = batch.records
+    at_ms = ticks.decode(record).at_ms
+    keys, more = batch.overlay.due(at_ms, users)
+    limit = users
+    while more and len(keys) < users:
+        limit *= 4
+        keys, more = batch.overlay.due(at_ms, limit)
+    _reach(batch, record, at_ms, keys[:users])
+
+
+def _reach(batch: Batch, record: Record, at_ms: int, keys: Iterable[str]) -> None:
+    """Let the time of a tick reach these users."""
+    for key in keys:
+        before = batch.overlay[key]
+        state, outputs, _ = step(before, Tick(key, at_ms), batch.campaigns)
+        batch.overlay[key] = state
+        batch.emit(outputs, record)

@@ -46,6 +46,7 @@ OURS: dict[str, set[str]] = {
     "rights": KERNEL | {"rights"},
     "broker": {"broker"},
     "demo": EDGE | {"demo", "broker", "traffic", "retail", "rights", "ticker", "pool_secrets"},
+    "replay": EDGE | {"replay", "feed", "agents", "native"},
     "app": {"*"},
     "cli": {"*"},
     "__main__": {"cli"},
@@ -68,6 +69,7 @@ OTHERS: dict[str, set[str]] = {
     "rights": {"confluent_kafka", "orjson"},
     "broker": {"confluent_kafka"},
     "demo": {"confluent_kafka", "orjson", "rich"},
+    "replay": {"confluent_kafka", "msgspec", "orjson"},
     "app": {"*"},
     "cli": {"click", "orjson"},
 }

@@ -5,7 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streams.topics import CHANGELOG, DEAD_LETTERS, FOLDED, LOTTERY_DRAWS, REWARDS, TASK_EVENTS
+from streams.topics import (
+    CHANGELOG,
+    DEAD_LETTERS,
+    FOLDED,
+    JOURNAL,
+    LOTTERY_DRAWS,
+    NOTIFICATIONS,
+    REWARDS,
+    TASK_EVENTS,
+)
 from streams.wire.rows import ROW_SCHEMA
 from tests.checker import Database, Evidence, Seen
 
@@ -13,7 +22,7 @@ if TYPE_CHECKING:
     from streams.feed.ports import Record
     from tests.sim.world import World
 
-OUTPUTS = (REWARDS, TASK_EVENTS, LOTTERY_DRAWS, DEAD_LETTERS, CHANGELOG)
+OUTPUTS = (REWARDS, TASK_EVENTS, LOTTERY_DRAWS, NOTIFICATIONS, DEAD_LETTERS, JOURNAL, CHANGELOG)
 THIS, NEXT = bytes([ROW_SCHEMA]), bytes([ROW_SCHEMA + 1])
 COMMITTED = True
 """A downstream reader's isolation level; a planted bug reads without."""

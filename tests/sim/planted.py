@@ -23,6 +23,7 @@ from streams.domain import fold as fold_module
 from streams.domain import pools
 from streams.domain.pool_state import POOL, PoolState
 from streams.feed import batch as batch_module
+from streams.feed import journal
 from streams.feed.align import Aligner
 from streams.feed.loop import Feed
 from streams.feed.unit_of_work import UnitOfWork
@@ -336,6 +337,29 @@ def _asks_forgotten() -> AbstractContextManager[Any]:
     )
 
 
+@contextmanager
+def _runs_swapped() -> Iterator[None]:
+    """The journal names the first two runs of a transaction in the wrong order."""
+    right = journal.ranges_of
+
+    def swapped(batches: Any) -> Any:
+        first, *rest = right(batches)
+        return (rest[0], first, *rest[1:]) if rest else (first,)
+
+    with mock.patch.object(journal, "ranges_of", swapped):
+        yield
+
+
+def _parts_by_the_hints() -> AbstractContextManager[Any]:
+    """Which users of a tick come first depends on which commit is under way."""
+    return changed(
+        Overlay,
+        "due",
+        ("found = [one for one in found if hints and one <= hints[-1]]", "pass"),
+        ("found = sorted(", "found = list("),
+    )
+
+
 class Bug(NamedTuple):
     """start: a seed shortly before the one that catches it. force: faults that it takes."""
 
@@ -370,6 +394,8 @@ BUGS = {
     "dated as written": Bug(_dated_as_written, 150),
     "any budget pays": Bug(_any_budget_pays),
     "draws asked for and forgotten": Bug(_asks_forgotten),
+    "two runs of the journal swapped": Bug(_runs_swapped),
+    "a tick's users in any order": Bug(_parts_by_the_hints),
 }
 
 

@@ -10,6 +10,7 @@ from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 from tests.checker import check_with_fold
+from tests.checker.journal import outputs_follow_the_journal
 from tests.sim.campaigns import DEFINITIONS, registry
 from tests.sim.evidence import gather
 from tests.sim.world import Ended, Settings, World
@@ -27,11 +28,13 @@ def run_seed(settings: Settings | int) -> Ended:
     world = World(settings)
     ended = world.run()
     if not ended.violations and not world.refused:
-        late = world.late
+        late, evidence = world.late, gather(world)
         definitions, files = DEFINITIONS, registry()
         if late is not None:
             definitions, files = (*DEFINITIONS, late.written), registry(late.record)
-        report = check_with_fold(gather(world), definitions, files, bad=world.bad)
+        report = check_with_fold(evidence, definitions, files, bad=world.bad)
+        known = (registry(), files)
+        outputs_follow_the_journal(report, evidence, known, world.broker.partition_of)
         ended.violations += [f"{f.invariant}: {f.kind}: {f.text}" for f in report.findings]
         for what, count in report.compared.items():
             ended.figures[f"compared {what}"] += count

@@ -1,0 +1,1 @@
+"""What the log says about the past, read only: nothing here owns a producer or joins a group."""
