@@ -32,6 +32,7 @@ CACHE_BYTES = 128 << 20  # whole process, memtables included: reliability.md 4, 
 MEMTABLE_BYTES = 64 << 20  # of those; charged to the cache
 WRITE_BUFFER_BYTES = 8 << 20  # one memtable of one database
 MAX_OPEN_FILES = 128  # one database
+RESERVED = b"\0"
 FIRST_ROW = b"\1"  # keys of ours begin with a NUL, those of pools with \1, no user's with either
 FIRST_USER = b"\2"
 SLICE_BYTES = 16 << 20  # of `after`: rows of 2 kB come by the thousand, of 768 kB they must not
@@ -281,7 +282,7 @@ class DiskRows:
 
 
 def _put_hint(writes: Any, key: bytes, value: bytes) -> None:
-    due_ms = due_of(value)
+    due_ms = 0 if key.startswith(RESERVED) else due_of(value)
     if due_ms:
         writes.put(meta.Hint(due_ms, key).encoded(), b"")
 

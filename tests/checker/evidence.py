@@ -102,7 +102,7 @@ def gather(  # noqa: PLR0913 - what the control lacks is left out by name
 
     names = {"rewards": ledger, "dead-letters": "dead-letters"}
     if changelog is not None:
-        names["lottery-draws"] = "lottery-draws"
+        names |= {name: name for name in ("lottery-draws", "notifications", "fold-journal")}
     if task_events is not None:
         names["task-events"] = task_events
     if changelog is not None:

@@ -40,15 +40,16 @@ CODEC = Codec(rows.new, rows.decode, rows.encode, rows.due_ms, rows.due_of)
 def outputs_follow_the_journal(
     report: Report,
     evidence: Evidence,
-    files: Definitions,
+    known: Sequence[Definitions],
     place: Place,
     home: Callable[[str], int] = lambda _pool_id: -1,
 ) -> None:
     """Add a J finding for the first difference of each partition.
 
-    place: the partition of an output's key. home: that of a pool; by default ticks reach none.
+    known: definitions by how far the topic `campaigns` had been read; the last ones are all there
+    are. place: the partition of an output's key. home: that of a pool; by default ticks reach none.
     """
-    campaigns = Fold(files).campaigns
+    registries = [Fold(definitions).campaigns for definitions in known]
     by_p: dict[int, list[Seen]] = defaultdict(list)
     for seen in evidence.outputs[JOURNAL]:
         by_p[seen.partition].append(seen)
@@ -66,7 +67,7 @@ def outputs_follow_the_journal(
             p,
             MemoryRows(disk | {"batch": 0}),
             CODEC,
-            lambda _folded: campaigns,
+            lambda folded: registries[min(folded.campaigns, len(registries) - 1)],
             folds(home, lambda _pool: SEED, ALL),
         )
         source = _source(evidence, p)

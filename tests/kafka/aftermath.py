@@ -7,10 +7,13 @@ the workers stopped.
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING
 
+from streams.partitioner import partition_of
 from tests import checker
-from tests.kafka.harness import CHANGELOG
+from tests.checker.journal import outputs_follow_the_journal
+from tests.kafka.harness import CHANGELOG, PARTITIONS
 from tests.kafka.workers import SAMPLE
 
 if TYPE_CHECKING:
@@ -39,12 +42,17 @@ def judged(
     bad: checker.Bad | None = None,
     files: Sequence[Path] = (SAMPLE,),
 ) -> checker.Report:
-    """Check all of it, with the fold. files: definitions that workers were given, pools first."""
+    """Check it all, with the fold and by the journal. files: those of the workers, pools first."""
     definitions: list[dict[str, Any]] = []
     for path in files:
         found = json.loads(path.read_text())
         definitions += found if isinstance(found, list) else [found]
-    return checker.check_with_fold(evidence, definitions, files, bad=bad)
+    report = checker.check_with_fold(evidence, definitions, files, bad=bad)
+    place = partial(partition_of, partitions=PARTITIONS)
+    outputs_follow_the_journal(
+        report, evidence, [files], lambda key: place(key or b""), lambda pool: place(pool.encode())
+    )
+    return report
 
 
 def require_clean(

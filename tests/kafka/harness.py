@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 
 USER_KEYED = ("orders", "claims", "cancellations", "reward-results")  # what shops and others send
 FOLDED = (*USER_KEYED, "draw-results", "draw-requests")
-OUTPUTS = ("rewards", "task-events", "lottery-draws", "dead-letters")
+OUTPUTS = (
+    "rewards", "task-events", "lottery-draws", "notifications", "dead-letters", "fold-journal",
+)  # fmt: skip
 EVERY = (*FOLDED, *OUTPUTS, CHANGELOG)
 PARTITIONS = 4  # two for each of two workers: a rebalance moves some and leaves some
 

@@ -1,0 +1,119 @@
+"""What a replay reads: a broker's log, outside every group. Assigned by hand, nothing committed."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import TopicPartition as KafkaTopicPartition
+
+from streams.errors import BrokerUnreachable, Refused
+from streams.feed import client
+from streams.feed.history import KafkaHistory
+from streams.feed.ports import BrokerLost, Record
+from streams.topics import FOLDED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from streams.feed.ports import Offsets
+    from streams.settings import Settings
+
+READ_RECORDS = 2_000
+READ_S = 0.5
+SILENCE_S = 60.0
+"""Longest wait for a record: an open transaction of a dead worker ends within 25 s."""
+
+
+class Log(Protocol):
+    """Topics without prefix. What is not readable (aborted, markers) is left out."""
+
+    def bounds(self, topic: str, p: int) -> tuple[int, int]:
+        """Return the first offset kept, and the high watermark of this moment."""
+
+    def records(self, topic: str, p: int, first: int, end: int) -> Iterator[Record]:
+        """Yield the readable records of [first, end), which must be kept."""
+
+    def committed(self, p: int) -> Offsets:
+        """Return the live group's committed offsets; empty where nobody can tell."""
+
+
+class KafkaLog:
+    """`Log` on a broker. Raises BrokerUnreachable, Refused."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._asking = KafkaHistory(settings, lambda: False)
+
+    def bounds(self, topic: str, p: int) -> tuple[int, int]:
+        try:
+            return self._asking.high_watermark(topic, p)
+        except BrokerLost as lost:
+            raise BrokerUnreachable(str(lost)) from lost
+
+    def committed(self, p: int) -> Offsets:
+        try:
+            return self._asking.committed(p, FOLDED)
+        except BrokerLost as lost:
+            raise BrokerUnreachable(str(lost)) from lost
+
+    def records(self, topic: str, p: int, first: int, end: int) -> Iterator[Record]:
+        if first >= end:
+            return
+        reader: Any = Consumer(
+            client.consumer(
+                self._settings,
+                **{"error_cb": lambda _error: None, "queued.max.messages.kbytes": 8 << 10},
+            )
+        )
+        at, moved_s = first, time.monotonic()
+        try:
+            reader.assign([KafkaTopicPartition(self._settings.topic(topic), p, first)])
+            while at < end:
+                before = at
+                for message in reader.consume(READ_RECORDS, READ_S):
+                    at = max(at, _position(message, topic, p))
+                    if message.error() is None and message.offset() < end:
+                        yield _record(topic, message)
+                if at > before:
+                    moved_s = time.monotonic()
+                elif time.monotonic() - moved_s > SILENCE_S:
+                    raise BrokerUnreachable(
+                        f"{topic}[{p}]: nothing readable came for {SILENCE_S:.0f} s at {at} of "
+                        f"{end}: an open transaction, or no broker"
+                    )
+        finally:
+            with contextlib.suppress(KafkaException):
+                reader.close()
+
+    def close(self) -> None:
+        self._asking.close()
+
+
+def _position(message: Any, topic: str, p: int) -> int:
+    """Return the offset behind what this message is, or says."""
+    error = message.error()
+    if error is None:
+        return int(message.offset()) + 1
+    if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+        return int(message.offset())
+    if error.code() in {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}:  # noqa: SLF001
+        raise Refused(
+            f"{topic}[{p}]: offset {message.offset()} was deleted meanwhile: retention is too "
+            "short for a replay. Raise it, and begin again with --from-start"
+        )
+    return 0
+
+
+def _record(topic: str, message: Any) -> Record:
+    return Record(
+        topic,
+        message.partition(),
+        message.offset(),
+        message.key(),
+        message.value(),
+        list(message.headers() or ()),
+        message.timestamp()[1],
+    )
