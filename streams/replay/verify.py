@@ -10,8 +10,8 @@ run hashes those outputs again, which takes no fold, and folds only what has com
 digest differs it begins anew, to name the offset.
 
 Where the changelog was cleaned, meta rows are missing, and so are rows that were written again
-later: these must then come later, and that is all that can be said of them. Between the meta rows of
-two transactions that follow each other nothing was cleaned, so nothing may be missing.
+later: these must then come later, and that is all that can be said of them. Between the meta rows
+of two transactions that follow each other nothing was cleaned, so nothing may be missing.
 """
 
 from __future__ import annotations
@@ -270,6 +270,13 @@ class Verify:
         if group.meta.batch < again.batch:
             text = str(group.meta.batch)
             return Difference(at(group.record), "", "batch", text, str(again.batch))
+        difference = self._rows_of(group, again) or _offsets_of(group, again)
+        self.account.changelog, self.account.shown = group.record.offset + 1, group.meta.batch
+        self._next_group = None
+        return difference
+
+    def _rows_of(self, group: _Group, again: Refolded) -> Difference | None:
+        """Compare the rows before a meta row with those of its transaction, and of earlier ones."""
         keys = list(group.rows)
         below = dict(zip(keys, self._rows.get_many(keys), strict=True))
         for key, record in group.rows.items():
@@ -281,13 +288,6 @@ class Verify:
         if group.meta.batch == self.account.shown + 1:  # nothing of it was cleaned
             for key in self._unseen.keys() & again.rows.keys():
                 return of_rows(at(group.record), key, None, again.rows[key])
-        for topic, offset in sorted(group.meta.next.items()):
-            wanted_offset = again.next.get(topic, offset)
-            if offset != wanted_offset:
-                name = f"next offset of {topic}"
-                return Difference(at(group.record), "", name, str(offset), str(wanted_offset))
-        self.account.changelog, self.account.shown = group.record.offset + 1, group.meta.batch
-        self._next_group = None
         return None
 
     _next_group: _Group | None = None
@@ -328,6 +328,16 @@ class _Group(NamedTuple):
     record: Record
     meta: meta.Meta
     rows: dict[bytes, Record]
+
+
+def _offsets_of(group: _Group, again: Refolded) -> Difference | None:
+    """Compare the offsets of a meta row with those that its transaction has reached."""
+    for topic, offset in sorted(group.meta.next.items()):
+        wanted = again.next.get(topic, offset)
+        if offset != wanted:
+            name = f"next offset of {topic}"
+            return Difference(at(group.record), "", name, str(offset), str(wanted))
+    return None
 
 
 class _Source:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from streams.partitioner import partition_of
 from tests import checker
 from tests.checker.journal import outputs_follow_the_journal
-from tests.kafka.harness import CHANGELOG, PARTITIONS
+from tests.kafka.harness import CHANGELOG
 from tests.kafka.workers import SAMPLE
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def judged(
         found = json.loads(path.read_text())
         definitions += found if isinstance(found, list) else [found]
     report = checker.check_with_fold(evidence, definitions, files, bad=bad)
-    place = partial(partition_of, partitions=PARTITIONS)
+    place = partial(partition_of, partitions=1 + max(p for _, p in evidence.watermarks))
     outputs_follow_the_journal(
         report, evidence, [files], lambda key: place(key or b""), lambda pool: place(pool.encode())
     )
