@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 import streams
-from streams.cli import campaign, demo, load, lottery, rights, simulate, ticks, topics, worker
+from streams.cli import (
+    campaign,
+    demo,
+    load,
+    lottery,
+    rights,
+    simulate,
+    ticks,
+    topics,
+    verify,
+    worker,
+)
 from streams.cli.terminal import say
 from streams.errors import (
     BrokerUnreachable,
@@ -66,6 +77,7 @@ for _verb in (
     topics.topics,
     campaign.campaign,
     lottery.lottery,
+    verify.verify,
 ):
     cli.add_command(_verb)
 

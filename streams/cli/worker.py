@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ import streams
 from streams.cli import campaign
 from streams.cli.terminal import say
 from streams.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 @click.command()
@@ -69,9 +72,7 @@ def worker(
     from streams import app, settings
     from streams.domain.definition import label
 
-    flags: dict[str, Any] = {"kafka": {"client": {}}}
-    for assignment in assignments:
-        _assign(flags, assignment)
+    flags = assigned(assignments)
     named = {
         "instance": instance,
         "state_dir": state_dir,
@@ -96,6 +97,14 @@ def worker(
         say(f"metrics: http://{chosen.web_host}:{chosen.web_port}/metrics")
     code = app.run_worker(chosen)
     raise SystemExit(code or 0)
+
+
+def assigned(assignments: Iterable[str]) -> dict[str, Any]:
+    """Return what --set KEY=VALUE says, nested like the settings' file. Raises UsageError."""
+    flags: dict[str, Any] = {"kafka": {"client": {}}}
+    for assignment in assignments:
+        _assign(flags, assignment)
+    return flags
 
 
 def _assign(flags: dict[str, Any], assignment: str) -> None:

@@ -1,10 +1,13 @@
-"""What a verification of the live log is made of: definitions by position, folds, rows of its own."""
+"""Verifying the live log: definitions by position, folds, and rows of its own in a directory."""
 
 from __future__ import annotations
 
+import shutil
 from bisect import bisect_right
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from streams.agents.folds import ALL, folds
 from streams.domain.fold import FOLD_VERSION
@@ -13,21 +16,29 @@ from streams.feed.campaigns import Registry
 from streams.partitioner import partition_of
 from streams.pool_secrets import Seeds
 from streams.position import Position
+from streams.replay import net
 from streams.replay.refold import Refold
+from streams.replay.verify import ACCOUNT, Account, Verify
 from streams.store.meta import Identity
 from streams.store.overlay import Codec
-from streams.store.rows import DiskStore
-from streams.topics import CAMPAIGNS
+from streams.store.rows import DiskRows, DiskStore
+from streams.topics import CAMPAIGNS, CHANGELOG, JOURNAL
 from streams.wire import campaigns as campaign_files
-from streams.wire import rows
+from streams.wire import journal, rows
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from streams.domain.campaign import Campaigns
-    from streams.feed.preflight import Found
+    from streams.feed import preflight
     from streams.replay.log import Log
-    from streams.replay.verify import Kept
+    from streams.replay.net import Net
+    from streams.replay.verify import Found
     from streams.settings import Settings
     from streams.wire.journal import Folded
+
+USED = msgspec.json.encode(Account(unseen=1))
+"""Rows that are no use the next time: `Verify.stale`."""
 
 CODEC = Codec(rows.new, rows.decode, rows.encode, rows.due_ms, rows.due_of)
 
@@ -63,7 +74,7 @@ class Definitions:
         return self._known[-1]
 
 
-def store(settings: Settings, found: Found, directory: Path) -> DiskStore:
+def store(settings: Settings, found: preflight.Found, directory: Path) -> DiskStore:
     """Return where rows are rebuilt; a directory of another log or version is refused."""
     identity = Identity(
         app=f"{settings.app_id}-verify",
@@ -77,16 +88,65 @@ def store(settings: Settings, found: Found, directory: Path) -> DiskStore:
     return DiskStore(directory, identity, lock_wait_s=1.0)
 
 
-def refold(
-    settings: Settings, found: Found, definitions: Definitions, p: int, kept: Kept
-) -> Refold:
-    """Return what folds partition p as its journal says, with the seeds of these settings."""
-    return Refold(
-        p,
-        kept,
-        CODEC,
-        definitions.of,
-        folds(
-            lambda pool_id: partition_of(pool_id.encode(), found.partitions), Seeds(settings), ALL
-        ),
-    )
+class Verifier:
+    """Verifies partitions of one log, one after another. ``directory``: of the rebuilt rows."""
+
+    def __init__(
+        self, settings: Settings, there: preflight.Found, log: Log, directory: Path
+    ) -> None:
+        """Read all definitions. ``there``: what the preflight has found."""
+        self._log, self._directory, self._n = log, directory, there.partitions
+        self._definitions = Definitions(settings, log)
+        self._store = store(settings, there, directory)
+        self._folds = folds(
+            lambda pool_id: partition_of(pool_id.encode(), self._n), Seeds(settings), ALL
+        )
+
+    def partition(
+        self,
+        p: int,
+        progress: Callable[[int, int], None],
+        *,
+        from_start: bool = False,
+    ) -> Found | Net:
+        """Verify p, going on from the last time unless what was verified then reads otherwise."""
+        if from_start:
+            self._forget(p)
+        rows = self._store.open(p)
+        try:
+            check = self._check(p, rows)
+            if check.stale():
+                rows.close()
+                self._forget(p)
+                rows = self._store.open(p)
+                check = self._check(p, rows)
+            if check.account.batch == 0 and not self._has_whole_journal(p):
+                return self._net(p, rows, progress)
+            return check.run(progress)
+        finally:
+            rows.close()
+
+    def _check(self, p: int, rows: DiskRows) -> Verify:
+        refold = Refold(p, rows, CODEC, self._definitions.of, self._folds)
+        return Verify(rows, self._log, refold, self._n, FOLD_VERSION)
+
+    def _has_whole_journal(self, p: int) -> bool:
+        """Tell whether the journal begins with the first transaction, if there was any."""
+        first = next(self._log.records(JOURNAL, p, *self._log.bounds(JOURNAL, p)), None)
+        if first is None:
+            return self._log.bounds(CHANGELOG, p)[1] == 0
+        try:
+            return journal.decode(first.value or b"").batch == 1
+        except msgspec.DecodeError:
+            return True  # it will be said where
+
+    def _net(self, p: int, rows: DiskRows, progress: Callable[[int, int], None]) -> Net:
+        """Without a journal nothing can be kept: the next time begins anew, in an empty store."""
+        try:
+            latest = self._definitions.latest
+            return net.compare(p, rows, self._log, CODEC, latest, self._folds, progress)
+        finally:
+            rows.write({ACCOUNT: USED}, next_offsets=None, changelog=0, batch=0)
+
+    def _forget(self, p: int) -> None:
+        shutil.rmtree(self._directory / str(p), ignore_errors=True)

@@ -52,13 +52,7 @@ def compare(  # noqa: PLR0913 - as `Refold`
 ) -> Net:
     """Fold all that is behind the newest meta row into ``kept``, which is empty; compare."""
     end = log.bounds(CHANGELOG, p)
-    newest: dict[bytes, int] = {}
-    vector: dict[str, int] = {}
-    for record in log.records(CHANGELOG, p, *end):
-        if record.key == meta.META:
-            vector = meta.decode_meta(record.value or b"").next
-        elif record.key is not None:
-            newest[record.key] = record.offset
+    newest, vector = _newest(log, p, end)
     whole, done = sum(vector.values()), 0
     cache: StateCache[Any] = StateCache()
     for number, chunk in enumerate(_chunks(log, p, vector), 1):
@@ -88,6 +82,18 @@ def compare(  # noqa: PLR0913 - as `Refold`
         if difference is not None:
             return Net(difference, users, left_out)
     return Net(None, users, left_out)
+
+
+def _newest(log: Log, p: int, end: tuple[int, int]) -> tuple[dict[bytes, int], dict[str, int]]:
+    """Return where the newest row of each key stands, and the offsets of the newest meta row."""
+    newest: dict[bytes, int] = {}
+    vector: dict[str, int] = {}
+    for record in log.records(CHANGELOG, p, *end):
+        if record.key == meta.META:
+            vector = meta.decode_meta(record.value or b"").next
+        elif record.key is not None:
+            newest[record.key] = record.offset
+    return newest, vector
 
 
 def _chunks(log: Log, p: int, vector: Mapping[str, int]) -> Iterator[list[Record]]:

@@ -165,7 +165,8 @@ class Verify:
         if difference is None:
             difference = self._rest() or self._committed(end)
         gone = sorted({said.topic for said in self._said.values() if said.cut})
-        return Found(difference, *self._compared, before, tuple(gone))
+        transactions, outputs, rows = self._compared
+        return Found(difference, transactions, outputs, rows, before, tuple(gone))
 
     def _transaction(self, record: Record) -> Difference | None:
         """Fold one again and compare it; keep it where it is the same."""

@@ -46,7 +46,7 @@ OURS: dict[str, set[str]] = {
     "rights": KERNEL | {"rights"},
     "broker": {"broker"},
     "demo": EDGE | {"demo", "broker", "traffic", "retail", "rights", "ticker", "pool_secrets"},
-    "replay": EDGE | {"replay", "feed", "agents", "native"},
+    "replay": EDGE | {"replay", "feed", "agents", "native", "pool_secrets"},
     "app": {"*"},
     "cli": {"*"},
     "__main__": {"cli"},

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from streams.agents.folds import ALL, folds
+from streams.replay import net
 from streams.store import meta
 from streams.topics import CHANGELOG, DEAD_LETTERS, JOURNAL, REWARDS, TASK_EVENTS
+from tests.checker.journal import CODEC
+from tests.pooling import SEED
 from tests.replay.worlds import Altered, evidence, verified, verify
+from tests.sim.campaigns import registry
 
 
 def nth(topic: str, n: int, *, key: bytes | None = None):
@@ -176,3 +181,37 @@ def test_a_cleaned_changelog_is_verified_and_its_last_rows_compared(tmp_path):
 
 def _rest(said: meta.Meta) -> tuple[int, int, int]:
     return said.batch, said.fold_version, said.row_schema
+
+
+def without_journal(change=None) -> Altered:
+    log = Altered(change)
+    log.logs[JOURNAL], log.ends[JOURNAL] = [], 0
+    return log
+
+
+def compared_net(directory, log):
+    check, rows = verify(directory, log)
+    del check
+    try:
+        return net.compare(
+            0, rows, log, CODEC, registry(), folds(lambda _: -1, lambda _: SEED, ALL)
+        )
+    finally:
+        rows.close()
+
+
+def test_a_log_without_a_journal_gives_the_same_net_result(tmp_path):
+    found = compared_net(tmp_path, without_journal())
+    assert found.difference is None
+    assert found.users > 3
+
+
+def test_an_order_that_is_missing_from_a_log_without_a_journal_is_found(tmp_path):
+    users = {seen.key for seen in evidence().outputs[REWARDS]}
+    order = next(seen for seen in evidence().inputs["orders"] if seen.key in users)
+
+    def gone(record):
+        return None if (record.topic, record.offset) == ("orders", order.offset) else record
+
+    found = compared_net(tmp_path, without_journal(gone)).difference
+    assert found.user == order.key.decode()

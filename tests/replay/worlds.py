@@ -31,8 +31,8 @@ Change = "Callable[[Record], Record | None]"
 
 @cache
 def evidence() -> Evidence:
-    """What one world with kills, ticks, pools, dead letters has left; its one partition is p 0."""
-    world = World(Settings(5, partitions=1, workers=2))
+    """What one world with kills, ticks, pools, dead letters has left; all of it is partition 0."""
+    world = World(Settings(30, partitions=1, workers=2))
     ended = world.run()
     assert not ended.violations
     return gather(world)
