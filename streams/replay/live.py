@@ -29,7 +29,7 @@ from streams.wire import journal, rows
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from streams.domain.campaign import Campaigns
+    from streams.domain.registry import Campaigns
     from streams.feed import preflight
     from streams.replay.log import Log
     from streams.replay.net import Net

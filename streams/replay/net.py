@@ -24,7 +24,7 @@ from streams.wire import outputs, rows
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from streams.domain.campaign import Campaigns
+    from streams.domain.registry import Campaigns
     from streams.feed.ports import Record, Rows
     from streams.replay.log import Log
     from streams.store.overlay import Codec

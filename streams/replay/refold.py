@@ -20,8 +20,8 @@ from streams.wire.journal import WHOLE
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from streams.domain.campaign import Campaigns
     from streams.domain.outputs import Output
+    from streams.domain.registry import Campaigns
     from streams.feed.ports import Offsets, Outgoing, Record, Rows
     from streams.store.overlay import Codec
     from streams.wire.journal import Folded, Range
