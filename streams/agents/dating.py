@@ -23,10 +23,13 @@ MOST_DATED = 500
 """Of those, rows decoded to see whether their deadline has moved: some 0.1 s."""
 
 
-def redate(batch: Batch, most_visited: int = MOST_VISITED, most_dated: int = MOST_DATED) -> bool:
+def redate(
+    batch: Batch, most_visited: int = MOST_VISITED, most_dated: int = MOST_DATED, *, last: str = ""
+) -> bool:
     """Date the next slice of the partition's rows; True: all of them are dated.
 
     Its progress is committed with the rows, so a worker that is stopped goes on behind them.
+    last: the user to stop at, if any.
     """
     overlay = batch.overlay
     if overlay.dating.done:
@@ -35,7 +38,7 @@ def redate(batch: Batch, most_visited: int = MOST_VISITED, most_dated: int = MOS
         return False
     names, at, dated = concerned(batch.campaigns), overlay.dating.at, 0
     marks = [name.encode() for name in names]
-    rows = overlay.after(at, most_visited)
+    rows = [row for row in overlay.after(at, most_visited) if not last or row[0] <= last]
     for user_id, row in rows:
         if dated == most_dated:
             break
@@ -52,3 +55,21 @@ def redate(batch: Batch, most_visited: int = MOST_VISITED, most_dated: int = MOS
             overlay[user_id] = after
     overlay.dated(at, done=not rows)
     return not rows
+
+
+def follow(batch: Batch, last: str = "") -> None:
+    """Date as many rows again as the journal says: up to a user, or through if it names none.
+
+    A row that was being committed then lies in RocksDB now; it is dated already, so to visit it
+    too changes nothing.
+    """
+    dating = batch.overlay.dating
+    while not batch.overlay.dating_begun and not dating.done and (not last or dating.at < last):
+        redate(batch, last=last)
+        dating = batch.overlay.dating
+
+
+def through(batch: Batch) -> bool:
+    """Date all rows that are left: a tick that was folded whole had found them dated."""
+    follow(batch)
+    return True

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from streams import topics
 from streams.agents import draws, orders, ticks
+from streams.agents.dating import redate, through
 from streams.agents.folding import fold_batch
 from streams.wire import cancellations, claims, draw_results, results
 
@@ -38,5 +39,5 @@ def folds(
         topics.REWARD_RESULTS: partial(fold_batch, decode=results.decode),
         topics.DRAW_RESULTS: partial(fold_batch, decode=draw_results.decode),
         topics.DRAW_REQUESTS: partial(draws.fold_requests, seed=seed),
-        topics.TICKS: ticks.folder(home, seed, most_rows),
+        topics.TICKS: ticks.folder(home, seed, most_rows, through if most_rows == ALL else redate),
     }

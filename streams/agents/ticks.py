@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from streams.agents.dating import redate
+from streams.agents.dating import follow, redate
 from streams.agents.draws import tick_pools
 from streams.agents.folding import each_batch
 from streams.domain.events import Tick
@@ -42,20 +42,24 @@ def register(app: faust.App, channel: Any, home: Callable[[str], int], seed: See
 
 
 def folder(
-    home: Callable[[str], int], seed: Seed, most_rows: int = MOST_ROWS
+    home: Callable[[str], int],
+    seed: Seed,
+    most_rows: int = MOST_ROWS,
+    date: Callable[[Batch], bool] = redate,
 ) -> Callable[[Batch], None]:
     """Return what folds a batch of ticks, for the users and the pools of its partition."""
 
     def pass_pools(batch: Batch, record: Record, at_ms: int) -> None:
         tick_pools(batch, record, at_ms, lambda pool_id: home(pool_id) == batch.partition, seed)
 
-    return lambda batch: fold_ticks(batch, pass_pools, most_rows)
+    return lambda batch: fold_ticks(batch, pass_pools, most_rows, date)
 
 
 def fold_ticks(
     batch: Batch,
     pass_pools: Callable[[Batch, Record, int], None] = lambda _batch, _record, _at_ms: None,
     most_rows: int = MOST_ROWS,
+    date: Callable[[Batch], bool] = redate,
 ) -> None:
     """Fold each tick for all whose deadline it has reached, `most_rows` users of them at most.
 
@@ -73,8 +77,8 @@ def fold_ticks(
         except EventRejected as rejected:
             batch.reject(record, rejected.reason, rejected.detail)
             continue
-        if not redate(batch):
-            batch.leave(n, 0)
+        if not date(batch):
+            batch.leave(n, 0, batch.overlay.dating.at)
             break
         keys, more = batch.overlay.due(tick.at_ms, room)
         _reach(batch, record, tick.at_ms, keys)
@@ -88,13 +92,16 @@ def fold_ticks(
     batch.phases.add("fold", perf_counter() - started_s)
 
 
-def fold_part(batch: Batch, users: int) -> None:
+def fold_part(batch: Batch, users: int, dated: str) -> None:
     """Fold the batch's one tick for the next so many of its users: a part that the journal names.
 
     The same ones as then: `Overlay.due` gives them in an order that the rows alone decide. Hints
     that are stale here and were not there only make it look further.
     """
     (record,) = batch.records
+    follow(batch, dated)
+    if not users:
+        return
     at_ms = ticks.decode(record).at_ms
     keys, more = batch.overlay.due(at_ms, users)
     limit = users

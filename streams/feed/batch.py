@@ -54,9 +54,9 @@ class Batch:
     """
 
     __slots__ = (
-        "at", "begun_users", "campaigns", "dead", "done", "encode", "ledger", "left", "muted",
-        "note", "outcomes", "outgoing", "outputs", "overlay", "partition", "phases", "reasons",
-        "records", "topic",
+        "at", "begun_dated", "begun_users", "campaigns", "dead", "done", "encode", "ledger", "left",
+        "muted", "note", "outcomes", "outgoing", "outputs", "overlay", "partition", "phases",
+        "reasons", "records", "topic",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - one place makes it: UnitOfWork.of
@@ -80,6 +80,7 @@ class Batch:
         self.outgoing: list[Outgoing] = []
         self.left: list[Record] = []  # taken out of `records`: for the next unit of work (`leave`)
         self.begun_users = 0  # of the first of them, a tick: so many were folded here
+        self.begun_dated = ""  # and up to this one rows were dated
         self.dead: list[int] = []  # offsets
         self.outcomes: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
@@ -96,13 +97,13 @@ class Batch:
         self.reasons[reason.value] += 1
         self.outcomes["rejected"] += 1
 
-    def leave(self, n: int, users: int) -> None:
+    def leave(self, n: int, users: int, dated: str = "") -> None:
         """Leave the records from the n-th on to the next unit of work.
 
-        What the n-th has changed so far, rows of so many ``users``, is committed with this one; its
-        offset is not.
+        What the n-th has changed so far, rows of so many ``users`` or deadlines of those up to
+        ``dated``, is committed with this one; its offset is not.
         """
-        self.begun_users = users
+        self.begun_users, self.begun_dated = users, dated
         self.left = self.records[n:]
         self.records = self.records[:n]
 

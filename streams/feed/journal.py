@@ -46,4 +46,4 @@ def _ranges(batches: Sequence[Batch]) -> Iterator[Range]:
             yield Range(topic, first, records[-1].offset + 1)
         if batch.left:  # a tick with more users than one unit of work takes
             begun = batch.left[0].offset
-            yield Range(topic, begun, begun, batch.begun_users)
+            yield Range(topic, begun, begun, batch.begun_users, batch.begun_dated)

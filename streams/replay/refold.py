@@ -72,8 +72,9 @@ class Refold:
 
     def fold(self, folded: Folded, source: Source) -> Refolded:
         """Fold one transaction again; nothing is kept. Raises NotThere."""
-        self._overlay = overlay = Overlay(self.rows, self._codec, self._cache)
         campaigns, muted = self._campaigns(folded), frozenset(folded.muted)
+        self._overlay = overlay = Overlay(self.rows, self._codec, self._cache)
+        overlay.date_by(campaigns.dates)
         read = self._read(folded.ranges, source)
         outgoing: list[Outgoing] = []
         following = dict(self.next)
@@ -84,7 +85,7 @@ class Refold:
                 each.topic, self.p, records, overlay, campaigns, self._encode, None, muted
             )
             if part:
-                fold_part(batch, each.users)
+                fold_part(batch, each.users, each.dated)
             else:
                 self._folds[each.topic](batch)
             outgoing += batch.outgoing
@@ -106,7 +107,7 @@ class Refold:
     def _read(ranges: Sequence[Range], source: Source) -> dict[str, Sequence[Record]]:
         """Read what the ranges of each topic span: a topic's may interleave."""
         spans: dict[str, tuple[int, int]] = {}
-        for topic, first, following, _users in ranges:
+        for topic, first, following, *_ in ranges:
             end = max(following, first + 1)
             begin, last = spans.get(topic, (first, end))
             spans[topic] = min(begin, first), max(last, end)

@@ -18,12 +18,11 @@ from __future__ import annotations
 
 from hashlib import blake2b
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from streams.errors import Refused
-from streams.feed.ports import Rows
 from streams.partitioner import partition_of
 from streams.replay.difference import Difference, at, of_outputs, of_rows, shown
 from streams.replay.refold import NotThere, Refold, Refolded
@@ -45,7 +44,7 @@ from streams.wire import journal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from streams.feed.ports import Headers, Outgoing, Record
+    from streams.feed.ports import Headers, Outgoing, Record, Rows
     from streams.replay.log import Log
     from streams.wire.journal import Folded
 
@@ -86,12 +85,6 @@ class Account(msgspec.Struct):
     v: int = 1
 
 
-class Kept(Rows, Protocol):
-    """Rows with notes of ours among them: `DiskRows`."""
-
-    def note(self, key: bytes) -> bytes | None: ...
-
-
 class Found(NamedTuple):
     """What came of one partition."""
 
@@ -103,7 +96,7 @@ class Found(NamedTuple):
     gone: tuple[str, ...]  # output topics whose earlier records retention has deleted
 
 
-def account_of(rows: Kept) -> Account:
+def account_of(rows: Rows) -> Account:
     """Return how far these rows were verified; a new one for empty rows."""
     note = rows.peek(ACCOUNT)
     return Account() if note is None else msgspec.json.decode(note, type=Account)
@@ -114,7 +107,7 @@ class Verify:
 
     def __init__(
         self,
-        rows: Kept,
+        rows: Rows,
         log: Log,
         refold: Refold,
         partitions: int,

@@ -22,13 +22,15 @@ class Range(NamedTuple):
 
     All readable records between are meant; markers and aborted records take offsets too. A tick
     that was not through with its users is a range without records (`next` is `first`), and `users`
-    is how many of them it had, in the order of `Overlay.due`. Else `users` is WHOLE.
+    is how many of them it had, in the order of `Overlay.due`. Else `users` is WHOLE. Where it had
+    none because rows were to be dated first, `dated` is the last user of those that were.
     """
 
     topic: str
     first: Annotated[int, msgspec.Meta(ge=0)]
     next: Annotated[int, msgspec.Meta(ge=0)]
     users: Annotated[int, msgspec.Meta(ge=WHOLE)] = WHOLE
+    dated: str = ""
 
 
 class Folded(msgspec.Struct, frozen=True):
@@ -74,7 +76,7 @@ def encode(folded: Folded) -> bytes:
 
 
 def _listed(ranges: Sequence[Range]) -> list[tuple[str | int, ...]]:
-    return [each[:3] if each.users == WHOLE else tuple(each) for each in ranges]
+    return [each[: 3 if each.users == WHOLE else 5 if each.dated else 4] for each in ranges]
 
 
 def decode(value: bytes) -> Folded:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streams.domain.registry import Campaigns
 from streams.feed.align import rounds
 from streams.feed.journal import ranges_of
 from streams.feed.ports import Record
@@ -43,7 +44,7 @@ def test_the_ranges_of_merged_topics_give_back_every_run_in_its_order(drawn):
     log = {topic: [r for r in records if r.topic == topic] for topic in TOPICS}
     again = [
         record
-        for topic, first, following, _users in ranges_of([batch(run) for run in runs])
+        for topic, first, following, *_ in ranges_of([batch(run) for run in runs])
         for record in log[topic]
         if first <= record.offset < following
     ]
@@ -74,7 +75,7 @@ def test_a_transaction_that_was_aborted_leaves_no_journal_record():
 
 def test_the_journal_says_with_which_definitions_was_folded():
     world = World()
-    world.campaigns.latest = lambda: SimpleNamespace(campaigns=None, next=7, files="0" * 16)
+    world.campaigns.latest = lambda: SimpleNamespace(campaigns=Campaigns(), next=7, files="0" * 16)
     world.broker.put("orders", "u")
     world.settle()
     (one,) = written(world)
