@@ -93,11 +93,12 @@ class Progress:
 
     def takes(self, at_ms: int) -> bool:
         """Tell whether an order that qualifies can count now: cap and target leave room for it."""
-        if self.completed_at_ms:
-            return False
+        return not self.completed_at_ms and not self.full(at_ms)
+
+    def full(self, at_ms: int) -> bool:
+        """Tell whether the cap of that day is used up."""
         cap = self.campaign.daily_cap
-        full = 0 < cap <= self.day_count and self.campaign.calendar.day(at_ms) == self.day
-        return not full
+        return 0 < cap <= self.day_count and self.campaign.calendar.day(at_ms) == self.day
 
     def add(self, at_ms: int, spent_minor: int) -> None:
         """Count an order that `takes`, no earlier than those before it."""

@@ -153,7 +153,7 @@ def over_refunded(order: Order) -> bool:
     """Tell whether more units came back than were bought, or units of lines never bought."""
     bought = {line.line_id: line.quantity for line in order.content.lines}
     standing = [c for c in order.cancellations if c.cancellation_id not in order.withdrawn]
-    returned = _returned_units(standing)
+    returned = returned_units(standing)
     return any(units > bought.get(line_id, 0) for line_id, units in returned.items())
 
 
@@ -173,7 +173,7 @@ def _less_returns(
     code = _context_code(content, campaign)
     if code:
         return code, 0, 0
-    units = _returned_units(acting)
+    units = returned_units(acting)
     returned = {
         line.line_id: min(units.get(line.line_id, 0), line.quantity) for line in content.lines
     }
@@ -183,7 +183,8 @@ def _less_returns(
     return _matching(content, campaign, returned)
 
 
-def _spent_on(content: OrderReported, campaign: Campaign, returned: dict[str, int]) -> list[int]:
+def spent_on(content: OrderReported, campaign: Campaign, returned: dict[str, int]) -> list[int]:
+    """Return what is left of each line's consumption after `returned` units (line_id -> units)."""
     if campaign.refund_basis == "recompute":
         return refunds.recomputed(
             content.lines, content.discounts, content.consumption_minor, returned
@@ -203,7 +204,7 @@ def _matching(
     ]
     if not matching:
         return CATEGORY, 0, 0
-    by_line = _spent_on(content, campaign, returned)
+    by_line = spent_on(content, campaign, returned)
     spent = amount = sum(by_line[i] for i in matching)
     if campaign.basis == "goods":
         goods = refunds.kept_goods(content.lines, returned)
@@ -211,7 +212,8 @@ def _matching(
     return COUNTS, amount, spent
 
 
-def _returned_units(cancellations: Iterable[OrderCancelled]) -> dict[str, int]:
+def returned_units(cancellations: Iterable[OrderCancelled]) -> dict[str, int]:
+    """Return units back by line, as the cancellations say: perhaps more than were bought."""
     units: dict[str, int] = {}
     for cancellation in cancellations:
         for back in cancellation.lines:

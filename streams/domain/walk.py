@@ -112,8 +112,31 @@ class Walk:
 
     def tallies(self) -> list[Tally]:
         """Return every task, counted, in order of campaign and round."""
-        runs = [run for id_ in sorted(self._rounds) for run in self._runs(id_)]
-        return groups.count_all(runs, groups.known(self._pins, self._now))
+        return groups.count_all(self.runs(), self.pinned())
+
+    def before(self, fact: Fact) -> list[Tally]:
+        """Return every task, counted, as known when the walk comes to a fact; it is not taken."""
+        self.reach(fact.occurred_at_ms)
+        self._now = facts_.key_of(fact) if self._pins else None
+        found = self.tallies()
+        self._now = None
+        return found
+
+    def runs(self) -> list[Run]:
+        """Return every task with what its window offers it, in order of campaign and round."""
+        return [run for id_ in sorted(self._rounds) for run in self._runs(id_)]
+
+    def pinned(self) -> groups.Pinned:
+        """Return which checkouts are bound to which task, as known now."""
+        return groups.known(self._pins, self._now)
+
+    def checkouts(self) -> dict[str, list[Order]]:
+        """Return the parts of every checkout known, by its id."""
+        return self._checkouts
+
+    def offer(self, checkout_id: str, task: Task) -> Offer:
+        """Return what a checkout is to a task, whether or not it lies in the task's window."""
+        return self._offer(checkout_id, self._campaign(task), task.end_ms)
 
     def verdict(self, task: Task) -> str:
         """Return what the risk service thinks of the user, as far as it acts on a task."""
@@ -326,7 +349,7 @@ class Walk:
         for other in sorted(self._rounds.keys() - {campaign_id}):
             shares = any(self._campaign(t).exclusion_group in names for t in self._rounds[other])
             runs += self._runs(other) if shares else []
-        return groups.count_all(runs, groups.known(self._pins, self._now))[: len(mine)]
+        return groups.count_all(runs, self.pinned())[: len(mine)]
 
     def _runs(self, campaign_id: str) -> list[Run]:
         """Return the rounds of one campaign, each with its offers; rounds never share an order."""
