@@ -4,8 +4,9 @@ A pure function of (row, campaigns, what was asked, time): the same for all entr
 shown then can be answered. Choices where semantics.md 3 is silent:
 
 - Without a time it is the newest that the row knows or the clock of the edge, whichever is later.
-- At a past time the facts up to then are walked again (by their own time, whenever they came in);
-  rewards are then what was due, as `due`: the ledger remembers how it stands, not how it stood.
+- At a past time the facts recorded by then are walked again, and what was not yet known is not
+  shown, be it of an event, of a tick or of a kill. Rewards are then what was due, as `due`: the
+  ledger remembers how it stands, not how it stood.
 - A context given with the question goes first, else the row's newest by then; unknown allows
   nothing. An entry that is not named is not asked for.
 - A campaign is of a type if that is one of its features (the phases of section 2).
@@ -26,7 +27,7 @@ from streams.domain import asks, facts, risk, settlement, tasks
 from streams.domain.announce import UTC
 from streams.domain.asks import Asked
 from streams.domain.candidates import Visitor, candidates
-from streams.domain.events import ClaimRequested, OrderReported, RiskVerdict
+from streams.domain.events import ClaimRequested, OrderReported, PoolAnswered, RiskVerdict
 from streams.domain.records import (
     CLAIMABLE,
     RUNNING,
@@ -44,6 +45,7 @@ from streams.domain.walk import Walk
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from streams.domain.asks import Ask
     from streams.domain.campaign import Campaign
     from streams.domain.candidates import Candidate
     from streams.domain.dues import Due
@@ -78,9 +80,12 @@ def render(
     row: UserState, campaigns: Campaigns, asking: Asking, at_ms: int | None, now_ms: int
 ) -> dict[str, Any]:
     """Return the answer of schemas/tasks-view.v1.schema.json. at_ms None: now."""
+    past = at_ms is not None
     if at_ms is None:
         at_ms = max(row.newest.at_ms, now_ms)
-    world: _Now = _Then(row, campaigns, at_ms) if at_ms < row.newest.at_ms else _Now(row, at_ms)
+    world = _Now(row, at_ms)
+    if past and _knew_less(world, row, at_ms):
+        world = _Then(row, campaigns, at_ms)
     operator = asking.role == OPERATOR
     mine = [_shown(task, campaigns, at_ms) for task in world.tasks]
     visitor = Visitor(row.user_id, asking.entry, asking.context or world.context, world.verdict)
@@ -168,6 +173,14 @@ class _Now:
         return risk.acting(said)
 
 
+def _knew_less(world: _Now, row: UserState, at_ms: int) -> bool:
+    """Tell whether the row holds anything that came after a time: an event, or what a tick did."""
+    if at_ms < row.newest.at_ms or row.noticed_ms > at_ms:
+        return True
+    ticked = (time for task in row.tasks for time in (task.passed_ms, task.ended_ms))
+    return max(ticked, default=0) > at_ms or any(f.recorded_at_ms > at_ms for f in world.facts)
+
+
 class _Then(_Now):
     """The row as it would have stood, had nothing come after a time."""
 
@@ -184,9 +197,14 @@ class _Then(_Now):
 
     @cached_property
     def asked(self) -> Asked:
+        """What had been asked by then, and answered by a record of by then."""
         known = asks.unpack(self._row.asks)
-        told = [*known.reservations(), *known.draws()]
-        return Asked(ask for ask in told if ask.at_ms <= self._at_ms)
+        told = (ask for ask in (*known.reservations(), *known.draws()) if ask.at_ms <= self._at_ms)
+        asked = Asked(ask if ask.state == asks.EXPIRED else _unanswered(ask) for ask in told)
+        for fact in self.facts:
+            if isinstance(fact, PoolAnswered):
+                asked = asked.answered(fact) or asked
+        return asked
 
     @cached_property
     def entries(self) -> dict[str, Entry]:
@@ -195,7 +213,11 @@ class _Then(_Now):
     @cached_property
     def facts(self) -> list[Fact]:
         known = facts.unpack(self._row.facts)
-        return [fact for fact in known if fact.occurred_at_ms <= self._at_ms]
+        return [fact for fact in known if fact.recorded_at_ms <= self._at_ms]
+
+
+def _unanswered(ask: Ask) -> Ask:
+    return msgspec.structs.replace(ask, state=asks.ASKED, right=b"", released={})
 
 
 def _shown(task: Task, campaigns: Campaigns, at_ms: int) -> Shown:
