@@ -23,7 +23,7 @@ from streams.store import meta
 from streams.wire.rows import due_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -155,19 +155,12 @@ class DiskRows:
 
     def _require_no_hole(self) -> None:
         """Rows of a prefix of the changelog, or none: see `meta` for what leaves a hole."""
-        kept = {}
         try:
-            for key, value in _walk(self._db, meta.WRITE):
-                if not key.startswith(meta.WRITE):
-                    break
-                kept[key] = value
+            lost = hole_in(self._db)
         except Exception as error:  # noqa: BLE001 - rocksdict raises just that
             self._fail("read", error)
-        first = max(1, self._writes - meta.WRITES_KEPT + 1)
-        for number in range(first, self._writes + 1):
-            if kept.get(meta.write_slot(number)) != str(number).encode():
-                lost = f"write {number} of {self._writes} is missing, later ones are there"
-                self._fail("open", ValueError(f"Corruption: {lost}"))
+        if lost:
+            self._fail("open", ValueError(f"Corruption: {lost}"))
 
     def _get(self, key: bytes) -> bytes | None:
         return self.get_many([key])[0]
@@ -232,7 +225,7 @@ class DiskRows:
         """Return up to `limit` hints of deadlines not after `at_ms`, the earliest first."""
         found: list[meta.Hint] = []
         try:
-            for record, _ in _walk(self._db, meta.DUE):
+            for record, _ in walk(self._db, meta.DUE):
                 hint = meta.decode_hint(record)
                 if not record.startswith(meta.DUE) or hint.due_ms > at_ms or len(found) == limit:
                     break
@@ -246,7 +239,7 @@ class DiskRows:
         found: list[tuple[bytes, bytes]] = []
         size = 0
         try:
-            for row in _walk(self._db, max(FIRST_USER, key + b"\0")):
+            for row in walk(self._db, max(FIRST_USER, key + b"\0")):
                 found.append(row)
                 size += len(row[1])
                 if len(found) == limit or size > SLICE_BYTES:
@@ -258,7 +251,7 @@ class DiskRows:
     def users(self) -> Iterator[tuple[bytes, bytes]]:
         """Walk all rows in key order. Exhaust or close it: an open walk keeps the LOCK."""
         try:
-            yield from _walk(self._db, FIRST_ROW)
+            yield from walk(self._db, FIRST_ROW)
         except Exception as error:  # noqa: BLE001 - rocksdict raises just that
             self._fail("read", error)
 
@@ -281,13 +274,27 @@ class DiskRows:
         ) from error
 
 
+def hole_in(db: Any) -> str:
+    """Return which WriteBatch is missing among later ones, in words; empty: none is."""
+    writes = int(db.get(meta.WRITES) or 0)
+    kept = {}
+    for key, value in walk(db, meta.WRITE):
+        if not key.startswith(meta.WRITE):
+            break
+        kept[key] = value
+    for number in range(max(1, writes - meta.WRITES_KEPT + 1), writes + 1):
+        if kept.get(meta.write_slot(number)) != str(number).encode():
+            return f"write {number} of {writes} is missing, later ones are there"
+    return ""
+
+
 def _put_hint(writes: Any, key: bytes, value: bytes) -> None:
     due_ms = 0 if key.startswith(RESERVED) else due_of(value)
     if due_ms:
         writes.put(meta.Hint(due_ms, key).encoded(), b"")
 
 
-def _walk(db: Any, first: bytes) -> Iterator[tuple[bytes, bytes]]:
+def walk(db: Any, first: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Walk from a key on. Raises at a damaged block, where rocksdict's own `items` just ends."""
     at = db.iter()
     at.seek(first)
@@ -326,9 +333,41 @@ def read_rows(path: Path) -> Iterator[tuple[bytes, bytes]]:
     """Walk the rows of a database nobody writes to, without taking its LOCK (checkers)."""
     db = _read_only(path)
     try:
-        yield from _walk(db, FIRST_ROW)
+        yield from walk(db, FIRST_ROW)
     finally:
         db.close()
+
+
+def read_row(path: Path, key: bytes) -> bytes | None:
+    """Return one row of a database, its owner running or not; None: there is no such row.
+
+    What the owner has written by now is seen, nothing later. Raises DiskError.
+    """
+    found: bytes | None = glanced(path, lambda db: db.get(key))
+    return found
+
+
+GLANCES = 5
+"""Tries to open a database that another process writes: it may drop a file between our reading the
+manifest and opening the file, and what was in that file would be missing without a word."""
+
+
+def glanced(path: Path, look: Callable[[Any], Any]) -> Any:
+    """Return what `look` sees in a database, its owner running or not. Raises DiskError."""
+    for glance in range(1, GLANCES + 1):
+        try:
+            db = _read_only(path)
+            try:
+                if lost := hole_in(db):
+                    raise ValueError(lost)
+                return look(db)
+            finally:
+                db.close()
+        except Exception as error:  # rocksdict raises just that
+            if glance == GLANCES:
+                raise DiskError(f"{path}: cannot be read ({error})") from error
+            time.sleep(0.05 * glance)
+    raise AssertionError
 
 
 def read_offsets(path: Path) -> dict[str, int] | None:
