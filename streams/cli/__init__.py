@@ -16,10 +16,12 @@ import streams
 from streams.cli import (
     campaign,
     demo,
+    explain,
     load,
     lottery,
     rights,
     simulate,
+    state,
     ticks,
     topics,
     verify,
@@ -78,6 +80,8 @@ for _verb in (
     campaign.campaign,
     lottery.lottery,
     verify.verify,
+    explain.explain,
+    state.state,
 ):
     cli.add_command(_verb)
 

@@ -37,6 +37,7 @@ OURS: dict[str, set[str]] = {
     "traffic": EDGE,
     "retail": EDGE,
     "web": EDGE | {"web", "feed"},
+    "replay": EDGE | {"replay"},
     "ticker": EDGE,
     "pool_secrets": KERNEL,
     "partitioner": set(),
@@ -62,6 +63,7 @@ OTHERS: dict[str, set[str]] = {
     "traffic": {"orjson"},
     "retail": {"orjson"},
     "web": {"aiohttp", "msgspec", "prometheus_client", "orjson"},
+    "replay": {"confluent_kafka", "msgspec"},  # consumers alone: see the test below
     "ticker": {"confluent_kafka", "orjson"},
     "feed": {"msgspec", "orjson", "confluent_kafka", "mode"},
     "native": {"msgspec", "orjson"},
@@ -71,7 +73,7 @@ OTHERS: dict[str, set[str]] = {
     "demo": {"confluent_kafka", "orjson", "rich"},
     "replay": {"confluent_kafka", "msgspec", "orjson"},
     "app": {"*"},
-    "cli": {"click", "orjson"},
+    "cli": {"click", "orjson", "rich"},
 }
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "_schemas" not in path.parts)
 
@@ -123,6 +125,23 @@ def test_a_module_imports_only_what_its_place_in_the_tree_allows(path):
 )
 def test_the_feed_moves_batches_and_never_folds(path):
     assert "streams.domain.fold" not in imports_of(path.read_text())
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in MODULES if module_of(p).startswith(("replay", "web"))], ids=lambda p: p.name
+)
+def test_who_only_reads_owns_no_producer(path):
+    names = {
+        node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)
+    }
+    taken = {
+        alias.name
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module == "confluent_kafka"
+        for alias in node.names
+    }
+    assert "Producer" not in names | taken
+    assert "streams.feed.producer" not in imports_of(path.read_text())
 
 
 def test_nobody_imports_app_or_cli_but_the_command_line():
