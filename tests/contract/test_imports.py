@@ -37,7 +37,6 @@ OURS: dict[str, set[str]] = {
     "traffic": EDGE,
     "retail": EDGE,
     "web": EDGE | {"web", "feed"},
-    "replay": EDGE | {"replay"},
     "ticker": EDGE,
     "pool_secrets": KERNEL,
     "partitioner": set(),
@@ -63,7 +62,6 @@ OTHERS: dict[str, set[str]] = {
     "traffic": {"orjson"},
     "retail": {"orjson"},
     "web": {"aiohttp", "msgspec", "prometheus_client", "orjson"},
-    "replay": {"confluent_kafka", "msgspec"},  # consumers alone: see the test below
     "ticker": {"confluent_kafka", "orjson"},
     "feed": {"msgspec", "orjson", "confluent_kafka", "mode"},
     "native": {"msgspec", "orjson"},
