@@ -25,6 +25,7 @@ from streams.cli import (
     ticks,
     topics,
     verify,
+    whatif,
     worker,
 )
 from streams.cli.terminal import say
@@ -82,6 +83,7 @@ for _verb in (
     verify.verify,
     explain.explain,
     state.state,
+    whatif.whatif,
 ):
     cli.add_command(_verb)
 
