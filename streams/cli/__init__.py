@@ -19,6 +19,7 @@ from streams.cli import (
     explain,
     load,
     lottery,
+    makegood,
     rights,
     simulate,
     state,
@@ -84,6 +85,7 @@ for _verb in (
     explain.explain,
     state.state,
     whatif.whatif,
+    makegood.makegood,
 ):
     cli.add_command(_verb)
 

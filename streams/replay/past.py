@@ -101,15 +101,19 @@ class Records:
 class KafkaPast:
     """The topics of a broker, read_committed, up to where they stood when this was made."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - which log, and which part of it
         self,
         bootstrap: str,
         prefix: str = "",
         client: connect.Values | None = None,
         from_files: Sequence[Definition] = (),
         said: Sequence[str] = SAID,
+        first: Sequence[str] = (),
     ) -> None:
         """``from_files``: definitions beside those of the topic. ``said``: the topics to read.
+
+        ``first``: topics of outputs, for `whole`. Their ends are frozen before those of the
+        others, so that all that lies behind an output is read too.
 
         Raises BrokerUnreachable, Refused when a topic is missing, UsageError for bad settings.
         """
@@ -147,7 +151,7 @@ class KafkaPast:
         self.partitions = range(counts[said[0]])
         self.ends = {
             (topic, p): self._bounds(topic, p)
-            for topic in (*said, topics.CAMPAIGNS)
+            for topic in (*first, *said, topics.CAMPAIGNS)
             for p in range(counts.get(topic, 0))
         }
         """(low, high) by (topic, partition): frozen here."""
@@ -190,13 +194,15 @@ class KafkaPast:
     def records(self, partitions: Sequence[int]) -> Iterator[Record]:
         return self._read([(t, p) for t, p in self.ends if t in self._said and p in partitions])
 
-    def whole(self, topic: str) -> Iterator[Record]:
-        """Yield all of a topic that is not one of `said`, up to where it stands now."""
-        found = connect.metadata(self._consumer, self._met, self.bootstrap, TIMEOUT_S).topics
-        there = found.get(self._prefix + topic)
-        places = [(topic, p) for p in (there.partitions if there else ())]
-        self.ends |= {at: self._bounds(*at) for at in places}
-        return self._read(places)
+    def whole(self, topic: str, only: int | None = None) -> Iterator[Record]:
+        """Yield all of one of the `first` topics, or one partition; nothing where there is none."""
+        return self._read([at for at in self.ends if at[0] == topic and only in (None, at[1])])
+
+    @property
+    def cluster(self) -> str:
+        """Return the id by which the brokers know each other."""
+        found = connect.metadata(self._consumer, self._met, self.bootstrap, TIMEOUT_S)
+        return str(found.cluster_id)
 
     def _bounds(self, topic: str, p: int) -> tuple[int, int]:
         try:

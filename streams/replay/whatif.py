@@ -216,7 +216,8 @@ def compare(
                 continue
             _note_segments(event, segments)
             for world in worlds:
-                world.take(event, record.recorded_at_ms)
+                world.pass_time(record.recorded_at_ms)
+                world.take(event)
         for world in worlds:
             world.pass_time(until_ms)
         budgets = [side.budgets(world) for side, world in zip(sides, worlds, strict=True)]

@@ -1,8 +1,9 @@
 """Users and the pools they share under one registry, in memory: the kernel without its engine.
 
 What a user asks of a pool is answered before the next record is read, as if pools never lagged:
-user, `draw-requests`, pool, `draw-results`, user, through the codecs that the workers use. Time
-needs no tick: each deadline passes at its own instant, before the first record from then on.
+user, `draw-requests`, pool, `draw-results`, user, through the codecs that the workers use; or with
+the answers of the log, where it was asked before. Whoever has a world lets time pass in it: each
+deadline then passes at its own instant, in the order in which they are due.
 
 Kept in memory: the row of every user met, the rows of the pools, one deadline a user.
 """
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from streams.domain.state import UserState
 
     Heard = Callable[[Output], None]
+    Answers = Callable[[Request], Iterable[PoolAnswered]]
 
 NO_CAUSE = Record("", 0, 0, None, None, [], 0)
 OF_POOL, OF_USER = 0, 1  # at one instant pools first, as whoever asks them waits for it
@@ -56,22 +58,25 @@ class Rows(dict[str, Any]):
 class World:
     """Takes events in log order; tells `heard` every output, at once."""
 
-    def __init__(self, campaigns: Campaigns, heard: Heard, *, answering: bool = True) -> None:
-        """``answering``: pools answer in here; else their answers are events like others."""
-        self.campaigns, self._heard, self._answering = campaigns, heard, answering
+    def __init__(self, campaigns: Campaigns, heard: Heard, answers: Answers | None = None) -> None:
+        """``answers``: what pools have said to a request; None: they fold it in here."""
+        self.campaigns, self._heard = campaigns, heard
+        self._answers = answers or self._pool_answers
         self.users: dict[str, UserState] = {}
         self.pools = Rows()
         self._now_ms = 0
         self._due: list[tuple[int, int, str]] = []
-        if answering:
+        if answers is None:
             for pool in campaigns.pools:
                 for at_ms in _moments(pool, campaigns):
                     heapq.heappush(self._due, (at_ms, OF_POOL, pool.pool_id))
 
-    def take(self, event: Event, recorded_at_ms: int) -> None:
-        """Fold an event, after all that was due before its record."""
-        self.pass_time(recorded_at_ms)
-        self._step(event)
+    def take(self, event: Event) -> None:
+        """Fold an event of a user, and what pools answer to what it makes the user ask."""
+        asked = self._fold(event)
+        while asked:
+            for answer in self._answers(asked.popleft()):
+                asked += self._fold(answer)
 
     def pass_time(self, until_ms: int) -> None:
         """Let time pass up to and including this instant."""
@@ -81,7 +86,7 @@ class World:
             if kind == OF_POOL:
                 self._tick_pool(name)
             elif self.users[name].due_ms == at_ms:  # else it was moved meanwhile
-                self._step(Tick(name, self._now_ms))
+                self.take(Tick(name, self._now_ms))
         self._now_ms = max(self._now_ms, until_ms)
 
     def leave_users(self) -> None:
@@ -96,12 +101,6 @@ class World:
         assert isinstance(state, PoolState)
         return state
 
-    def _step(self, event: Event) -> None:
-        asked = self._fold(event)
-        while asked:
-            for answer in self._answers(asked.popleft()):
-                asked += self._fold(answer)
-
     def _fold(self, event: Event) -> deque[Request]:
         """Fold an event of a user; return what pools are asked."""
         user_id = event.user_id
@@ -114,11 +113,11 @@ class World:
         asked: deque[Request] = deque()
         for output in outputs:
             self._heard(output)
-            if self._answering and output.topic == DRAW_REQUESTS:
+            if output.topic == DRAW_REQUESTS:
                 asked.append(draw_requests.decode(_record(output, self._now_ms)))
         return asked
 
-    def _answers(self, request: Request) -> Iterable[PoolAnswered]:
+    def _pool_answers(self, request: Request) -> Iterable[PoolAnswered]:
         campaigns, pool_id = self.campaigns, request.pool_id
         pool, changes = campaigns.pool(pool_id), campaigns.pool_changes(pool_id)
         folded = pools.step(self.pools, request, pool, changes, stand_in_seed)

@@ -1,0 +1,92 @@
+"""Emits what a reviewed make-good says, onto the live `rewards`: each command once.
+
+One transactional id for all who do this, so whoever starts fences the one before and ends what that
+one left open. Only then is the topic read: nothing can come from a predecessor after that, so a
+command that is not on the topic is not under way either. A kill -9 anywhere, and the next run emits
+the rest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from streams import connect
+from streams.errors import BrokerUnreachable, Fenced
+from streams.feed import client
+from streams.feed.kill_points import reach
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from streams.connect import Values
+    from streams.feed.ports import Outgoing
+
+CALL_S = 30.0
+IN_ONE = 200
+"""Records in one transaction: a make-good of millions must not outlast a transaction's time."""
+
+
+class Emitter:
+    """A transactional producer of the ledger's commands. One thread calls it."""
+
+    def __init__(self, bootstrap: str, app_id: str, prefix: str, security: Values) -> None:
+        """Fence every predecessor; blocks up to 30 s. Raises BrokerUnreachable, Fenced."""
+        self.bootstrap, self._prefix = bootstrap, prefix
+        self._failed: list[KafkaError] = []
+        self._producer: Any = connect.made(
+            Producer,
+            {
+                **security,
+                "bootstrap.servers": bootstrap,
+                "transactional.id": f"{app_id}-makegood",
+                "partitioner": "murmur2_random",
+                "acks": "all",
+                "transaction.timeout.ms": 60_000,
+                "message.timeout.ms": 30_000,
+                "compression.type": "zstd",
+                "log_level": 0,
+            },
+        )
+        self._call(self._producer.init_transactions)
+
+    def emit(self, records: Sequence[Outgoing]) -> None:
+        """Write them all, IN_ONE to a transaction, in their order."""
+        for at in range(0, len(records), IN_ONE):
+            self._producer.begin_transaction()
+            for record in records[at : at + IN_ONE]:
+                self._producer.produce(
+                    self._prefix + record.topic,
+                    record.value,
+                    record.key,
+                    headers=record.headers,
+                    on_delivery=self._report,
+                )
+                self._producer.poll(0)
+            left = self._producer.flush(CALL_S)
+            if left or self._failed:
+                why = self._failed[0].str() if self._failed else "no answer"
+                raise BrokerUnreachable(
+                    f"{self.bootstrap}: {why}; nothing of this transaction counts. Run it again: "
+                    "what is written already is not written twice"
+                )
+            reach("K6")
+            self._call(self._producer.commit_transaction)
+            reach("K7")
+
+    def _report(self, error: KafkaError | None, _message: object) -> None:
+        if error is not None:
+            self._failed.append(error)
+
+    def _call(self, call: Any) -> None:
+        try:
+            call(CALL_S)
+        except KafkaException as error:
+            said = error.args[0]
+            if client.is_fenced(said):
+                raise Fenced(f"{said.str()}: another make-good has taken over") from error
+            raise BrokerUnreachable(
+                f"{self.bootstrap}: {said.str()}. Run it again: what is written already is not "
+                "written twice"
+            ) from error
