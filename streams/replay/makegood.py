@@ -26,8 +26,10 @@ from streams import topics
 from streams.domain import ids
 from streams.domain.campaign import Right
 from streams.domain.days import DAY_MS
+from streams.domain.events import RewardResult
 from streams.domain.pool_requests import DrawAsked, Reserved
 from streams.domain.rights import home_of
+from streams.domain.state import REVOKING, unpack_ledger
 from streams.errors import EventRejected
 from streams.position import Position
 from streams.replay.standings import GONE, ISSUED, SPENT, Standing, Standings
@@ -94,6 +96,7 @@ def propose(past: KafkaPast, campaigns: Campaigns, now_ms: int, found: Found) ->
         for record in past.records([p]):
             refold.take(record)
             found.records += 1
+        refold.close()
         found.unanswered += refold.unanswered
         every = sorted({*told.rewards, *refold.gives.rewards})
         found.rewards += len(every)
@@ -119,6 +122,8 @@ class _Refold:
     def __init__(self, campaigns: Campaigns, answers: dict[str, PoolAnswered]) -> None:
         self.gives = Standings()
         self.unanswered = 0
+        self.answered: set[tuple[str, int]] = set()
+        """Commands that the rights service has carried out or refused: (reward_id, seq)."""
         self._known = answers
         self._at = Position("", 0, 0)
         self.world = World(campaigns, self._hear, self._answers)
@@ -128,10 +133,24 @@ class _Refold:
         try:
             if record.topic == topics.TICKS:
                 self.world.pass_time(ticks.decode(record).at_ms)
-            else:
-                self.world.take(DECODE[record.topic](record))
+                return
+            event = DECODE[record.topic](record)
         except EventRejected:
             return
+        if isinstance(event, RewardResult) and not event.retryable:
+            self.answered.add((event.reward_id, event.seq))
+        self.world.take(event)
+
+    def close(self) -> None:
+        """Count as given what is due and only waits for the answer to a command of the fold's own.
+
+        Records came to the workers in another order than here, so they may never have given it,
+        and nobody will answer.
+        """
+        for state in self.world.users.values():
+            for entry in unpack_ledger(state.ledger).values():
+                if entry.state == REVOKING and entry.due:
+                    self.gives.rewards[entry.reward_id].state = ISSUED
 
     def task(self, user_id: str, task_id: str) -> Task | None:
         state = self.world.users.get(user_id)
@@ -160,7 +179,13 @@ class _Mending:
         gives = self._refold.gives.rewards.get(reward_id, Standing())
         told = self._told.rewards.get(reward_id, Standing())
         due, given = gives.state != GONE, told.state != GONE
-        if due and not given:
+        same = due == given and (not due or gives.value_minor == told.value_minor)
+        if same:
+            return
+        if self._in_flight(told):
+            why = "not as the rules say, but its last command has no answer yet"
+            yield self._only_told(told, why)
+        elif due and not given:
             if told.why:
                 why = f"missing, but it was {told.why}: not to be given again"
                 yield self._only_told(gives, why)
@@ -168,13 +193,22 @@ class _Mending:
                 yield self._issue(gives, told.seq + 1, "missing: the rules give it")
         elif given and not due:
             yield self._excess(told)
-        elif due and given and gives.value_minor != told.value_minor:
+        else:
             said = f"was {told.value_minor}, the rules give {gives.value_minor}"
             if told.state == SPENT:
                 yield self._only_told(told, f"other value: {said}; it is spent")
                 return
             yield self._revoke(told, f"other value: {said}", "value_changed")
             yield self._issue(gives, told.seq + 2, f"other value: {said}")
+
+    def _in_flight(self, told: Standing) -> bool:
+        """Tell whether the rights service owes an answer: one command of a reward at a time."""
+        body = told.body
+        if not body:
+            return False
+        campaign = self._campaigns.pinned(body["campaign_id"], body["campaign_version"])
+        answered = (body["reward_id"], told.seq) in self._refold.answered
+        return campaign.results == "required" and not answered
 
     def _issue(self, gives: Standing, seq: int, why: str) -> Proposal:
         body = gives.body

@@ -40,12 +40,15 @@ def broker() -> Iterator[EmbeddedBroker]:
 class Place:
     """A broker whose rewards an engine with a wrong threshold has written; the right rules."""
 
-    def __init__(self, broker: EmbeddedBroker, path: Path, wrong: int, users: dict) -> None:
+    def __init__(
+        self, broker: Any, path: Path, wrong: int, users: dict[str, Any], prefix: str = ""
+    ) -> None:
         log = sent(*shoppers(users))
         self.wrote = rewards_of(definition(wrong), log)
         self.right = rewards_of(definition(), log)
-        send(broker.bootstrap, log)
-        send(broker.bootstrap, self.wrote)
+        send(broker.bootstrap, log, prefix=prefix)
+        send(broker.bootstrap, self.wrote, prefix=prefix)
+        self.prefix = prefix
         self.campaigns, self.file = path / "three.json", path / "makegood.ndjson"
         self.campaigns.write_text(json.dumps(definition()))
         self.bootstrap = broker.bootstrap
@@ -60,11 +63,13 @@ class Place:
         return self._run("--emit", self.file, *more)
 
     def _run(self, *more: object) -> Any:
-        return leidan("makegood", "--bootstrap-servers", self.bootstrap, "--json", *more)
+        where = ("--bootstrap-servers", self.bootstrap, "--topic-prefix", self.prefix)
+        return leidan("makegood", *where, "--json", *more)
 
     def emit_and_die(self, point: str) -> int:
         command = [sys.executable, "-m", "streams", "makegood", "--emit", str(self.file)]
         command += ["--execute", "--bootstrap-servers", self.bootstrap]
+        command += ["--topic-prefix", self.prefix]
         environment = {**os.environ, "LEIDAN_KILL": point}
         ran = subprocess.run(
             command, cwd=REPOSITORY, env=environment, capture_output=True, check=False, timeout=60
@@ -75,7 +80,7 @@ class Place:
         return [json.loads(line) for line in self.file.read_text().splitlines()[1:]]
 
     def rewards(self) -> list[Any]:
-        with Reader(self.bootstrap) as reader:
+        with Reader(self.bootstrap, self.prefix) as reader:
             return list(reader.all_of(["rewards"]))
 
 
