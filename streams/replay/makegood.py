@@ -199,16 +199,20 @@ class _Mending:
                 yield self._only_told(told, f"other value: {said}; it is spent")
                 return
             yield self._revoke(told, f"other value: {said}", "value_changed")
-            yield self._issue(gives, told.seq + 2, f"other value: {said}")
+            if not self._answers(told):  # else once that is answered: the next make-good
+                yield self._issue(gives, told.seq + 2, f"other value: {said}")
 
     def _in_flight(self, told: Standing) -> bool:
         """Tell whether the rights service owes an answer: one command of a reward at a time."""
-        body = told.body
-        if not body:
+        if not told.body:
             return False
-        campaign = self._campaigns.pinned(body["campaign_id"], body["campaign_version"])
-        answered = (body["reward_id"], told.seq) in self._refold.answered
-        return campaign.results == "required" and not answered
+        answered = (told.body["reward_id"], told.seq) in self._refold.answered
+        return self._answers(told) and not answered
+
+    def _answers(self, told: Standing) -> bool:
+        """Tell whether the rights service answers the commands of a reward."""
+        campaign_id, version = told.body["campaign_id"], told.body["campaign_version"]
+        return self._campaigns.pinned(campaign_id, version).results == "required"
 
     def _issue(self, gives: Standing, seq: int, why: str) -> Proposal:
         body = gives.body
