@@ -110,8 +110,8 @@ def _propose(
     *,
     as_json: bool,
 ) -> Exit:
-    from streams.domain.campaign import Campaigns
     from streams.domain.days import Calendar
+    from streams.domain.registry import Campaigns
     from streams.replay import makegood as replay
     from streams.replay import sheet
     from streams.replay.past import KafkaPast

@@ -39,10 +39,10 @@ from streams.wire import cancellations, claims, draw_results, orders, results, t
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from streams.domain.campaign import Campaigns
     from streams.domain.events import Event, PoolAnswered
     from streams.domain.outputs import Output
     from streams.domain.pool_requests import Request
+    from streams.domain.registry import Campaigns
     from streams.domain.state import Task
     from streams.feed.ports import Record
     from streams.replay.past import KafkaPast

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from streams import connect, topics
-from streams.domain.campaign import Campaigns
 from streams.domain.pool_history import Unfit
+from streams.domain.registry import Campaigns
 from streams.errors import BrokerUnreachable, CampaignRefused, Refused
 from streams.feed.ports import Record
 from streams.position import Position

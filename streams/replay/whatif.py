@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from streams.domain.campaign import Campaign, Campaigns, Killed, Stopped
+from streams.domain.campaign import Campaign, Killed, Stopped
 from streams.domain.definition import label
 from streams.domain.events import ClaimRequested, OrderReported
 from streams.domain.pool import Pool
 from streams.domain.pool_history import Unfit
+from streams.domain.registry import Campaigns
 from streams.errors import CampaignRefused, EventRejected
 from streams.replay.reckoning import Budget, Key, Reckoning, Sum, Sums
 from streams.replay.world import World

@@ -29,11 +29,11 @@ from streams.wire.outputs import encode
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from streams.domain.campaign import Campaigns
     from streams.domain.events import Event
     from streams.domain.outputs import Output
     from streams.domain.pool import Pool
     from streams.domain.pool_requests import Request
+    from streams.domain.registry import Campaigns
     from streams.domain.state import UserState
 
     Heard = Callable[[Output], None]

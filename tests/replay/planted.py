@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from streams.domain.campaign import Campaigns
+from streams.domain.registry import Campaigns
 from streams.replay.past import Records
 from streams.replay.whatif import DECODE
 from streams.replay.world import NO_CAUSE, World

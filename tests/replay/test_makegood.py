@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from streams.domain.campaign import Campaigns
 from streams.domain.fold import refold, step
+from streams.domain.registry import Campaigns
 from streams.replay.standings import GONE, ISSUED, SPENT, Standings
 from tests.builders import cancel, decoded, order
 from tests.replay.planted import RIGHT_MINOR, checked, definition, sent, shoppers, world_of

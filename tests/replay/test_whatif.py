@@ -13,7 +13,7 @@ import pytest
 
 from streams import retail
 from streams.demo import sources
-from streams.domain.campaign import Campaigns
+from streams.domain.registry import Campaigns
 from streams.errors import CampaignRefused
 from streams.replay.past import Records
 from streams.replay.report import as_html, as_object
