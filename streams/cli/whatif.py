@@ -131,8 +131,8 @@ def _compared(
     with Progress(say, lively=lively()) as progress:
 
         def show(shown: Shown) -> None:
-            look = Look("folding both", shown.total, shown.folded, shown.folded, shown.clock_ms)
-            progress.show(look)
+            so_far = (shown.folded, shown.folded, shown.clock_ms, shown.rewards)
+            progress.show(Look("folding both", shown.total, *so_far))
 
         return compare(past, change, since_ms, until_ms, show)
 

@@ -19,6 +19,7 @@ from streams.feed.making_good import IN_ONE
 from streams.partitioner import partition_of
 from streams.replay.standings import GONE, Standings
 from tests.cli.conftest import REPOSITORY, leidan, require_one_clear_message
+from tests.mock.conftest import counts
 from tests.replay.planted import RIGHT_MINOR, definition, rewards_of, sent, shoppers
 
 if TYPE_CHECKING:
@@ -32,8 +33,7 @@ REWARD = jsonschema_rs.Draft202012Validator(json.loads(topics.schema_path("rewar
 
 @pytest.fixture
 def broker() -> Iterator[EmbeddedBroker]:
-    counts = {name: topic.partition_count(PARTITIONS) for name, topic in topics.registry().items()}
-    with EmbeddedBroker().start(counts) as started:
+    with EmbeddedBroker().start(counts(PARTITIONS)) as started:
         yield started
 
 
@@ -41,10 +41,11 @@ class Place:
     """A broker whose rewards an engine with a wrong threshold has written; the right rules."""
 
     def __init__(
-        self, broker: Any, path: Path, wrong: int, users: dict[str, Any], prefix: str = ""
+        self, broker: Any, path: Path, wrong: Any, users: dict[str, Any], prefix: str = ""
     ) -> None:
         log = sent(*shoppers(users))
-        self.wrote = rewards_of(definition(wrong), log)
+        written = wrong if isinstance(wrong, dict) else definition(wrong)
+        self.wrote = rewards_of(written, log)
         self.right = rewards_of(definition(), log)
         send(broker.bootstrap, log, prefix=prefix)
         send(broker.bootstrap, self.wrote, prefix=prefix)
@@ -131,6 +132,22 @@ def test_what_a_wrong_threshold_gave_away_is_proposed_to_be_taken_back(broker, t
     assert json.loads(place.emit("--execute").out)["emitted"] == 4
     now = given([json.loads(read.value) for read in place.rewards()])
     assert now == given([json.loads(value) for _, _, value, _ in place.right])
+
+
+def test_a_reward_of_the_wrong_value_is_taken_back_and_given_anew(broker, tmp_path):
+    """An engine that paid 90 for the first step's 100."""
+    steps = definition()["step_rewards"]
+    steps[0] = {**steps[0], "right": {**steps[0]["right"], "value_minor": 90}}
+    place = Place(broker, tmp_path, definition(step_rewards=steps), {"u": (RIGHT_MINOR,) * 2})
+    assert place.propose().code == 1
+    assert [(line["action"], line["minor"], line["record"]["seq"]) for line in place.lines()] == [
+        ("revoke", -90, 2), ("issue", 100, 3),
+    ]  # fmt: skip
+    place.approve()
+    assert json.loads(place.emit("--execute").out)["emitted"] == 2
+    now = given([json.loads(read.value) for read in place.rewards()])
+    assert now == given([json.loads(value) for _, _, value, _ in place.right])
+    assert place.propose(tmp_path / "again").code == 0
 
 
 def test_right_rewards_are_nothing_to_make_good(broker, tmp_path):

@@ -19,6 +19,7 @@ from streams.replay.past import KafkaPast, Records
 from streams.traffic import Traffic
 from streams.wire.campaigns import read_file
 from tests.cli.conftest import SAMPLES, leidan, require_one_clear_message
+from tests.mock.conftest import counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,8 +32,7 @@ LOG = list(Traffic(7, 40, 400, ("dup", "late", "poison")))
 
 @pytest.fixture(scope="module")
 def broker() -> Iterator[EmbeddedBroker]:
-    counts = {name: topic.partition_count(3) for name, topic in topics.registry().items()}
-    with EmbeddedBroker().start(counts) as started:
+    with EmbeddedBroker().start(counts(3)) as started:
         send(started.bootstrap, LOG)
         yield started
 
