@@ -68,9 +68,6 @@ AGENTS = {
 }
 
 
-MUTED = frozenset({topics.NOTIFICATIONS})
-"""What a replay or a backfill must not write: nobody wants to hear of last year's deadlines."""
-
 FAUST_STOP_S = 3.0
 """What Faust gets to stop after the feed has: usually 1 s, and nothing of ours depends on it."""
 
@@ -117,7 +114,7 @@ class Worker:
             dead_letter_budget=settings.dead_letter_budget,
             parked=notes.parked,
             note=notes.write,
-            muted=frozenset() if settings.notifications else MUTED,
+            muted=frozenset() if settings.notifications else topics.MUTED,
         )
         self.app = _faust(settings)
         channels = {topic: BatchChannel(self.app, maxsize=1) for topic in topics.FOLDED}

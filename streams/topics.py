@@ -38,6 +38,10 @@ refolded once, an order that comes after a newer claim each time. Pools after us
 asked for in a poll was asked in an earlier one. Ticks last: time comes after what it holds."""
 
 
+MUTED = frozenset({NOTIFICATIONS})
+"""What a replay or a backfill must not write: nobody wants to hear of last year's deadlines."""
+
+
 class Schemas(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Published versions of a topic's values; none where they are bytes or rows of our own."""
 

@@ -14,9 +14,11 @@ import click
 
 import streams
 from streams.cli import (
+    backfill,
     campaign,
     demo,
     explain,
+    export,
     load,
     lottery,
     makegood,
@@ -86,6 +88,8 @@ for _verb in (
     state.state,
     whatif.whatif,
     makegood.makegood,
+    backfill.backfill,
+    export.export,
 ):
     cli.add_command(_verb)
 

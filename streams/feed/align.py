@@ -16,6 +16,7 @@ other topics have been handed out up to them: lag must never expire a task.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
@@ -45,8 +46,12 @@ and so did every restart. A pool's request walks nothing, and a hot pool must no
 class Aligner:
     """Records read but not handed out, by partition and topic. Never committed from here."""
 
-    def __init__(self, topics: Sequence[str]) -> None:
-        self.topics = tuple(topics)
+    def __init__(self, topics: Sequence[str], wait_s: float = WAIT_S) -> None:
+        """``wait_s``: longest wait for a topic that is behind; inf: as long as it takes.
+
+        That makes the merge a function of the log alone: a backfill has no latency to lose.
+        """
+        self.topics, self._wait_s = tuple(topics), wait_s
         self._index = {topic: n for n, topic in enumerate(topics)}
         self._ticks = self._index.get(TICKS)  # their lane, where they are read
         self._lanes: dict[int, list[deque[Record]]] = {}
@@ -117,7 +122,7 @@ class Aligner:
         for n, p in enumerate([*ready[first:], *ready[:first]]):
             share = max(1, (limit - sum(map(len, taken.values()))) // (len(ready) - n))
             since_s = self._blocked_since_s.get(p)
-            patient = (since_s is None or now_s - since_s < WAIT_S) and not self.overflowing()
+            patient = self._patient(since_s, now_s)
             records, blocked = self._merge(p, share, at_end, reached, patient=patient)
             if len(records) > MOST_OF_A_USER:
                 records = self._cut(p, records)
@@ -132,6 +137,12 @@ class Aligner:
                 self._next.setdefault(p, {}).update((r.topic, r.offset + 1) for r in records)
                 self._bytes -= _size(records)
         return taken
+
+    def _patient(self, since_s: float | None, now_s: float) -> bool:
+        if self._wait_s == math.inf:
+            return True
+        waited = since_s is not None and now_s - since_s >= self._wait_s
+        return not (waited or self.overflowing())
 
     def _merge(
         self,

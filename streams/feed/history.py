@@ -18,7 +18,7 @@ from streams.feed import client
 from streams.feed.ports import BrokerLost, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from streams.feed.ports import Offsets
     from streams.settings import Settings
@@ -33,8 +33,14 @@ CALL_S = 30.0
 class KafkaHistory:
     """See the module. One thread calls it."""
 
-    def __init__(self, settings: Settings, cancelled: Callable[[], bool]) -> None:
-        self._settings, self._cancelled = settings, cancelled
+    def __init__(
+        self,
+        settings: Settings,
+        cancelled: Callable[[], bool],
+        names: Mapping[str, str] | None = None,
+    ) -> None:
+        """``names``: topics that have another name on the broker than the settings say."""
+        self._settings, self._cancelled, self._names = settings, cancelled, dict(names or {})
         quiet = {"error_cb": lambda _error: None}  # the calls report what they meet
         self._committed: Any = Consumer(client.consumer(settings, **quiet))
         self._raw: Any = Consumer(
@@ -44,7 +50,7 @@ class KafkaHistory:
         self._topic = ""
 
     def committed(self, p: int, topics: Sequence[str]) -> Offsets:
-        asked = [KafkaTopicPartition(self._settings.topic(topic), p) for topic in topics]
+        asked = [KafkaTopicPartition(self._name(topic), p) for topic in topics]
         found = self._patient(lambda: self._committed.committed(asked, ASK_S), "committed offsets")
         offsets = {}
         for topic, at in zip(topics, found, strict=True):
@@ -61,12 +67,15 @@ class KafkaHistory:
         return self._watermarks(topic, p)
 
     def _watermarks(self, topic: str, p: int) -> tuple[int, int]:
-        at = KafkaTopicPartition(self._settings.topic(topic), p)
+        at = KafkaTopicPartition(self._name(topic), p)
         found: tuple[int, int] = self._patient(
             lambda: self._raw.get_watermark_offsets(at, timeout=ASK_S),
             f"watermarks of {topic}[{p}]",
         )
         return found
+
+    def _name(self, topic: str) -> str:
+        return self._names.get(topic) or self._settings.topic(topic)
 
     def _patient(self, ask: Callable[[], Any], what: str) -> Any:
         """Ask again while the broker is not ready (leader moves, offsets pending), up to 30 s."""
@@ -83,7 +92,7 @@ class KafkaHistory:
 
     def seek(self, topic: str, p: int, offset: int) -> None:
         self._topic, self._position = topic, offset
-        self._committed.assign([KafkaTopicPartition(self._settings.topic(topic), p, offset)])
+        self._committed.assign([KafkaTopicPartition(self._name(topic), p, offset)])
 
     def read(self, max_records: int, timeout_s: float) -> list[Record]:
         records = []

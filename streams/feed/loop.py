@@ -135,6 +135,7 @@ class Feed:
         parked: Callable[[int, Offsets], bool] = lambda _p, _next: False,
         note: Callable[[Position], None] | None = None,
         muted: frozenset[str] = frozenset(),
+        aligner: Aligner | None = None,
     ) -> None:
         """Take everything from outside; nothing runs before `start`.
 
@@ -143,6 +144,7 @@ class Feed:
 
         ``parked(p, next)``: p's next records killed three starts in a row; ``note(position)`` is
         told of a record that killed this one (feed/crash_notes.py). ``muted``: see `Batch`.
+        ``aligner``: what orders the topics of a partition; a replay has its own.
         """
         self._muted = muted
         self._log, self._make_producer, self._make_history = log_, make_producer, make_history
@@ -158,7 +160,7 @@ class Feed:
         self.group: Any = None
         self._failing_since_s: float | None = None
         self._was_stale = False
-        self._aligner = Aligner(topics)
+        self._aligner = aligner or Aligner(topics)
         self.owned: dict[int, Owned] = {}
         self.counts = Counts()
         self.beat_s = clock.monotonic_s()  # last sign of life: a poll, a restore's progress
@@ -225,7 +227,8 @@ class Feed:
             for topic in self.topics:
                 waiting = self._aligner.waiting(topic, owned.p)
                 if topic in owned.full:
-                    if waiting <= share // 2 and not overflowing:
+                    # one that holds nothing is not what overflows, and others may wait for it
+                    if not waiting or (waiting <= share // 2 and not overflowing):
                         owned.full.discard(topic)
                         self._log.resume(topic, owned.p)
                 elif waiting > share or (overflowing and waiting):

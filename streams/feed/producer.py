@@ -43,10 +43,13 @@ def transactional_id(settings: Settings) -> str:
 class KafkaProducer:
     """See the module. One thread calls it."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Connect and fence every predecessor; blocks up to 30 s. Raises BrokerLost, Fenced."""
+    def __init__(self, settings: Settings, names: Mapping[str, str] | None = None) -> None:
+        """Connect and fence every predecessor; blocks up to 30 s. Raises BrokerLost, Fenced.
+
+        ``names``: where topics are written under another name (a backfill's shadow), by name.
+        """
         self.suspect = False
-        self._names: dict[str, str] = {}
+        self._names: dict[str, str] = dict(names or {})
         self._settings = settings
         self._errors: list[KafkaError] = []
         self._marked: dict[TopicPartition, int] = {}

@@ -83,6 +83,7 @@ class UnitOfWork:
         self.phases = Phases()  # hand_over, encode, produce, flush, offsets, commit, write
         self.produced = 0
         self.budgets: dict[tuple[str, int], Budget] = {}  # as they are once this is committed
+        self.notes: dict[int, dict[bytes, bytes]] = {}  # by p; with the rows (a backfill's place)
 
     def next_offsets(self) -> dict[int, Offsets]:
         """Return the whole vector of each touched p: C and V can then be compared as they are."""
@@ -120,7 +121,7 @@ class UnitOfWork:
         producer, clock = self.producer, self.clock
         started_s = clock.monotonic_s()
         next_offsets = self.next_offsets()
-        rows = {p: self.overlays[p].encoded() for p in next_offsets}
+        rows = {p: {**self.overlays[p].encoded(), **self.notes.get(p, {})} for p in next_offsets}
         metas = {
             p: meta.Meta(
                 vector,

@@ -12,6 +12,7 @@ Key            Where              Value
 `\0due`+t+key  RocksDB            empty: a hint that a tick at t (8 bytes, ms) matters to this row
 `\0hinted`     RocksDB            1: every row has its hint
 `\0dated`      both               JSON {of, at, done}: by which definitions the rows are dated
+`\0backfill`   both, a backfill's JSON: what it has folded and said (backfill/account.py)
 
 Those of `write` prove at open that no WriteBatch is missing between others: where an older log file
 or the manifest's newest edits were lost, RocksDB replays the younger log over the hole, silently.
@@ -47,6 +48,7 @@ WRITE = b"\0write-"
 DUE = b"\0due"
 HINTED = b"\0hinted"
 DATED = b"\0dated"
+BACKFILL = b"\0backfill"
 
 WRITES_KEPT = 40_000
 """A hole ends where the oldest log file begins; the log files hold two memtables of 8 MiB at most,

@@ -1,0 +1,264 @@
+"""In which order a backfill folds the topics of one partition.
+
+With a fold journal: each live transaction as it was, one unit of work each, so that the outputs are
+those of the live workers byte for byte, in their order. What lies before its first transaction or
+behind its last is merged by record time, as everything is where there is no journal; unlike live,
+that merge waits for a topic that lies behind as long as it takes, so it depends on the log alone.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from streams import topics
+from streams.errors import Refused
+from streams.feed.align import Aligner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from streams.backfill.definitions import Definitions
+    from streams.feed.ports import Offsets, Record
+
+
+def by_time() -> Aligner:
+    """Return the order of a log without a journal."""
+    return Aligner(topics.FOLDED, wait_s=math.inf)
+
+
+class Range(NamedTuple):
+    """Records of one topic folded one after another: `first` to before `next`.
+
+    One without records is a tick that was begun, for so many `users` of it.
+    """
+
+    topic: str
+    first: int
+    next: int
+    users: int = -1
+
+
+class Transaction(msgspec.Struct, frozen=True):
+    """One record of the fold journal: source ranges in the order they were folded."""
+
+    v: int
+    batch: int
+    campaigns: int
+    ranges: list[Range]
+
+
+_decoder = msgspec.json.Decoder(Transaction)
+
+
+def transactions(journal: Iterable[Record]) -> Iterator[Transaction]:
+    """Decode a journal. Raises Refused for a record that is none of this version."""
+    for record in journal:
+        where = f"{record.topic}[{record.partition}]@{record.offset}"
+        try:
+            found = _decoder.decode(record.value or b"")
+        except msgspec.MsgspecError as error:
+            raise Refused(f"{where}: no journal record ({error}); use --order time") from None
+        if found.v != 1:
+            raise Refused(f"{where}: version {found.v}, this leidan knows 1; use a newer one")
+        yield found
+
+
+class Begins(NamedTuple):
+    """Where a journal begins: the first offset of each topic it names, and its definitions."""
+
+    offsets: Offsets
+    campaigns: int | None
+
+
+def begins(journal: Iterable[Transaction]) -> Begins:
+    """Walk a journal once, holding none of it."""
+    offsets: Offsets = {}
+    campaigns = None
+    for one in journal:
+        campaigns = one.campaigns if campaigns is None else campaigns
+        for topic, first in _firsts(one).items():
+            offsets.setdefault(topic, first)
+    return Begins(offsets, campaigns)
+
+
+class JournalOrder(Aligner):
+    """Hands out one partition: what lies before its journal, each transaction of it, the rest."""
+
+    def __init__(
+        self,
+        journal: Iterator[Transaction],
+        begins: Begins,
+        known: Definitions,
+        folded: Callable[[], int],
+    ) -> None:
+        """``begins``: of the same journal; ``journal``: from its beginning.
+
+        ``known``: told which definitions a transaction was folded with. ``folded()``: the batch of
+        the last transaction that an earlier life of this backfill has folded; asked at `begin`.
+        """
+        super().__init__(topics.FOLDED, wait_s=math.inf)
+        self._journal, self._begins, self._known, self._folded = journal, begins, known, folded
+        self._before, self._after = by_time(), by_time()
+        self._here: dict[str, deque[Record]] = {topic: deque() for topic in topics.FOLDED}
+        self._at: Transaction | None = None
+        self._over = False
+        self.batch = 0
+        """The live batch of what was handed out last; 0 before the first."""
+        self.begun: Range | None = None
+        """The tick in it that was only begun, if there is one."""
+
+    # --- what the loop asks -----------------------------------------------------------------
+
+    def add(self, records: Iterable[Record]) -> None:
+        if self._over:
+            self._after.add(records)
+            return
+        for record in records:
+            if self._is_before(record):
+                self._before.add([record])
+            else:
+                self._here[record.topic].append(record)
+
+    def begin(self, p: int, offsets: Offsets) -> None:
+        """Take up where the rows are: ``offsets`` is L."""
+        self.batch = self._folded()
+        self._before.begin(p, offsets)
+        self._after.begin(p, offsets)
+        self._known.as_of(self._begins.campaigns)
+
+    def put_back(self, p: int, records: Sequence[Record]) -> None:
+        """Take back a tick with too many users: the next transaction goes on with it."""
+        if self._over:
+            self._after.put_back(p, records)
+            return
+        for record in reversed(records):
+            if self._is_before(record):
+                self._before.put_back(p, [record])
+            else:
+                self._here[record.topic].appendleft(record)
+
+    def drop(self, p: int) -> None:
+        """Forget what was read; the journal itself cannot go back within one life."""
+        if self._at is not None or self.batch or self._over:
+            raise Refused(
+                f"partition {p}: the backfill lost its place in the journal; start it again with "
+                "--resume"
+            )
+
+    def waiting(self, topic: str, p: int) -> int:
+        """Return how many lie here beyond those the next transaction waits for."""
+        here = self._here[topic]
+        end = 0 if self._at is None else max(_ends(self._at, topic), default=0)
+        mine = 0 if here and here[-1].offset < end - 1 else len(here)
+        return mine + self._before.waiting(topic, p) + self._after.waiting(topic, p)
+
+    def empty(self) -> bool:
+        return not any(self._here.values()) and self._before.empty() and self._after.empty()
+
+    def overflowing(self) -> bool:
+        return False  # what a live transaction held fits here too
+
+    def take(
+        self,
+        limit: int,
+        now_s: float,
+        at_end: Callable[[str, int], bool],
+        reached: Callable[[str, int], int] = lambda _topic, _p: 0,
+    ) -> dict[int, list[Record]]:
+        p = self._known.partition
+
+        def read_up_to(topic: str, end: int) -> bool:
+            here = self._here[topic]
+            return bool(here and here[-1].offset >= end - 1) or (
+                reached(topic, p) >= end or at_end(topic, p)
+            )
+
+        if self._at is None and not self._over and self.batch == 0:
+            bounds = self._begins.offsets
+
+            def over(topic: str, _p: int) -> bool:
+                return read_up_to(topic, bounds.get(topic, 0))
+
+            if not self._before.empty():
+                return self._before.take(limit, now_s, over, reached)
+            if not all(over(topic, p) for topic in bounds):
+                return {}
+        while not self._over:
+            self._at = self._at or self._coming()
+            if self._at is None:
+                self._turn_to_the_rest()
+                break
+            if not all(read_up_to(one.topic, _end(one)) for one in self._at.ranges):
+                return {}
+            one, self._at = self._at, None
+            records = self._records(p, one)
+            self.batch = one.batch
+            self.begun = next((each for each in one.ranges if each.first == each.next), None)
+            if records:
+                return {p: records}
+        return self._after.take(limit, now_s, at_end, reached)
+
+    # --- its parts --------------------------------------------------------------------------
+
+    def _is_before(self, record: Record) -> bool:
+        return record.offset < self._begins.offsets.get(record.topic, -1)
+
+    def _coming(self) -> Transaction | None:
+        """Return the next transaction that is not folded yet, and know its definitions."""
+        for one in self._journal:
+            if one.batch > self.batch:
+                self._known.as_of(one.campaigns)
+                return one
+        return None
+
+    def _records(self, p: int, one: Transaction) -> list[Record]:
+        """Take out what the transaction was folded from, in its order.
+
+        Ranges of one topic may lie between each other (feed/align.py, `rounds`), not overlap.
+        """
+        taken: dict[str, tuple[list[int], list[Record]]] = {}
+        for topic, first in _firsts(one).items():
+            here, end = self._here[topic], max(_ends(one, topic))
+            if here and here[0].offset < first:
+                raise Refused(
+                    f"{topics.JOURNAL}[{p}]: a hole: {topic}[{p}]@{here[0].offset} is in no "
+                    f"transaction before that of batch {one.batch}. Use --order time: the same net "
+                    "result, not byte for byte"
+                )
+            found: list[Record] = []
+            while here and here[0].offset < end:
+                found.append(here.popleft())
+            taken[topic] = [record.offset for record in found], found
+        records: list[Record] = []
+        for each in one.ranges:
+            offsets, found = taken[each.topic]
+            records += found[bisect_left(offsets, each.first) : bisect_left(offsets, _end(each))]
+        return records
+
+    def _turn_to_the_rest(self) -> None:
+        self._over = True
+        self._known.as_of(None)
+        for here in self._here.values():
+            self._after.add(here)
+            here.clear()
+
+
+def _end(one: Range) -> int:
+    """Return where a range ends; one without records needs its tick."""
+    return max(one.next, one.first + 1)
+
+
+def _ends(one: Transaction, topic: str) -> list[int]:
+    return [_end(each) for each in one.ranges if each.topic == topic]
+
+
+def _firsts(one: Transaction) -> Offsets:
+    found: Offsets = {}
+    for each in one.ranges:
+        found[each.topic] = min(each.first, found.get(each.topic, each.first))
+    return found

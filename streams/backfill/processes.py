@@ -1,0 +1,132 @@
+"""A process a core: each folds one partition after another, whichever is next.
+
+Partitions share nothing, draws included: what a pool was asked and what it answered are records of
+the log. So the processes never talk to each other, and the parent only hands out and listens.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import resource
+import threading
+import time
+from multiprocessing.connection import Connection, wait
+from typing import TYPE_CHECKING, Any
+
+from streams.backfill.runner import Done, Job, Look, fold_partition, tune_collector
+from streams.errors import Exit, RewardsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+WATCH_S = 0.5
+STOP_S = 5.0
+
+
+class ChildFailed(RewardsError):
+    """One process of a backfill ended with an error; what it had committed is kept."""
+
+    def __init__(self, message: str, code: int) -> None:
+        self.exit = Exit(code) if code in {int(one) for one in Exit} else Exit.BROKEN
+        super().__init__(message)
+
+
+def run(job: Job, count: int, on_look: Callable[[Look], None]) -> list[Done]:
+    """Fold all partitions with `count` processes; return what came of each, in order.
+
+    One process is this one. Raises what `fold_partition` raises, and ChildFailed.
+    """
+    partitions = range(job.plan.partitions)
+    if count <= 1:
+        tune_collector()
+        return [fold_partition(job, p, on_look) for p in partitions]
+    return _Parent(job, min(count, len(partitions)), on_look).run(partitions)
+
+
+def peak_bytes() -> int:
+    """Return the largest resident memory of any one process so far, children included."""
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return max(resource.getrusage(who).ru_maxrss for who in whose) * 1024
+
+
+class _Parent:
+    def __init__(self, job: Job, count: int, on_look: Callable[[Look], None]) -> None:
+        self._job, self._on_look = job, on_look
+        self._children: dict[Connection, Any] = {}
+        context = multiprocessing.get_context("spawn")  # librdkafka and RocksDB do not survive fork
+        for _ in range(count):
+            ours, theirs = context.Pipe()
+            child = context.Process(target=_child, args=(job, theirs, os.getpid()), daemon=True)
+            child.start()
+            theirs.close()
+            self._children[ours] = child
+
+    def run(self, partitions: Sequence[int]) -> list[Done]:
+        left = list(reversed(partitions))
+        done: list[Done] = []
+        try:
+            for pipe in self._children:
+                pipe.send(left.pop())  # there are not more processes than partitions
+            busy = set(self._children)
+            while busy:
+                ready = wait(list(busy), timeout=WATCH_S)
+                for pipe in [one for one in busy if one in ready]:
+                    said = self._said(pipe)
+                    if isinstance(said, Done):
+                        done.append(said)
+                        if left:
+                            pipe.send(left.pop())
+                        else:
+                            pipe.send(None)
+                            busy.discard(pipe)
+                    elif isinstance(said, Look):
+                        self._on_look(said)
+        finally:
+            self._stop()
+        return sorted(done, key=lambda one: one.partition)
+
+    def _said(self, pipe: Connection) -> Any:
+        try:
+            said = pipe.recv()
+        except (EOFError, OSError):
+            child = self._children[pipe]
+            child.join(STOP_S)
+            raise ChildFailed(
+                f"a process of the backfill ended with {child.exitcode}: what it had committed is "
+                "kept, go on with --resume",
+                child.exitcode or int(Exit.BROKEN),
+            ) from None
+        if isinstance(said, tuple):
+            code, message = said
+            raise ChildFailed(message, code)
+        return said
+
+    def _stop(self) -> None:
+        """End those that still run: dying is always safe."""
+        for child in self._children.values():
+            child.kill() if child.is_alive() else None
+        for pipe, child in self._children.items():
+            child.join(STOP_S)
+            pipe.close()
+
+
+def _child(job: Job, pipe: Connection, parent: int) -> None:
+    """Fold what the parent says until it says None."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level="WARNING")
+    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+    tune_collector()
+    try:
+        while (p := pipe.recv()) is not None:
+            pipe.send(fold_partition(job, p, pipe.send))
+    except RewardsError as error:
+        pipe.send((int(error.exit), str(error)))
+    except (EOFError, BrokenPipeError):
+        return  # the parent is gone
+
+
+def _die_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(WATCH_S)
+    os._exit(int(Exit.BROKEN))
