@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import io
 import os
 import zlib
 from contextlib import contextmanager
@@ -162,8 +163,8 @@ def _writing(path: Path, format_: Format) -> Iterator[IO[bytes]]:
 
 def _lines(path: Path, format_: Format) -> Iterator[bytes]:
     if format_ == "zstd":
-        with zstandard.open(path, "rb") as packed:
-            yield from packed
+        with path.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as packed:
+            yield from io.BufferedReader(cast("io.RawIOBase", packed), _BLOCK)
     else:
         with gzip.open(path) if format_ == "gzip" else path.open("rb") as plain:
             yield from plain

@@ -13,21 +13,32 @@ from streams.position import Position
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from streams.domain.campaign import Campaigns
     from streams.domain.definition import Definition
-    from streams.feed.ports import Record
+    from streams.feed.ports import Known, Record
 
 
 class Definitions:
     """Of one partition's run. Implements `ports.CampaignSource`."""
 
     def __init__(
-        self, partition: int, from_files: list[Definition], records: Sequence[Record]
+        self,
+        partition: int,
+        from_files: list[Definition],
+        records: Sequence[Record],
+        files: str = "",
     ) -> None:
-        """``records``: the topic `campaigns` to its frozen end; none is known before `as_of`."""
+        """``records``: the topic `campaigns` to its frozen end; none is known before `as_of`.
+
+        ``files``: digest of what `from_files` was read from; a journal has it.
+        """
         self.partition = partition
-        self._registry = Registry(from_files)
-        self._coming = list(reversed(records))
+        self._given, self._records = (from_files, files), records
+        self.forget()
+
+    def forget(self) -> None:
+        """Know those of files alone, as in the beginning."""
+        self._registry = Registry(*self._given)
+        self._coming = list(reversed(self._records))
 
     def as_of(self, end: int | None) -> None:
         """Know the records before this offset, and those known before; None: all."""
@@ -36,8 +47,8 @@ class Definitions:
             where = Position(record.topic, record.partition, record.offset)
             self._registry.take(record.value, record.recorded_at_ms, where)
 
-    def current(self) -> Campaigns:
-        return self._registry.campaigns
+    def latest(self) -> Known:
+        return self._registry.latest
 
     def confirmed_age_s(self) -> float:
         return 0.0  # frozen: they do not grow old

@@ -18,12 +18,14 @@ import msgspec
 from streams import topics
 from streams.errors import Refused
 from streams.feed.align import Aligner
+from streams.wire import journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from streams.backfill.definitions import Definitions
     from streams.feed.ports import Offsets, Record
+    from streams.wire.journal import Folded, Range
 
 
 def by_time() -> Aligner:
@@ -31,41 +33,14 @@ def by_time() -> Aligner:
     return Aligner(topics.FOLDED, wait_s=math.inf)
 
 
-class Range(NamedTuple):
-    """Records of one topic folded one after another: `first` to before `next`.
-
-    One without records is a tick that was begun, for so many `users` of it.
-    """
-
-    topic: str
-    first: int
-    next: int
-    users: int = -1
-
-
-class Transaction(msgspec.Struct, frozen=True):
-    """One record of the fold journal: source ranges in the order they were folded."""
-
-    v: int
-    batch: int
-    campaigns: int
-    ranges: list[Range]
-
-
-_decoder = msgspec.json.Decoder(Transaction)
-
-
-def transactions(journal: Iterable[Record]) -> Iterator[Transaction]:
-    """Decode a journal. Raises Refused for a record that is none of this version."""
-    for record in journal:
-        where = f"{record.topic}[{record.partition}]@{record.offset}"
+def transactions(records: Iterable[Record]) -> Iterator[Folded]:
+    """Decode a journal. Raises Refused for a record that is none."""
+    for record in records:
         try:
-            found = _decoder.decode(record.value or b"")
-        except msgspec.MsgspecError as error:
+            yield journal.decode(record.value or b"")
+        except msgspec.DecodeError as error:
+            where = f"{record.topic}[{record.partition}]@{record.offset}"
             raise Refused(f"{where}: no journal record ({error}); use --order time") from None
-        if found.v != 1:
-            raise Refused(f"{where}: version {found.v}, this leidan knows 1; use a newer one")
-        yield found
 
 
 class Begins(NamedTuple):
@@ -75,11 +50,11 @@ class Begins(NamedTuple):
     campaigns: int | None
 
 
-def begins(journal: Iterable[Transaction]) -> Begins:
+def begins(transactions: Iterable[Folded]) -> Begins:
     """Walk a journal once, holding none of it."""
     offsets: Offsets = {}
     campaigns = None
-    for one in journal:
+    for one in transactions:
         campaigns = one.campaigns if campaigns is None else campaigns
         for topic, first in _firsts(one).items():
             offsets.setdefault(topic, first)
@@ -91,21 +66,23 @@ class JournalOrder(Aligner):
 
     def __init__(
         self,
-        journal: Iterator[Transaction],
+        journal: Callable[[], Iterator[Folded]],
         begins: Begins,
         known: Definitions,
         folded: Callable[[], int],
     ) -> None:
-        """``begins``: of the same journal; ``journal``: from its beginning.
+        """``journal()``: its transactions, from the first on; ``begins``: of the same.
 
         ``known``: told which definitions a transaction was folded with. ``folded()``: the batch of
         the last transaction that an earlier life of this backfill has folded; asked at `begin`.
         """
         super().__init__(topics.FOLDED, wait_s=math.inf)
-        self._journal, self._begins, self._known, self._folded = journal, begins, known, folded
+        self._journal, self._begins = journal, begins
+        self._transactions: Iterator[Folded] = iter(())
+        self._known, self._folded = known, folded
         self._before, self._after = by_time(), by_time()
         self._here: dict[str, deque[Record]] = {topic: deque() for topic in topics.FOLDED}
-        self._at: Transaction | None = None
+        self._at: Folded | None = None
         self._over = False
         self.batch = 0
         """The live batch of what was handed out last; 0 before the first."""
@@ -125,8 +102,10 @@ class JournalOrder(Aligner):
                 self._here[record.topic].append(record)
 
     def begin(self, p: int, offsets: Offsets) -> None:
-        """Take up where the rows are: ``offsets`` is L."""
-        self.batch = self._folded()
+        """Take up where the rows are: ``offsets`` is L. Also after a recovery, in the same life."""
+        self.batch, self._at, self._over = self._folded(), None, False
+        self._transactions = self._journal()
+        self._known.forget()
         self._before.begin(p, offsets)
         self._after.begin(p, offsets)
         self._known.as_of(self._begins.campaigns)
@@ -143,12 +122,11 @@ class JournalOrder(Aligner):
                 self._here[record.topic].appendleft(record)
 
     def drop(self, p: int) -> None:
-        """Forget what was read; the journal itself cannot go back within one life."""
-        if self._at is not None or self.batch or self._over:
-            raise Refused(
-                f"partition {p}: the backfill lost its place in the journal; start it again with "
-                "--resume"
-            )
+        """Forget what was read; it is read again from L on, or never."""
+        self._before.drop(p)
+        self._after.drop(p)
+        for here in self._here.values():
+            here.clear()
 
     def waiting(self, topic: str, p: int) -> int:
         """Return how many lie here beyond those the next transaction waits for."""
@@ -208,15 +186,25 @@ class JournalOrder(Aligner):
     def _is_before(self, record: Record) -> bool:
         return record.offset < self._begins.offsets.get(record.topic, -1)
 
-    def _coming(self) -> Transaction | None:
+    def _coming(self) -> Folded | None:
         """Return the next transaction that is not folded yet, and know its definitions."""
-        for one in self._journal:
+        for one in self._transactions:
             if one.batch > self.batch:
+                self._require_same_files(one)
                 self._known.as_of(one.campaigns)
                 return one
         return None
 
-    def _records(self, p: int, one: Transaction) -> list[Record]:
+    def _require_same_files(self, one: Folded) -> None:
+        mine = self._known.latest().files
+        if one.files != mine:
+            raise Refused(
+                f"{topics.JOURNAL}[{self._known.partition}]: batch {one.batch} was folded with "
+                f"campaign files of digest {one.files or 'none'}, given are {mine or 'none'}. Give "
+                "the same files with --campaigns, or use --order time: other rules, other rewards"
+            )
+
+    def _records(self, p: int, one: Folded) -> list[Record]:
         """Take out what the transaction was folded from, in its order.
 
         Ranges of one topic may lie between each other (feed/align.py, `rounds`), not overlap.
@@ -253,11 +241,11 @@ def _end(one: Range) -> int:
     return max(one.next, one.first + 1)
 
 
-def _ends(one: Transaction, topic: str) -> list[int]:
+def _ends(one: Folded, topic: str) -> list[int]:
     return [_end(each) for each in one.ranges if each.topic == topic]
 
 
-def _firsts(one: Transaction) -> Offsets:
+def _firsts(one: Folded) -> Offsets:
     found: Offsets = {}
     for each in one.ranges:
         found[each.topic] = min(each.first, found.get(each.topic, each.first))

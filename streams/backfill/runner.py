@@ -17,7 +17,8 @@ import msgspec
 import orjson
 
 from streams import topics
-from streams.agents.folds import folds
+from streams.agents.folds import ALL, folds
+from streams.agents.ticks import MOST_ROWS, fold_part
 from streams.backfill import account, frozen, order, targets
 from streams.backfill.archive import Archive, told
 from streams.backfill.definitions import Definitions
@@ -37,7 +38,7 @@ from streams.wire import campaigns as campaign_files
 from streams.wire import outputs, rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from streams.backfill.account import Account
     from streams.backfill.plan import Plan
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from streams.feed.batch import Batch
     from streams.feed.unit_of_work import UnitOfWork
     from streams.settings import Settings
+    from streams.wire.journal import Folded
 
 LOOK_S = 0.25
 """Between two looks that are told."""
@@ -160,7 +162,12 @@ class _Run:
             aligner=self.order,
         )
         count = plan.partitions
-        self.folds = folds(lambda pool_id: partition_of(pool_id.encode(), count), Seeds(settings))
+        following = isinstance(self.order, order.JournalOrder)
+        self.folds = folds(
+            lambda pool_id: partition_of(pool_id.encode(), count),
+            Seeds(settings),
+            ALL if following else MOST_ROWS,
+        )
         self.ledger = account.Ledger(account.Account())
         self._restores = 0
         self._kept: IO[bytes] | None = None
@@ -168,22 +175,27 @@ class _Run:
 
     def _order(self, source: frozen.Source, settings: Settings) -> Aligner:
         plan, p = self.plan, self.p
-        files = [
-            one for path in settings.campaign_files for one in campaign_files.read_file(Path(path))
-        ]
+        paths = [Path(path) for path in settings.campaign_files]
+        files = [one for path in paths for one in campaign_files.read_file(path)]
         known = plan.of(topics.CAMPAIGNS, 0)
         self.known = Definitions(
-            p, files, list(frozen.records(source, topics.CAMPAIGNS, 0, known.first, known.end))
+            p,
+            files,
+            list(frozen.records(source, topics.CAMPAIGNS, 0, known.first, known.end)),
+            campaign_files.digest(paths),
         )
         if plan.order == "time":
             self.known.as_of(None)
             return order.by_time()
         journal = plan.of(topics.JOURNAL, p)
         where = (source, topics.JOURNAL, p, journal.first, journal.end)
-        begins = order.begins(order.transactions(frozen.records(*where)))
+
+        def transactions() -> Iterator[Folded]:
+            return order.transactions(frozen.records(*where))
+
         return order.JournalOrder(
-            order.transactions(frozen.records(*where)),
-            begins,
+            transactions,
+            order.begins(transactions()),
             self.known,
             lambda: self._account().journal,
         )
@@ -223,13 +235,28 @@ class _Run:
             self._begin_again()
         for batch in work.batches:
             with fail_stop(batch):
-                self.folds[batch.topic](batch)
+                self._fold_batch(batch)
         found = self.ledger.add(work.batches)
         if isinstance(self.order, order.JournalOrder):
             found.journal = self.order.batch
         if self._kept is not None:
             found.file_bytes += _append(self._kept, work.batches)
         work.notes[self.p] = {meta.BACKFILL: found.encoded()}
+
+    def _fold_batch(self, batch: Batch) -> None:
+        """Fold as the agents do; of a tick that was only begun, the part that the journal names."""
+        begun = self.order.begun if isinstance(self.order, order.JournalOrder) else None
+        if batch.topic != topics.TICKS or begun is None:
+            self.folds[batch.topic](batch)
+            return
+        whole, part = batch.records[:-1], batch.records[-1:]
+        if whole:
+            batch.records = whole
+            self.folds[batch.topic](batch)
+        batch.records = part
+        fold_part(batch, begun.users)
+        batch.leave(0, begun.users)
+        batch.records = whole
 
     def _begin_again(self) -> None:
         """Take up the account that lies with the rows: at the start, and after a recovery."""

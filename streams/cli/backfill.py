@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from datetime import UTC, datetime, timedelta
@@ -276,9 +277,10 @@ def _next_of(plan: Plan, directory: Path) -> dict[int, dict[str, int]]:
     found = {}
     for p in range(plan.partitions):
         path = directory / "users" / str(p)
-        next_ = read_offsets(path) if path.is_dir() else None
-        if next_ is not None:
-            found[p] = next_
+        if not (path / "CURRENT").is_file():
+            continue  # killed before it was made
+        with contextlib.suppress(Exception):  # rocksdict's own; who opens it will say what is wrong
+            found[p] = read_offsets(path) or {}
     return found
 
 

@@ -34,6 +34,8 @@ def parse(arguments: list[str], group: click.Command = cli) -> None:
     context = group.make_context(arguments[0], arguments[1:], resilient_parsing=False)
     if isinstance(group, click.Group):
         rest = [*context._protected_args, *context.args]  # noqa: SLF001 - what click left over
+        if not rest and group.invoke_without_command:
+            return
         _name, command, rest = group.resolve_command(context, rest)
         assert command is not None
         parse([str(_name), *rest], command)
