@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -101,11 +102,7 @@ class Log:
         """Return (low, end) as a read_committed reader is told; (0, 0) for no such topic."""
         if self.archive is not None:
             return self.archive.range(topic, p)
-        try:
-            low, high = self._asking.get_watermark_offsets(self._at(topic, p), timeout=ASK_S)
-        except KafkaException as error:
-            raise BrokerUnreachable(f"{topic}[{p}]: {error.args[0].str()}") from error
-        return int(low), int(high)
+        return watermarks(self._asking, self._at(topic, p))
 
     def exists(self, topic: str) -> bool:
         if self.archive is not None:
@@ -155,6 +152,20 @@ class Log:
     def close(self) -> None:
         if self._consumer is not None:
             self._consumer.close()
+
+
+def watermarks(consumer: Any, at: Any) -> tuple[int, int]:
+    """Return (low, end) as this consumer is told; a topic made a moment ago may need a while."""
+    deadline = time.monotonic() + ASK_S
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(at, timeout=ASK_S)
+            return int(low), int(high)
+        except KafkaException as error:
+            if time.monotonic() > deadline:
+                where = f"{at.topic}[{at.partition}]"
+                raise BrokerUnreachable(f"{where}: {error.args[0].str()}") from error
+        time.sleep(0.1)
 
 
 def make(settings: Settings, wanted: Wanted, found: Found | None) -> Plan:

@@ -22,6 +22,7 @@ from streams.backfill.runner import identity_of
 from streams.errors import BrokerUnreachable, DiskError, Refused, UsageError
 from streams.feed import client, preflight
 from streams.feed.history import KafkaHistory
+from streams.feed.ports import BrokerLost
 from streams.store import meta
 from streams.store.restore import READ_RECORDS, READ_S
 from streams.store.rows import DiskStore, read_offsets, read_rows
@@ -65,6 +66,8 @@ def check(settings: Settings, directory: Path, target: Path) -> list[Fit]:
     history = KafkaHistory(settings, lambda: False)
     try:
         return [_fit(history, directory, p) for p in range(plan.partitions)]
+    except BrokerLost as error:
+        raise BrokerUnreachable(str(error)) from error
     finally:
         history.close()
 

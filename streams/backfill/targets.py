@@ -14,6 +14,7 @@ from confluent_kafka import Consumer, KafkaException
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from streams import topics
+from streams.backfill.plan import watermarks
 from streams.errors import BrokerUnreachable, Refused, UsageError
 from streams.feed import client
 from streams.feed.history import KafkaHistory
@@ -155,7 +156,7 @@ def require_shadow(settings: Settings, plan: Plan, *, fresh: bool) -> None:
                     f"topics apply --topic-prefix {prefix} --partitions {count} --execute`"
                 )
             for p in range(found) if fresh else ():
-                _, high = consumer.get_watermark_offsets(KafkaTopicPartition(name, p), timeout=10.0)
+                _, high = watermarks(consumer, KafkaTopicPartition(name, p))
                 if high:
                     raise Refused(
                         f"{name}[{p}] holds {high} offsets of an earlier run: choose another "
