@@ -53,15 +53,17 @@ def redate(
         after = redated(state, batch.campaigns)
         if after is not state:
             overlay[user_id] = after
-    overlay.dated(at, done=not rows)
+    if last and not rows:  # the last one is being committed, dated already
+        at = last
+    overlay.dated(at, done=not rows and not last)
     return not rows
 
 
 def follow(batch: Batch, last: str = "") -> None:
     """Date as many rows again as the journal says: up to a user, or through if it names none.
 
-    A row that was being committed then lies in RocksDB now; it is dated already, so to visit it
-    too changes nothing.
+    A row that was being committed then may lie in RocksDB now, and the other way round. It is dated
+    already, so whether it is visited changes nothing.
     """
     dating = batch.overlay.dating
     while not batch.overlay.dating_begun and not dating.done and (not last or dating.at < last):

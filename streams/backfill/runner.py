@@ -205,7 +205,7 @@ class _Run:
 
     def _account(self) -> Account:
         opened = self.store.opened
-        return account.read(None if opened is None else opened.note(meta.BACKFILL))
+        return account.read(None if opened is None else opened.peek(meta.BACKFILL))
 
     def fold(self, tell: Callable[[Look], None]) -> None:
         feed, began_s, told_s = self.feed, time.monotonic(), 0.0
@@ -254,7 +254,7 @@ class _Run:
             batch.records = whole
             self.folds[batch.topic](batch)
         batch.records = part
-        fold_part(batch, begun.users)
+        fold_part(batch, begun.users, begun.dated)
         batch.leave(0, begun.users)
         batch.records = whole
 

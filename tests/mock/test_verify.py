@@ -14,7 +14,8 @@ from streams.broker.embedded import EmbeddedBroker
 from streams.demo.sending import send
 from streams.errors import Exit
 from streams.traffic import Traffic
-from tests.mock.test_worker import PARTITIONS, ROOT, SAMPLE, Worker, counts
+from tests.mock.conftest import PARTITIONS, counts
+from tests.mock.test_worker import ROOT, SAMPLE, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,7 +18,7 @@ from unittest import mock
 
 import msgspec
 
-from streams.agents import draws, folding, ticks
+from streams.agents import draws, folding
 from streams.domain import fold as fold_module
 from streams.domain import pools
 from streams.domain.pool_state import POOL, PoolState
@@ -321,7 +321,7 @@ def _hints_of_the_committed_alone() -> AbstractContextManager[Any]:
 
 def _dated_as_written() -> AbstractContextManager[Any]:
     """A definition read later moves no deadline of a row that stands."""
-    return mock.patch.object(ticks, "redate", return_value=True)
+    return mock.patch.object(Overlay, "date_by")
 
 
 def _any_budget_pays() -> AbstractContextManager[Any]:
