@@ -378,7 +378,7 @@ BUGS = {
     "producer kept after a commit timeout": Bug(_producer_kept, 0, ("delayed",)),
     "metadata taken at K5": Bug(_metadata_of_now, 105),
     "restore ends at LSO": Bug(_restore_to_lso, 170),
-    "restore skips V == C": Bug(_no_v_equals_c),
+    "restore skips V == C": Bug(_no_v_equals_c, 60),
     "ack in finally": Bug(_ack_in_finally),
     "commit past an in-flight batch": Bug(_past_an_in_flight_batch),
     "rules once per batch": Bug(_rules_once_a_batch),
