@@ -12,6 +12,9 @@ ARGS ?=
 PIP_TOOLS := pip-tools==7.6.2
 PIP_AUDIT := pip-audit==2.10.1
 
+# Processes of `make test`: the one with the real broker waits more than it works.
+JOBS ?= 3
+
 # What starts processes, or goes on for many seeds.
 NOT_QUICK := cli mock sim crash fuzz faults security test_fault_matrix.py
 
@@ -58,7 +61,7 @@ run: $(READY) ## four campaigns side by side, a worker, users, summary; ARGS="--
 .PHONY: test
 test: $(READY) ## every test; those against real Kafka need Java 17 and Maven, else they are skipped by name
 	@$(PY) tests/kafka/cluster.py fetch || echo 'leidan: going on without a real broker; its tests are skipped by name' >&2
-	$(PY) -m pytest --numprocesses auto --dist loadgroup $(ARGS)
+	$(PY) -m pytest --numprocesses $(JOBS) --no-loadscope-reorder $(ARGS)
 
 .PHONY: test-long
 test-long: $(READY) ## what `make test` leaves out for its minutes: the year record by record, faults, the control in full

@@ -7,7 +7,8 @@ without Java or Maven.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -18,21 +19,33 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-hypothesis.settings.register_profile("quick", max_examples=200, derandomize=True, deadline=None)
+hypothesis.settings.register_profile("quick", max_examples=100, derandomize=True, deadline=None)
 hypothesis.settings.register_profile("soak", max_examples=5_000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("LEIDAN_HYPOTHESIS", "quick"))
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say what `make test` keeps in one process: all that needs the real broker, else a file.
+SHARE_BROKER = re.compile(r"tests/(kafka|faults)/")
+"""Where tests live on the session's one real broker, and wait more than they work."""
 
-    One broker is enough for two cores, and what a module's fixture made is made once.
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let those on the shared broker come first, so that nobody waits for them in the end."""
+    items.sort(key=lambda item: SHARE_BROKER.match(item.nodeid) is None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep a file in one process, since its fixtures are made once; and one broker likewise.
+
+    xdist's own `loadgroup` would do, but says the group in the node id, which pytest 9 ignores.
     """
-    for item in items:
-        needs_broker = "kafka_jars" in getattr(item, "fixturenames", ())
-        group = "real broker" if needs_broker else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
+    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 - with `-n` alone
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "broker" if SHARE_BROKER.match(nodeid) else nodeid.partition("::")[0]
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

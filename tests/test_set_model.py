@@ -112,7 +112,7 @@ def test_no_event_id_is_said_twice_and_each_reward_alternates(campaign, events):
             assert (seq, type_) == (i, "reward.issued" if i % 2 else "reward.revoked")
 
 
-SEEDS = 2_000 if os.environ.get("LEIDAN_HYPOTHESIS") == "soak" else 40
+SEEDS = 2_000 if os.environ.get("LEIDAN_HYPOTHESIS") == "soak" else 30
 
 
 FEATURES = [

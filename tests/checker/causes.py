@@ -52,9 +52,10 @@ def cause_is(report: Report, entry: Entry, at: Position, cause: Seen | None) -> 
 def is_behind(cause: Seen, entry: Entry) -> bool:
     """Tell whether an entry is about an instant that had passed at the time of this event."""
     name, _, deadline = str(entry.body["cause_id"]).partition(":")
-    event = json.loads(cause.value or b"null")
-    happened = datetime.fromisoformat(event["occurred_at"])
-    return name == "deadline" and datetime.fromisoformat(deadline) <= happened
+    if name != "deadline":
+        return False
+    happened = json.loads(cause.value or b"null")["occurred_at"]
+    return datetime.fromisoformat(deadline) <= datetime.fromisoformat(happened)
 
 
 def tick_is(report: Report, entry: Entry, tick: Seen) -> None:

@@ -94,9 +94,13 @@ def test_rows_are_promoted_where_they_are_what_the_group_has_committed_and_nowhe
 ) -> None:
     run, older, target = tmp_path / "run", tmp_path / "older", tmp_path / "new" / "leidan-0"
     assert backfill(run, *live.flags, "--into", "state").code == 0
+    live.worker.start()
+    while not live.worker.lives():
+        time.sleep(0.1)
     ran = live.promote(run, target)
-    assert ran.code == Exit.REFUSED, "it was stopped a moment ago"
+    assert ran.code == Exit.REFUSED, "it runs"
     assert "1 workers run (leidan-0). Stop them" in ran.err
+    assert live.worker.stop() == 0, live.worker.tail()
     ran = live.promote_once_alone(run, target)
     assert ran.code == 0, ran.err
     assert "nothing was changed; add --execute" in ran.err

