@@ -27,10 +27,13 @@ hypothesis.settings.load_profile(os.environ.get("LEIDAN_HYPOTHESIS", "quick"))
 SHARE_BROKER = re.compile(r"tests/(kafka|faults)/")
 """Where tests live on the session's one real broker, and wait more than they work."""
 
+LONG_FILES = re.compile(r"tests/(sim|cli|backfill|replay|bench)/")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let those on the shared broker come first, so that nobody waits for them in the end."""
-    items.sort(key=lambda item: SHARE_BROKER.match(item.nodeid) is None)
+    """Let those on the shared broker come first, then long files: they shall not be the end."""
+    order = (SHARE_BROKER, LONG_FILES)
+    items.sort(key=lambda item: [where.match(item.nodeid) is None for where in order])
 
 
 @pytest.hookimpl(optionalhook=True)
