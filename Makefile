@@ -65,7 +65,7 @@ test: $(READY) ## every test; those against real Kafka need Java 17 and Maven, e
 
 .PHONY: test-long
 test-long: $(READY) ## what `make test` leaves out for its minutes: the year record by record, faults, the control in full
-	LEIDAN_LONG=1 $(PY) -m pytest -s tests/cli/test_demo.py tests/kafka/test_exactly_once.py tests/kafka/test_worker_faults.py tests/security -k 'same_year or guilty or faults or listener' $(ARGS)
+	LEIDAN_LONG=1 $(PY) -m pytest -s tests/cli/test_demo.py tests/backfill tests/kafka/test_exactly_once.py tests/kafka/test_worker_faults.py tests/security -k 'same_year or real_year or guilty or faults or listener' $(ARGS)
 
 # One broker, three brokers and long loops of every tier; each line prints its figures. Nothing else
 # may run beside it: waits are on conditions, but a starved machine heals late.

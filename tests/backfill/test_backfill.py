@@ -27,6 +27,7 @@ from streams.traffic import Traffic
 from tests.backfill import world
 from tests.backfill.world import PARTITIONS, SAMPLES, backfill, digests, leidan
 from tests.cli.conftest import REAL_YEAR
+from tests.gates import LONG
 from tests.oracle import oracle
 
 if TYPE_CHECKING:
@@ -276,6 +277,7 @@ def test_from_a_time_only_what_came_from_then_on_is_folded(log, whole, tmp_path)
 # -- the real year --------------------------------------------------------------------------------
 
 
+@LONG
 @pytest.mark.slow
 @pytest.mark.skipif(not REAL_YEAR.is_dir(), reason="../shared/data/online-retail-2010 is absent")
 def test_the_real_year_folded_again_is_the_year_that_was_live(tmp_path):

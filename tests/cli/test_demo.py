@@ -264,6 +264,7 @@ def test_the_guests_of_the_real_year_are_dead_letters(year):
     assert set(found["dead_letters"]) == {"no_user"}
 
 
+@LONG
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_lottery_on_the_real_year_draws_once_for_every_cycle_and_is_proved(real_year, tmp_path):
