@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from streams.cli import campaign
+from streams.cli import campaign, explained
 from streams.cli.connection import config_option, how_to_connect
 from streams.cli.demo_campaigns import (
     campaign_rows,
@@ -28,8 +28,9 @@ from streams.rights.faults import Faults
 from streams.topics import USER_KEYED
 
 if TYPE_CHECKING:
-    from streams.demo.run import Outcome
+    from streams.demo.run import Outcome, Place
     from streams.demo.sending import Sent
+    from streams.demo.summary import Summary
     from streams.domain.campaign import Campaign
     from streams.domain.definition import Definition
 
@@ -116,7 +117,7 @@ def demo(
 
     By default four campaigns side by side: a dark box, a light box, a lottery, a full link; with a
     rights service that answers, and ticks as the records' own clock goes. Lotteries are proved
-    from their public records at the end.
+    from their public records at the end, and one reward is explained.
 
     The worker is the real one, in a process of its own. The summary is counted from the topics,
     not from what the worker says. The embedded broker proves nothing about exactly-once: it shows
@@ -161,6 +162,7 @@ def demo(
             tick_at_the_end_ms=_last_ticks(definitions, four=four),
             faults=FAULTS._replace(seed=seed) if four else None,
             answered=answered if four else frozenset(),
+            ask=lambda place, summary: _why_one(place, summary, tuple(files), prefix),
         )
         names = ", ".join(f"campaign {c.campaign_id}" for c in campaigns)
         say(f"{len(records):,} records; {names}")
@@ -176,11 +178,15 @@ def demo(
     by_campaign = campaign_rows(outcome.summary, definitions)
     lotteries = lottery_rows(outcome.summary, definitions, proofs)
     if as_json:
-        emit(_as_object(outcome) | {"campaigns": by_campaign, "lotteries": lotteries})
+        more = {"campaigns": by_campaign, "lotteries": lotteries, "explained": outcome.answer}
+        emit(_as_object(outcome) | more)
     else:
         _print(outcome)
         print_campaigns(by_campaign)
         print_lotteries(lotteries)
+        if outcome.answer is not None:
+            click.echo("\nwhy one of them was earned (leidan explain):")
+            explained.show(outcome.answer)
         _print_next(outcome, prefix)
     for note in (*outcome.notes, *problems):
         say(note)
@@ -236,6 +242,28 @@ def _made_unkind(records: list[Sent], shuffle: int | None, *, repeat: bool) -> l
     if repeat:
         records = list(sources.repeated(records, shuffle or 0))
     return records if shuffle is None else sources.shuffled(records, shuffle)
+
+
+def _why_one(
+    place: Place, summary: Summary, files: tuple[str, ...], prefix: str
+) -> dict[str, Any] | None:
+    """Explain a reward as `leidan explain` would: the first of a campaign that state alone tells.
+
+    What pools answered has the machine's time, and these orders their own: where both are needed,
+    the order of their records is not the order in which they were folded.
+    """
+    from streams import settings
+    from streams.cli import explain
+
+    kafka = {"bootstrap_servers": place.bootstrap, "topic_prefix": prefix}
+    chosen = settings.load(None, {"campaign_files": files, "kafka": kafka})
+    asking = explain.Asking(chosen, place.state_dir, None)
+    found = None
+    for user_id, reward_id in summary.first_rewards.values():
+        found = asking.report(explain.Asked(reward_id, "reward", user_id, None))
+        if not found["differs_from_events"]:
+            break
+    return found
 
 
 def _as_object(outcome: Outcome) -> dict[str, Any]:

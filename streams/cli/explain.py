@@ -88,14 +88,14 @@ def explain(
     at_ms = None if at is None else _millis(at)
     asked = Asked(name, kind or ("reward" if name.startswith(REWARD) else None), user_id, at_ms)
     if offline:
-        report = _Asking(chosen, state, None).report(asked)
+        report = Asking(chosen, state, None).report(asked)
     else:
         from streams.replay.lookup import Log
 
         with Log(
             chosen.kafka.bootstrap_servers, chosen.kafka.topic_prefix, _security(chosen)
         ) as log:
-            report = _Asking(chosen, state, log).report(asked)
+            report = Asking(chosen, state, log).report(asked)
     if campaign_id is not None:
         from streams.replay import focus
 
@@ -118,7 +118,7 @@ class Asked(NamedTuple):
     at_ms: int | None
 
 
-class _Asking:
+class Asking:
     """Where answers come from: a state directory, a log, or both."""
 
     def __init__(self, settings: Settings, state: Path | None, log: Log | None) -> None:

@@ -40,7 +40,8 @@ def show(report: Report) -> None:
         _task(console, task, whole=report["about"]["kind"] != "order")
     for claim in report["claims"]:
         if claim["code"]:
-            console.print(f"claim {claim['claim_id']} of {claim['campaign_id']}: {_refused(claim)}")
+            of = f" of {claim['campaign_id']}" if claim["campaign_id"] else ""
+            console.print(f"claim {claim['claim_id']}{of}: {_refused(claim)}")
     for order in report["loose_orders"]:
         console.print(f"order {order['order_id']}: {order['code']}")
         for met in order["campaigns"]:
@@ -63,11 +64,22 @@ def _events(report: Report) -> Table:
         at = "" if event["offset"] is None else f"@{event['offset']}"
         where = f"{event['topic']}[{event['partition']}]{at}" if at else event["topic"] or ""
         what = event["type"] if event["id"] is None else f"{event['type']} {event['id']}"
-        did = "; ".join(map(_did, event["did"]))
+        did = "; ".join(_all_it_did(event["did"]))
         if event["outcome"] in ("duplicate", "conflict", "row_full"):
             did = event["outcome"]
         table.add_row(event["recorded_at"], where, what, did or "-")
     return table
+
+
+def _all_it_did(all_: list[Report]) -> list[str]:
+    """Return each thing once, with the campaigns in which the event did it."""
+    where: dict[str, list[str]] = {}
+    for did in all_:
+        where.setdefault(_did(did), []).append(did.get("campaign_id") or "")
+    return [
+        f"{did} ({', '.join(campaigns)})" if any(campaigns) else did
+        for did, campaigns in where.items()
+    ]
 
 
 def _did(did: Report) -> str:

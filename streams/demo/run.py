@@ -29,7 +29,7 @@ from streams.ticker import Ticker
 from streams.topics import CHANGELOG, TICKS, USER_KEYED, registry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Self
 
     from streams.connect import Values
@@ -51,6 +51,14 @@ class DemoFailed(RewardsError):
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a run left its log and its state."""
+
+    bootstrap: str
+    state_dir: Path
+
+
+@dataclass(frozen=True)
 class Plan:
     """What to run; records in the order in which they are sent."""
 
@@ -68,6 +76,7 @@ class Plan:
     tick_at_the_end_ms: tuple[int, ...] = ()  # and once more, each when all before it is folded
     faults: Faults | None = None  # of the rights service; None: there is none
     answered: frozenset[str] = frozenset()  # the campaigns whose commands it carries out
+    ask: Callable[[Place, Summary], Any] | None = None  # while the broker and the state are there
 
 
 @dataclass
@@ -81,6 +90,7 @@ class Outcome:
     fold_s: float  # from a ready worker and the first record to the last one folded
     stats: dict[str, Any] = field(default_factory=dict)  # the worker's last words
     notes: list[str] = field(default_factory=list)
+    answer: Any = None  # to what the plan asked
 
     @property
     def events_per_s(self) -> int:
@@ -103,6 +113,7 @@ def run(plan: Plan, progress: Progress) -> Outcome:
         progress.doing("counting")
         notes = guard(broker)
         summary = summarize(reader.all_of([*USER_KEYED, *OUTPUTS]))
+        answer = plan.ask(Place(bootstrap, directory / STATE), summary) if plan.ask else None
         return Outcome(
             summary,
             bootstrap,
@@ -111,6 +122,7 @@ def run(plan: Plan, progress: Progress) -> Outcome:
             fold_s=fold_s,
             stats=worker.last_words(),
             notes=notes,
+            answer=answer,
         )
 
 

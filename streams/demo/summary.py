@@ -54,7 +54,10 @@ IDENTITY = {
 
 @dataclass
 class Summary:
-    """Sums over all users; `net_by_user` has every user who ever earned something."""
+    """Sums over all users; `net_by_user` has every user who ever earned something.
+
+    `first_rewards`: of each campaign, the user and the id of the first that was issued.
+    """
 
     records: int = 0
     applied: int = 0
@@ -73,7 +76,7 @@ class Summary:
     ignored: Counter[str] = field(default_factory=Counter)  # orders that did not count, by code
     rejected: Counter[str] = field(default_factory=Counter)  # claims and draws, by code
     notices: Counter[str] = field(default_factory=Counter)  # reminders sent, by kind
-    busiest_user: str = ""
+    first_rewards: dict[str, tuple[str, str]] = field(default_factory=dict)
     campaigns: dict[str, Tally] = field(default_factory=dict)
     public: list[bytes] = field(default_factory=list)  # values of lottery-draws, in their order
 
@@ -116,8 +119,6 @@ class _Counting:
         summary.tasks = len(self._tasks)
         summary.campaigns = self.tallies.close()
         _tell_apart(summary, self._inputs, self._dead)
-        if summary.net_by_user:
-            summary.busiest_user = max(summary.net_by_user.items(), key=lambda item: item[1])[0]
         return summary
 
     def _dead_letter(self, headers: dict[str, bytes]) -> None:
@@ -160,6 +161,7 @@ def _count_entry(summary: Summary, entry: dict[str, Any], event_ids: set[str]) -
     user, money = entry["user_id"], (entry["currency"], entry["amount_minor"])
     match entry["type"]:
         case "reward.issued":
+            summary.first_rewards.setdefault(entry["campaign_id"], (user, entry["reward_id"]))
             summary.rewards_issued += 1
             summary.net_by_user[user] += 1
             summary.net_minor[money[0]] += money[1]

@@ -83,6 +83,7 @@ def on_reward(report: Report, reward_id: str) -> Report:
         "claims": claims,
         "loose_orders": [],
         "rewards_without_task": gone,
+        "differs_from_events": [one for one in report["differs_from_events"] if one == reward_id],
     }
 
 

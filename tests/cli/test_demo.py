@@ -77,6 +77,17 @@ def test_every_record_was_applied_or_is_a_duplicate_or_a_dead_letter(run):
     assert dead > 5
 
 
+def test_one_of_its_rewards_is_explained_from_the_events_that_earned_it(run):
+    _, found, net = run
+    explained = found["explained"]
+    assert explained["known"]
+    assert net[explained["user_id"]] > 0
+    (task,) = explained["tasks"]
+    (reward,) = task["rewards"]
+    counted = [one["order_id"] for one in task["orders"] if one["code"] is None]
+    assert counted == reward["rests_on"] != []
+
+
 def test_rewards_are_issued_and_the_net_is_what_users_have(run):
     _, found, net = run
     assert found["rewards_net"] == found["rewards_issued"] - found["rewards_revoked"]
@@ -189,7 +200,8 @@ def test_without_json_it_ends_with_a_summary_and_what_to_try_next():
     for name in ("records", "duplicates", "dead letters", "rewards net", "wall time"):
         assert name in ran.out
     for campaign in ("grocery-dark", "grocery-light", "grocery-spin", "grocery-full"):
-        assert ran.out.count(f"\n{campaign} ") == 1
+        assert ran.out.count(f"\n{campaign}  ") == 1, "one row of the table"
+    assert "leidan explain" in ran.out
     assert "spent of its budget" in ran.out
     assert "lottery grocery-wheel: " in ran.out
     assert ran.out.count("demo --") + ran.out.count("campaign validate") >= 3
