@@ -27,7 +27,7 @@ def ends(reader: Reader, topics: Sequence[str]) -> Ends:
 
     Not the high watermark: behind a transaction's last record comes its marker, which nobody reads.
     """
-    there = reader.topics()
+    there = reader.partitions(topics)
     bounds = {(t, p): reader.bounds(t, p) for t in topics for p in range(there[t])}
     filled = {at for at, (low, high) in bounds.items() if high > low}
     found: Ends = {}

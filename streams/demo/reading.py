@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from streams import connect
-from streams.errors import BrokerUnreachable
+from streams.errors import BrokerUnreachable, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Self
 
 TIMEOUT_S = 5.0  # one answer of the broker
@@ -83,6 +83,26 @@ class Reader:
             for name, topic in found.items()
             if name.startswith(self.prefix) and topic.error is None
         }
+
+    def partitions(self, topics: Iterable[str]) -> dict[str, int]:
+        """Return the partitions of these topics, also of those made a moment ago.
+
+        A controller has made a topic before every broker knows it. Waits for at most TIMEOUT_S;
+        raises Refused when one is not there even then, else as `topics`.
+        """
+        wanted = list(topics)
+        deadline_s = time.monotonic() + TIMEOUT_S
+        while True:
+            there = self.topics()
+            missing = [self.prefix + topic for topic in wanted if not there.get(topic)]
+            if not missing:
+                return {topic: there[topic] for topic in wanted}
+            if time.monotonic() > deadline_s:
+                raise Refused(
+                    f"{self.bootstrap}: topics missing, {TIMEOUT_S:.0f} s after they were asked"
+                    f" for: {', '.join(missing)}. `leidan topics plan` names what is not there"
+                )
+            time.sleep(RETRY_S)
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """Return (low, high): the first offset kept and the one after the last, markers counted."""

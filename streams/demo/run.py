@@ -156,9 +156,8 @@ def _require_empty(plan: Plan) -> None:
     assert plan.bootstrap is not None
     prefix = plan.prefix
     with Reader(plan.bootstrap, prefix, plan.client) as reader:
-        there = reader.topics()
-        for name in registry():
-            for partition in range(there.get(name, 0)):
+        for name, partitions in reader.partitions(registry()).items():
+            for partition in range(partitions):
                 low, high = reader.bounds(name, partition)
                 if low != high:
                     raise UsageError(
@@ -205,7 +204,7 @@ class _Around:
         self._left_ms = list(plan.tick_at_the_end_ms)
         self._ticker: Ticker | None = None
         if plan.tick_every_ms or self._left_ms:
-            partitions = reader.topics()[TICKS]
+            partitions = reader.partitions([TICKS])[TICKS]
             self._ticker = Ticker(
                 bootstrap,
                 partitions,

@@ -61,6 +61,7 @@ def compare(
 def create(bootstrap: str, missing: list[Missing], client: Values | None = None) -> None:
     """Create topics with the registry's settings, replicated as the broker does by default.
 
+    Returns when they are shown too: a controller has made a topic before every broker knows it.
     Raises BrokerUnreachable, Refused.
     """
     config: dict[str, Any] = {**(client or {}), "bootstrap.servers": bootstrap, "log_level": 0}
@@ -76,6 +77,8 @@ def create(bootstrap: str, missing: list[Missing], client: Values | None = None)
             if code in {KafkaError._TRANSPORT, KafkaError._TIMED_OUT}:  # noqa: SLF001
                 raise BrokerUnreachable(f"{bootstrap}: {error.args[0].str()}") from error
             raise Refused(f"{name}: not created: {error.args[0].str()}") from error
+    with Reader(bootstrap, client=client) as reader:
+        reader.partitions(name for name, _, _ in missing)
 
 
 def require(
