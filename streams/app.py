@@ -48,8 +48,7 @@ from streams.store.meta import Identity
 from streams.store.overlay import Codec
 from streams.store.rows import DiskStore
 from streams.web import surface
-from streams.wire import campaigns as campaign_files
-from streams.wire import outputs, rows
+from streams.wire import campaigns, outputs, rows
 
 if TYPE_CHECKING:
     import faust
@@ -180,10 +179,9 @@ def create_app(settings: Settings, address: str = "") -> Worker:
         raise Refused(
             "NO_CYTHON is set: Faust's pure-Python iterator acks stale generations; unset it"
         )
-    paths = [Path(path) for path in settings.campaign_files]
-    from_files = [one for path in paths for one in campaign_files.read_file(path)]
+    from_files, files = campaigns.read_files(map(Path, settings.campaign_files))
     found = preflight.check(settings)
-    reader = CampaignReader(settings, from_files, campaign_files.digest(paths))
+    reader = CampaignReader(settings, from_files, files)
     reader.start()
     reader.wait()
     compiled, why = native.load()

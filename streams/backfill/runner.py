@@ -34,8 +34,7 @@ from streams.store import meta
 from streams.store.meta import Identity
 from streams.store.overlay import Codec
 from streams.store.rows import DiskRows, DiskStore, read_rows
-from streams.wire import campaigns as campaign_files
-from streams.wire import outputs, rows
+from streams.wire import campaigns, outputs, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -175,14 +174,13 @@ class _Run:
 
     def _order(self, source: frozen.Source, settings: Settings) -> Aligner:
         plan, p = self.plan, self.p
-        paths = [Path(path) for path in settings.campaign_files]
-        files = [one for path in paths for one in campaign_files.read_file(path)]
+        from_files, files = campaigns.read_files(map(Path, settings.campaign_files))
         known = plan.of(topics.CAMPAIGNS, 0)
         self.known = Definitions(
             p,
-            files,
+            from_files,
             list(frozen.records(source, topics.CAMPAIGNS, 0, known.first, known.end)),
-            campaign_files.digest(paths),
+            files,
         )
         if plan.order == "time":
             self.known.as_of(None)

@@ -23,8 +23,7 @@ from streams.store.meta import Identity
 from streams.store.overlay import Codec
 from streams.store.rows import DiskRows, DiskStore
 from streams.topics import CAMPAIGNS, CHANGELOG, JOURNAL
-from streams.wire import campaigns as campaign_files
-from streams.wire import journal, rows
+from streams.wire import campaigns, journal, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,9 +47,7 @@ class Definitions:
 
     def __init__(self, settings: Settings, log: Log) -> None:
         """Read them all. Raises UsageError, CampaignRefused, BrokerUnreachable."""
-        paths = [Path(path) for path in settings.campaign_files]
-        from_files = [one for path in paths for one in campaign_files.read_file(path)]
-        registry = Registry(from_files, campaign_files.digest(paths))
+        registry = Registry(*campaigns.read_files(map(Path, settings.campaign_files)))
         self._files = registry.latest.files
         self._next, self._known = [0], [registry.campaigns]
         for record in log.records(CAMPAIGNS, 0, *log.bounds(CAMPAIGNS, 0)):

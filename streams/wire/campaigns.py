@@ -50,10 +50,18 @@ def _checked(definition: Any, recorded_at_ms: int | None, source: str) -> Defini
     return record
 
 
-def digest(paths: Iterable[Path]) -> str:
-    """Return 16 hex digits that stand for what these files hold, in order; "" for no files."""
-    each = [hashlib.sha256(path.read_bytes()).digest() for path in paths]
-    return hashlib.sha256(b"".join(each)).hexdigest()[:16] if each else ""
+def read_files(paths: Iterable[Path]) -> tuple[list[Definition], str]:
+    """Return what these files define, in order, and 16 hex digits that stand for it; "" for none.
+
+    Raises as `read_file`.
+    """
+    found: list[Definition] = []
+    each: list[bytes] = []
+    for path in paths:
+        data = _bytes(path)
+        found += _definitions(path, data)
+        each.append(hashlib.sha256(data).digest())
+    return found, hashlib.sha256(b"".join(each)).hexdigest()[:16] if each else ""
 
 
 def read_file(path: Path) -> list[Definition]:
@@ -61,11 +69,18 @@ def read_file(path: Path) -> list[Definition]:
 
     Raises UsageError when it cannot be read, CampaignRefused when a definition is unclear.
     """
+    return _definitions(path, _bytes(path))
+
+
+def _bytes(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         msg = f"{path}: {error.strerror}: give the path of a campaign definition"
         raise UsageError(msg) from None
+
+
+def _definitions(path: Path, data: bytes) -> list[Definition]:
     try:
         whole = orjson.loads(data)
     except orjson.JSONDecodeError:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import orjson
 import pytest
 
 from streams.domain.definition import TYPES, definition_from
-from streams.errors import CampaignRefused, Reason
+from streams.errors import CampaignRefused, Reason, UsageError
 from streams.feed.campaigns import Registry
 from streams.position import Position
-from streams.wire.campaigns import decode, read_file
+from streams.wire.campaigns import decode, read_file, read_files
 from tests import builders
 
 SAMPLE = Path(__file__).resolve().parents[2] / "schemas" / "samples" / "grocery-3.json"
@@ -127,3 +128,19 @@ def test_a_file_may_hold_pools_campaigns_and_their_changes_one_a_line(tmp_path):
     found = read_file(path)
     assert [TYPES[type(one)] for one in found] == [record["type"] for record in RECORDS]
     assert len(Registry(found).campaigns) == 1
+
+
+def test_files_are_read_in_order_and_a_journal_s_digest_of_them_stays_what_it_was(tmp_path):
+    one, two = tmp_path / "one.json", tmp_path / "two.json"
+    one.write_bytes(SAMPLE.read_bytes())
+    two.write_bytes(b"[]")
+    assert read_files([]) == ([], "")
+    assert read_files([one, two]) == (read_file(one), by_hand(one, two))
+    assert read_files([two, one]) == (read_file(one), by_hand(two, one))
+    with pytest.raises(UsageError, match=r"none\.json: No such file"):
+        read_files([one, tmp_path / "none.json"])
+
+
+def by_hand(*paths: Path) -> str:
+    each = b"".join(hashlib.sha256(path.read_bytes()).digest() for path in paths)
+    return hashlib.sha256(each).hexdigest()[:16]
