@@ -15,12 +15,12 @@ from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from streams.errors import BrokerUnreachable, Refused
 from streams.feed import client
-from streams.feed.ports import Record, TopicPartition
+from streams.feed.ports import TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from streams.feed.ports import Listener, Offsets
+    from streams.feed.ports import Listener, Offsets, Record
     from streams.settings import Settings
 
 QUEUE_KB = 16 << 10
@@ -112,17 +112,7 @@ class _KafkaReader:
             if offset >= end:
                 self.next = offset
                 break
-            found.append(
-                Record(
-                    topic,
-                    message.partition(),
-                    offset,
-                    message.key(),
-                    message.value(),
-                    message.headers() or [],
-                    message.timestamp()[1],
-                )
-            )
+            found.append(client.record_of(topic, message))
             self.next = offset + 1
         self.done = self.next >= end
         return found

@@ -1,4 +1,4 @@
-"""librdkafka settings every client of ours shares, and what its errors mean.
+"""librdkafka settings every client of ours shares, and what its errors and messages mean.
 
 One place, because a single client with another partitioner or isolation level breaks the promise.
 Source: reliability.md 3 and 5.1.
@@ -10,6 +10,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError
+
+from streams.feed.ports import Record
 
 if TYPE_CHECKING:
     from streams.settings import Settings
@@ -81,3 +83,19 @@ def consumer(settings: Settings, **extra: Any) -> dict[str, Any]:
 def is_fenced(error: KafkaError) -> bool:
     """Say whether somebody else owns what we tried to use."""
     return error.code() in FENCED
+
+
+def record_of(topic: str, message: Any) -> Record:
+    """Return what a message without an error is; ``topic``: its name without prefix.
+
+    The feed's own reader has these lines once more (kafka_log.py): a call a record costs there.
+    """
+    return Record(
+        topic,
+        message.partition(),
+        message.offset(),
+        message.key(),
+        message.value(),
+        message.headers() or [],
+        message.timestamp()[1],
+    )

@@ -12,13 +12,13 @@ from confluent_kafka import TopicPartition as KafkaTopicPartition
 from streams.errors import BrokerUnreachable, Refused
 from streams.feed import client
 from streams.feed.history import KafkaHistory
-from streams.feed.ports import BrokerLost, Record
+from streams.feed.ports import BrokerLost
 from streams.topics import FOLDED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from streams.feed.ports import Offsets
+    from streams.feed.ports import Offsets, Record
     from streams.settings import Settings
 
 READ_RECORDS = 2_000
@@ -76,7 +76,7 @@ class KafkaLog:
                 for message in reader.consume(READ_RECORDS, READ_S):
                     at = max(at, _position(message, topic, p))
                     if message.error() is None and message.offset() < end:
-                        yield _record(topic, message)
+                        yield client.record_of(topic, message)
                 if at > before:
                     moved_s = time.monotonic()
                 elif time.monotonic() - moved_s > SILENCE_S:
@@ -105,15 +105,3 @@ def _position(message: Any, topic: str, p: int) -> int:
             "short for a replay. Raise it, and begin again with --from-start"
         )
     return 0
-
-
-def _record(topic: str, message: Any) -> Record:
-    return Record(
-        topic,
-        message.partition(),
-        message.offset(),
-        message.key(),
-        message.value(),
-        list(message.headers() or ()),
-        message.timestamp()[1],
-    )

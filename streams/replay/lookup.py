@@ -19,7 +19,7 @@ from streams import connect
 from streams.domain import facts
 from streams.domain.events import RewardResult
 from streams.errors import BrokerUnreachable, EventRejected, Refused
-from streams.feed.ports import Record
+from streams.feed.client import record_of
 from streams.position import Position
 from streams.replay.story import SOURCES, Told, topic_of
 from streams.topics import CANCELLATIONS, CLAIMS, DRAW_RESULTS, ORDERS, REWARD_RESULTS, REWARDS
@@ -28,6 +28,8 @@ from streams.wire import cancellations, claims, draw_results, orders, results, t
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Self
+
+    from streams.feed.ports import Record
 
     Progress = Callable[[str, int, int], None]
     """Told (topic, records read, offsets still to come)."""
@@ -147,7 +149,7 @@ class Log:
                 position = int(message.offset()) + 1
                 count += 1
                 if position <= end:
-                    yield _record(message, topic)
+                    yield record_of(topic, message)
             if progress is not None:
                 progress(topic, count, max(0, end - position))
 
@@ -297,15 +299,3 @@ def _is(record: Record, told: Told) -> bool:
     if isinstance(event, RewardResult) or isinstance(read, RewardResult):
         return bool(read == event)
     return facts.identity(read) == facts.identity(event)
-
-
-def _record(message: Any, topic: str) -> Record:
-    return Record(
-        topic,
-        int(message.partition()),
-        int(message.offset()),
-        message.key(),
-        message.value(),
-        message.headers() or [],
-        int(message.timestamp()[1]),
-    )

@@ -21,6 +21,7 @@ from streams import connect, topics
 from streams.domain.pool_history import Unfit
 from streams.domain.registry import Campaigns
 from streams.errors import BrokerUnreachable, CampaignRefused, Refused
+from streams.feed.client import record_of
 from streams.feed.ports import Record
 from streams.position import Position
 from streams.wire import campaigns as wire
@@ -287,16 +288,6 @@ class KafkaPast:
             return
         high = self.ends[at][1]
         if message.offset() < high:
-            headers = [(name, value or b"") for name, value in message.headers() or ()]
-            waiting[at].append(
-                Record(
-                    *at,
-                    message.offset(),
-                    message.key(),
-                    message.value(),
-                    headers,
-                    message.timestamp()[1],
-                )
-            )
+            waiting[at].append(record_of(at[0], message))
         if message.offset() >= high - 1:
             running.discard(at)
