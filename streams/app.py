@@ -44,8 +44,7 @@ from streams.feed.unit_of_work import Versions
 from streams.feed.watchdog import Watchdog
 from streams.partitioner import partition_of
 from streams.pool_secrets import Seeds
-from streams.store.meta import Identity
-from streams.store.overlay import Codec
+from streams.store import states
 from streams.store.rows import DiskStore
 from streams.web import surface
 from streams.wire import campaigns, outputs, rows
@@ -95,12 +94,13 @@ class Worker:
         self.stats_file = stats.StatsFile(settings.stats_file)
         self.log = KafkaLog(settings, address)
         notes = CrashNotes(settings.database_dir)
+        identity = states.identity(settings.app_id, *found)
         self.feed = Feed(
             log_=self.log,
             make_producer=lambda: KafkaProducer(settings),
             make_history=lambda cancelled: KafkaHistory(settings, cancelled),
-            store=DiskStore(settings.database_dir, _identity(settings, found)),
-            codec=Codec(rows.new, rows.decode, rows.encode, rows.due_ms, rows.due_of),
+            store=DiskStore(settings.database_dir, identity),
+            codec=states.CODEC,
             encode=outputs.encode,
             campaigns=reader,
             executor=Background("restore"),
@@ -338,18 +338,6 @@ def _credentials(settings: Settings) -> Any:
         password=str(given.get("sasl.password", "")),
         mechanism=str(given.get("sasl.mechanism", given.get("sasl.mechanisms", "PLAIN"))),
         ssl_context=context,
-    )
-
-
-def _identity(settings: Settings, found: Found) -> Identity:
-    return Identity(
-        app=settings.app_id,
-        cluster=found.cluster,
-        partition=-1,  # replaced for each database
-        partitions=found.partitions,
-        topics=found.topic_ids,
-        row_schema=rows.ROW_SCHEMA,
-        fold_version=FOLD_VERSION,
     )
 
 

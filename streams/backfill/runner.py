@@ -30,9 +30,7 @@ from streams.feed.loop import Feed
 from streams.feed.unit_of_work import Versions
 from streams.partitioner import partition_of
 from streams.pool_secrets import Seeds
-from streams.store import meta
-from streams.store.meta import Identity
-from streams.store.overlay import Codec
+from streams.store import meta, states
 from streams.store.rows import DiskRows, DiskStore, read_rows
 from streams.wire import campaigns, outputs, rows
 
@@ -45,6 +43,7 @@ if TYPE_CHECKING:
     from streams.feed.batch import Batch
     from streams.feed.unit_of_work import UnitOfWork
     from streams.settings import Settings
+    from streams.store.meta import Identity
     from streams.wire.journal import Folded
 
 LOOK_S = 0.25
@@ -146,7 +145,7 @@ class _Run:
                 else (lambda _cancelled: targets.RowsAlone(starts, self._next))
             ),
             store=self.store,
-            codec=Codec(rows.new, rows.decode, rows.encode, rows.due_ms, rows.due_of),
+            codec=states.CODEC,
             encode=outputs.encode,
             campaigns=self.known,
             executor=Background("restore"),
@@ -323,15 +322,7 @@ def identity_of(plan: Plan, settings: Settings) -> Identity:
     app = settings.app_id
     if plan.into == "shadow":
         app = targets.shadow_settings(settings, plan).app_id
-    return Identity(
-        app=app,
-        cluster=plan.cluster,
-        partition=-1,  # replaced for each database
-        partitions=plan.partitions,
-        topics=plan.topic_ids,
-        row_schema=rows.ROW_SCHEMA,
-        fold_version=FOLD_VERSION,
-    )
+    return states.identity(app, plan.cluster, plan.partitions, plan.topic_ids)
 
 
 def tune_collector() -> None:

@@ -19,11 +19,10 @@ from streams.position import Position
 from streams.replay import net
 from streams.replay.refold import Refold
 from streams.replay.verify import ACCOUNT, Account, Verify
-from streams.store.meta import Identity
-from streams.store.overlay import Codec
+from streams.store import states
 from streams.store.rows import DiskRows, DiskStore
 from streams.topics import CAMPAIGNS, CHANGELOG, JOURNAL
-from streams.wire import campaigns, journal, rows
+from streams.wire import campaigns, journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
 
 USED = msgspec.json.encode(Account(unseen=1))
 """Rows that are no use the next time: `Verify.stale`."""
-
-CODEC = Codec(rows.new, rows.decode, rows.encode, rows.due_ms, rows.due_of)
 
 
 class Definitions:
@@ -73,15 +70,7 @@ class Definitions:
 
 def store(settings: Settings, found: preflight.Found, directory: Path) -> DiskStore:
     """Return where rows are rebuilt; a directory of another log or version is refused."""
-    identity = Identity(
-        app=f"{settings.app_id}-verify",
-        cluster=found.cluster,
-        partition=-1,  # replaced for each database
-        partitions=found.partitions,
-        topics=found.topic_ids,
-        row_schema=rows.ROW_SCHEMA,
-        fold_version=FOLD_VERSION,
-    )
+    identity = states.identity(f"{settings.app_id}-verify", *found)
     return DiskStore(directory, identity, lock_wait_s=1.0)
 
 
@@ -124,7 +113,7 @@ class Verifier:
             rows.close()
 
     def _check(self, p: int, rows: DiskRows) -> Verify:
-        refold = Refold(p, rows, CODEC, self._definitions.of, self._folds)
+        refold = Refold(p, rows, states.CODEC, self._definitions.of, self._folds)
         return Verify(rows, self._log, refold, self._n, FOLD_VERSION)
 
     def _has_whole_journal(self, p: int) -> bool:
@@ -141,7 +130,7 @@ class Verifier:
         """Without a journal nothing can be kept: the next time begins anew, in an empty store."""
         try:
             latest = self._definitions.latest
-            return net.compare(p, rows, self._log, CODEC, latest, self._folds, progress)
+            return net.compare(p, rows, self._log, states.CODEC, latest, self._folds, progress)
         finally:
             rows.write({ACCOUNT: USED}, next_offsets=None, changelog=0, batch=0)
 

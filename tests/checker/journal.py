@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 from streams.agents.folds import ALL, folds
 from streams.feed.ports import Record
 from streams.replay.refold import NotThere, Refold
-from streams.store import meta
-from streams.store.overlay import Codec
+from streams.store import meta, states
 from streams.topics import DEAD_LETTERS, DRAW_REQUESTS, DRAW_RESULTS
-from streams.wire import journal, rows
+from streams.wire import journal
 from tests.checker.evidence import stands_at
 from tests.checker.findings import BROKEN, Report
 from tests.checker.fold import Fold
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
 JOURNAL = "fold-journal"
 WRITTEN = ("rewards", "task-events", "notifications", "lottery-draws", DEAD_LETTERS)
-CODEC = Codec(rows.new, rows.decode, rows.encode, rows.due_ms, rows.due_of)
 
 
 def outputs_follow_the_journal(
@@ -67,7 +65,7 @@ def outputs_follow_the_journal(
         refold = Refold(
             p,
             MemoryRows(disk | {"batch": 0}),
-            CODEC,
+            states.CODEC,
             lambda folded: registries[min(folded.campaigns, len(registries) - 1)],
             folds(home, lambda _pool: SEED, ALL),
         )

@@ -7,8 +7,8 @@ import pytest
 from streams.agents.folds import ALL, folds
 from streams.replay import net
 from streams.store import meta
+from streams.store.states import CODEC
 from streams.topics import CHANGELOG, DEAD_LETTERS, JOURNAL, REWARDS, TASK_EVENTS
-from tests.checker.journal import CODEC
 from tests.pooling import SEED
 from tests.replay.worlds import Altered, evidence, verified, verify
 from tests.sim.campaigns import registry

@@ -10,10 +10,8 @@ from streams.domain.fold import FOLD_VERSION
 from streams.feed.ports import Record
 from streams.replay.refold import Refold
 from streams.replay.verify import Verify
-from streams.store.meta import Identity
+from streams.store import states
 from streams.store.rows import DiskStore
-from streams.wire.rows import ROW_SCHEMA
-from tests.checker.journal import CODEC
 from tests.pooling import SEED
 from tests.sim.campaigns import registry
 from tests.sim.evidence import gather
@@ -72,10 +70,12 @@ class Altered:
 
 def verify(directory: Path, log: Altered) -> tuple[Verify, Any]:
     """Open the rows that belong to this directory; the caller closes the second."""
-    identity = Identity("app", "cluster", -1, 1, {}, ROW_SCHEMA, FOLD_VERSION)
+    identity = states.identity("app", "cluster", 1, {})
     rows = DiskStore(directory, identity, lock_wait_s=1.0).open(0)
     campaigns = registry()
-    refold = Refold(0, rows, CODEC, lambda _: campaigns, folds(lambda _: -1, lambda _: SEED, ALL))
+    refold = Refold(
+        0, rows, states.CODEC, lambda _: campaigns, folds(lambda _: -1, lambda _: SEED, ALL)
+    )
     return Verify(rows, log, refold, 1, FOLD_VERSION), rows
 
 
