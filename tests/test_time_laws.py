@@ -6,8 +6,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
+import pytest
 from hypothesis import strategies as st
 
+from streams.domain.days import Calendar, instant_ms
 from streams.domain.fold import step
 from streams.domain.state import canonical_state, new
 from streams.domain.view import state_of
@@ -100,3 +102,13 @@ def test_the_short_path_leaves_the_deadline_that_the_walk_does(campaigns, events
 def test_a_tick_folded_twice_is_a_tick_folded_once(campaigns, events):
     twice = [one for event in events for one in [event] * (1 + (event["type"] == "tick"))]
     assert fold(twice, campaigns) == fold(events, campaigns)
+
+
+@hypothesis.given(
+    st.integers(0, 4_102_444_800_000), st.sampled_from(["UTC", "Asia/Shanghai", "America/St_Johns"])
+)
+def test_a_time_that_was_written_in_any_zone_is_read_as_the_same_millisecond(at_ms, zone):
+    text = Calendar(zone).text(at_ms)
+    assert instant_ms(text) == at_ms
+    with pytest.raises(ValueError, match="has no offset"):
+        instant_ms(text[:-6])

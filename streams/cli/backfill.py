@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from streams.cli.moments import millis
 from streams.cli.terminal import emit, lively, say
 from streams.errors import UsageError
 
@@ -239,13 +239,10 @@ def _wanted(
 
 
 def _millis(text: str) -> int:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
+    at_ms = millis(text)
+    if at_ms is None:
         raise UsageError(f"--from-time {text!r}: no RFC 3339 time with an offset")
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    return at_ms
 
 
 def _require_new(directory: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from streams.cli import campaign as definitions
+from streams.cli.moments import millis
 from streams.cli.terminal import emit, lively, say
 from streams.errors import Exit, UsageError
 
@@ -262,12 +263,7 @@ def _security(settings: Settings) -> Any:
 
 
 def _millis(text: str) -> int:
-    from datetime import UTC, datetime, timedelta
-
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
+    at_ms = millis(text)
+    if at_ms is None:
         raise click.BadParameter(f"{text!r} is no RFC 3339 time with an offset", param_hint="--at")
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    return at_ms

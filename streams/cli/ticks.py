@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime, timedelta
 
 import click
 import orjson
 
 from streams.cli.connection import config_option, how_to_connect
+from streams.cli.moments import millis
 from streams.cli.terminal import say
 
 LAST = 64  # offsets of each partition in which the newest tick is looked for; markers take some
@@ -84,10 +84,7 @@ def ticks(
 
 
 def _millis(text: str) -> int:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
+    at_ms = millis(text)
+    if at_ms is None:
         raise click.BadParameter(f"{text!r} is no RFC 3339 time with an offset", param_hint="--at")
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    return at_ms

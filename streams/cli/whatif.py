@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from contextlib import nullcontext
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import click
 
 from streams.cli import campaign
 from streams.cli.connection import config_option, how_to_connect
+from streams.cli.moments import millis
 from streams.cli.terminal import emit, lively, say
 from streams.errors import Exit, UsageError
 
@@ -143,16 +143,13 @@ def _ago_or_time(text: str | None) -> int:
         return 0
     if ago := AGO.fullmatch(text):
         return -int(ago[1]) * (DAY_MS if ago[2] == "d" else HOUR_MS)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
+    at_ms = millis(text)
+    if at_ms is None:
         raise click.BadParameter(
             f"{text!r}: write 30d, 12h, or a time with its offset as 2026-03-01T00:00:00+08:00",
             param_hint="--since",
         )
-    return max(0, (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1))
+    return max(0, at_ms)
 
 
 def _writable(path: Path) -> None:

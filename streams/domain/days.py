@@ -22,6 +22,18 @@ EPOCH_DAY = date(1970, 1, 1).toordinal()
 QUARTER_MS = 900_000
 
 
+def instant_ms(text: str) -> int:
+    """Return an RFC 3339 time in ms, rounded down.
+
+    Raises ValueError, also for one that does not say its offset.
+    """
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError(f"time {text!r} has no offset")
+    since = at - EPOCH
+    return since.days * DAY_MS + since.seconds * 1_000 + since.microseconds // 1_000
+
+
 class Calendar(msgspec.Struct, frozen=True):
     """A campaign's zone (IANA name) and the minute of the local day at which its days begin."""
 

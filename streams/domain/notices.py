@@ -9,14 +9,13 @@ Source: semantics.md 8 `Notices`; 9, 39.
 
 from __future__ import annotations
 
-from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from streams.domain import asks, chances, ids
-from streams.domain.days import DAY_MS, EPOCH, Calendar
+from streams.domain.days import DAY_MS, Calendar, instant_ms
 from streams.domain.outputs import Output
 from streams.domain.state import SPENT, STANDING, Notice, unpack_ledger
 from streams.domain.view import state_of
@@ -93,7 +92,7 @@ def of_issued(
         campaign = campaigns.pinned(body["campaign_id"], body["campaign_version"])
         if not campaign.reminders:
             continue
-        issued_ms, valid_ms = _instant_ms(body["occurred_at"]), _instant_ms(body["valid_until"])
+        issued_ms, valid_ms = instant_ms(body["occurred_at"]), instant_ms(body["valid_until"])
         for kind, due_ms, until_ms in _dues(campaign.reminders, issued_ms, valid_ms):
             if kind == "reward_issued" and body["seq"] > 1:
                 continue  # one that comes back was told of when it first came
@@ -220,8 +219,3 @@ def _notice(  # noqa: PLR0913  # what a notice says
         "send_from": send_from,
     }
     return Output(NOTIFICATIONS, "notice.due", notification_id, user_id, body)
-
-
-def _instant_ms(text: str) -> int:
-    since = datetime.fromisoformat(text) - EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000 + since.microseconds // 1_000

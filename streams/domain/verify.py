@@ -7,14 +7,13 @@ before it, and must be the same to the byte. Whatever differs first is named. So
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from streams.domain import draws, ids, pools, sample
 from streams.domain.campaign import Right  # noqa: TC001 - msgspec reads it from `_Prize`
-from streams.domain.days import EPOCH, HOUR_MS
+from streams.domain.days import HOUR_MS, instant_ms
 from streams.domain.pool import (
     BudgetAdded,
     Odds,
@@ -175,7 +174,7 @@ class Verifier:
         return Verified(self._pool.pool_id, self._state.no, drawn, self._wins, revealed)
 
     def _expected(self, record: Any) -> dict[str, Any]:
-        at_ms = _ms(record.occurred_at)
+        at_ms = instant_ms(record.occurred_at)
         if self._pool is None:
             if not isinstance(record, _Committed):
                 raise Mismatch("the first record is no draw.committed")
@@ -313,9 +312,9 @@ def _published_pool(definition: dict[str, Any], commitment: str) -> Pool:
     return Pool(
         pool_id=found.pool_id,
         kind=pools.LOTTERY,
-        effective_from_ms=_ms(found.effective_from),
-        opens_at_ms=_ms(found.opens_at),
-        closes_at_ms=_ms(found.closes_at),
+        effective_from_ms=instant_ms(found.effective_from),
+        opens_at_ms=instant_ms(found.opens_at),
+        closes_at_ms=instant_ms(found.closes_at),
         commitment=commitment,
         budget_minor=found.budget_minor,
         fallback=found.fallback,
@@ -339,15 +338,6 @@ def _require_canonical(line: bytes, said: Any) -> None:
 def _short(value: object) -> str:
     text = "missing" if value is None else repr(value)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
-
-
-def _ms(text: str) -> int:
-    """Return an instant in ms. Raises ValueError, also for a time that does not say its offset."""
-    at = datetime.fromisoformat(text)
-    if at.tzinfo is None:
-        raise ValueError(f"time {_short(text)} has no offset")
-    since = at - EPOCH
-    return since.days * 86_400_000 + since.seconds * 1_000 + since.microseconds // 1_000
 
 
 def verify(lines: Sequence[bytes], seed: bytes | None = None) -> Verified:

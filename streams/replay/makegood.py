@@ -16,7 +16,6 @@ Kept in memory: rows and rewards of one partition, and the pools' answers to its
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -25,7 +24,7 @@ import orjson
 from streams import topics
 from streams.domain import ids
 from streams.domain.campaign import Right
-from streams.domain.days import DAY_MS
+from streams.domain.days import DAY_MS, instant_ms
 from streams.domain.events import RewardResult
 from streams.domain.pool_requests import DrawAsked, Reserved
 from streams.domain.rights import home_of
@@ -225,7 +224,7 @@ class _Mending:
             "event_id": ids.ledger_event_id(body["reward_id"], "reward.issued", seq),
             "postings": self._paid_from(body),
             "valid_until": max(
-                body["valid_until"], campaign.calendar.text(valid_ms), key=_instant_key
+                body["valid_until"], campaign.calendar.text(valid_ms), key=instant_ms
             ),
         }
         order = f" for order {body['order_id']}" if "order_id" in body else ""
@@ -297,7 +296,3 @@ class _Mending:
             action, why, record["user_id"], record["reward_id"], minor, record["currency"],
             str(at), record,
         )  # fmt: skip
-
-
-def _instant_key(text: str) -> int:
-    return round(datetime.fromisoformat(text).timestamp() * 1000)

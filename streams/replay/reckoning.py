@@ -7,11 +7,11 @@ revoked. Both by day (the date of the cause in the campaign's zone), step, segme
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from streams.domain.days import instant_ms
 from streams.domain.pool import BUDGET
 from streams.domain.pool_state import TASKS
 from streams.topics import DRAW_RESULTS, REWARDS, TASK_EVENTS
@@ -92,16 +92,16 @@ class Reckoning:
             self._reward(output.type, output.body)
         elif output.topic == TASK_EVENTS:
             name = COUNTED.get(output.type)
-            if name and _ms(output.body["occurred_at"]) >= self._since_ms:
+            if name and instant_ms(output.body["occurred_at"]) >= self._since_ms:
                 self.counts[name] += 1
         elif output.topic == DRAW_RESULTS and output.type == "pool.denied":
-            at_ms = _ms(output.body["occurred_at"])
+            at_ms = instant_ms(output.body["occurred_at"])
             self._refused[output.body["pool_id"]].append(at_ms)
 
     def _reward(self, type_: str, body: dict[str, Any]) -> None:
         rewards = {"reward.issued": 1, "reward.revoked": -1}.get(type_, 0)
         minor = sum(p["amount_minor"] for p in body["postings"] if p["account"] in GIVEN)
-        if not (rewards or minor) or _ms(body["occurred_at"]) < self._since_ms:
+        if not (rewards or minor) or instant_ms(body["occurred_at"]) < self._since_ms:
             return
         user, currency = body["user_id"], body["currency"]
         for sums, name in (
@@ -136,7 +136,3 @@ class Reckoning:
                 )
             )
         return sorted(found, key=lambda budget: budget.pool_id)
-
-
-def _ms(text: str) -> int:
-    return round(datetime.fromisoformat(text).timestamp() * 1000)

@@ -22,6 +22,7 @@ from confluent_kafka import (
 )
 
 from streams import connect
+from streams.domain.days import instant_ms
 from streams.errors import BrokerUnreachable, Refused
 from streams.rights.book import Answer, Book, Command
 from streams.topics import REWARD_RESULTS, REWARDS
@@ -53,7 +54,7 @@ def answer_of(value: bytes) -> Answer | None:
     """Return an answer as it was written; None for what is none of ours."""
     try:
         said = orjson.loads(value)
-        at_ms = round(datetime.fromisoformat(said["occurred_at"]).timestamp() * 1000)
+        at_ms = instant_ms(said["occurred_at"])
         return Answer(
             said["user_id"],
             said["reward_id"],
