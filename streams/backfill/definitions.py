@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from streams.feed.campaigns import Registry
-from streams.position import Position
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,9 +42,7 @@ class Definitions:
     def as_of(self, end: int | None) -> None:
         """Know the records before this offset, and those known before; None: all."""
         while self._coming and (end is None or self._coming[-1].offset < end):
-            record = self._coming.pop()
-            where = Position(record.topic, record.partition, record.offset)
-            self._registry.take(record.value, record.recorded_at_ms, where)
+            self._registry.read(self._coming.pop())
 
     def latest(self) -> Known:
         return self._registry.latest

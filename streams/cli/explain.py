@@ -216,12 +216,10 @@ class Asking:
         if self._log is None:
             return Campaigns.of(written)
         from streams.feed.campaigns import Registry
-        from streams.position import Position
 
         registry = Registry(written)
         for record in self._log.read(CAMPAIGNS, 0):
-            position = Position(CAMPAIGNS, 0, record.offset)
-            registry.take(record.value, record.recorded_at_ms, position)
+            registry.read(record)
         return registry.campaigns
 
     def _looked_at(self, rows: int) -> None:

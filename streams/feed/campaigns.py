@@ -28,6 +28,7 @@ from streams.wire import campaigns as wire
 
 if TYPE_CHECKING:
     from streams.domain.definition import Definition
+    from streams.feed.ports import Record
     from streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,11 @@ class Registry:
     @property
     def campaigns(self) -> Campaigns:
         return self.latest.campaigns
+
+    def read(self, record: Record) -> None:
+        """Take a record of the topic."""
+        position = Position(record.topic, record.partition, record.offset)
+        self.take(record.value, record.recorded_at_ms, position)
 
     def take(self, value: bytes | None, recorded_at_ms: int, position: Position) -> None:
         """Add one record's definition, or log and count why it is none."""
@@ -183,8 +189,7 @@ class CampaignReader:
         """Return the position after this message."""
         error = message.error()
         if error is None:
-            position = Position(topics.CAMPAIGNS, 0, message.offset())
-            self._registry.take(message.value(), message.timestamp()[1], position)
+            self._registry.read(client.record_of(topics.CAMPAIGNS, message))
             return int(message.offset()) + 1
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
             return int(message.offset())

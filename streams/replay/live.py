@@ -15,7 +15,6 @@ from streams.errors import Refused
 from streams.feed.campaigns import Registry
 from streams.partitioner import partition_of
 from streams.pool_secrets import Seeds
-from streams.position import Position
 from streams.replay import net
 from streams.replay.refold import Refold
 from streams.replay.verify import ACCOUNT, Account, Verify
@@ -48,8 +47,7 @@ class Definitions:
         self._files = registry.latest.files
         self._next, self._known = [0], [registry.campaigns]
         for record in log.records(CAMPAIGNS, 0, *log.bounds(CAMPAIGNS, 0)):
-            position = Position(CAMPAIGNS, 0, record.offset)
-            registry.take(record.value, record.recorded_at_ms, position)
+            registry.read(record)
             self._next.append(record.offset + 1)
             self._known.append(registry.campaigns)
 
