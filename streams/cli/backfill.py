@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from streams.cli.given import campaigns_option, set_option, settings_of, settings_option
 from streams.cli.moments import millis
 from streams.cli.terminal import emit, lively, say
 from streams.errors import UsageError
@@ -25,14 +26,9 @@ if TYPE_CHECKING:
 @click.option("--bootstrap-servers", metavar="HOST:PORT", help="The brokers to begin with.")
 @click.option("--topic-prefix", help="Put before the name of every topic that is read.")
 @click.option("--app-id", help="That of the live workers.")
-@click.option(
-    "--campaigns", "campaign_files", multiple=True, metavar="FILE",
-    help="A definition in force as written, beside those of the topic; may be repeated.",
-)  # fmt: skip
-@click.option("--config", metavar="FILE", help="Settings as TOML. LEIDAN_* and flags win over it.")
-@click.option(
-    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting by name."
-)
+@campaigns_option
+@settings_option
+@set_option
 @click.option(
     "--state-dir", metavar="DIR", help="A new directory for the rows; with --resume, that of a run."
 )
@@ -102,9 +98,8 @@ def backfill(
             "--into live: only what is missing may be added to live topics, by id and after a "
             "review; `leidan backfill` does not do it. Use --into shadow and compare"
         )
-    settings = settings_of(
-        config, assignments, bootstrap_servers, topic_prefix, app_id, campaign_files
-    )
+    named = {"app_id": app_id, "campaign_files": campaign_files}
+    settings = settings_of(config, assignments, bootstrap_servers, topic_prefix, **named)
     directory = Path(state_dir)
     if resume:
         for flag, given in (
@@ -146,10 +141,8 @@ def backfill(
 @click.option("--bootstrap-servers", metavar="HOST:PORT", help="The brokers to begin with.")
 @click.option("--topic-prefix", help="Put before every topic's name.")
 @click.option("--app-id", help="That of the live workers.")
-@click.option("--config", metavar="FILE", help="Settings as TOML. LEIDAN_* and flags win over it.")
-@click.option(
-    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting by name."
-)
+@settings_option
+@set_option
 @click.option("--execute", is_flag=True, help="Act; without it this only checks.")
 def promote(
     directory: str,
@@ -171,7 +164,7 @@ def promote(
     """
     from streams.backfill import promote as promotion
 
-    settings = settings_of(config, assignments, bootstrap_servers, topic_prefix, app_id, ())
+    settings = settings_of(config, assignments, bootstrap_servers, topic_prefix, app_id=app_id)
     found = promotion.check(settings, Path(directory), Path(target))
     for one in found:
         say(f"partition {one.partition}: {one.rows:,} rows, equal to the changelog's")
@@ -180,26 +173,6 @@ def promote(
         return
     promotion.move(settings, Path(directory), Path(target), found)
     say(f"{len(found)} partitions are in {target}; start the worker")
-
-
-def settings_of(
-    config: str | None,
-    assignments: tuple[str, ...],
-    bootstrap_servers: str | None,
-    topic_prefix: str | None,
-    app_id: str | None,
-    campaign_files: tuple[str, ...],
-) -> Settings:
-    """Return the settings of a verb that reads what the workers read."""
-    from streams import settings
-    from streams.cli.worker import assigned
-
-    flags = assigned(assignments)
-    named = {"app_id": app_id, "campaign_files": campaign_files or None}
-    flags |= {key: value for key, value in named.items() if value is not None}
-    kafka = {"bootstrap_servers": bootstrap_servers, "topic_prefix": topic_prefix}
-    flags["kafka"] |= {key: value for key, value in kafka.items() if value is not None}
-    return settings.load(config, flags)
 
 
 def _wanted(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from streams.cli import campaign as definitions
+from streams.cli.given import campaigns_option, settings_of, settings_option
 from streams.cli.moments import millis
 from streams.cli.terminal import emit, lively, say
 from streams.errors import Exit, UsageError
@@ -47,14 +48,8 @@ REWARD = "rwd_"
 )
 @click.option("--scan", is_flag=True, help="Read the log of the user's partition, not the state.")
 @click.option("--offline", is_flag=True, help="Ask no broker: state and files only, no offsets.")
-@click.option(
-    "--campaigns",
-    "campaign_files",
-    multiple=True,
-    metavar="FILE",
-    help="A definition in force as written, beside those of the topic; may be repeated.",
-)
-@click.option("--config", metavar="FILE", help="Settings as TOML. LEIDAN_* and flags win over it.")
+@campaigns_option
+@settings_option
 def explain(
     name: str,
     user_id: str | None,
@@ -78,11 +73,8 @@ def explain(
 
     Exit status: 0 found, 1 unknown, 2 usage, 4 broker unreachable, 74 the state cannot be read.
     """
-    from streams import settings
-
-    flags: dict[str, Any] = {"campaign_files": campaign_files or None, "state_dir": state_dir}
-    flags["kafka"] = {"bootstrap_servers": bootstrap_servers, "topic_prefix": topic_prefix}
-    chosen = settings.load(config, flags)
+    named = {"campaign_files": campaign_files, "state_dir": state_dir}
+    chosen = settings_of(config, (), bootstrap_servers, topic_prefix, **named)
     state = None if scan else _state(chosen, asked_for=state_dir is not None)
     if offline and state is None:
         raise UsageError("--offline needs a state directory: --state-dir")

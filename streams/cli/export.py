@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from streams.cli.given import set_option, settings_of, settings_option
 from streams.cli.terminal import emit, say
 from streams.errors import UsageError
 
@@ -15,10 +16,8 @@ from streams.errors import UsageError
 @click.argument("directory")
 @click.option("--bootstrap-servers", metavar="HOST:PORT", help="The brokers to begin with.")
 @click.option("--topic-prefix", help="Put before every topic's name.")
-@click.option("--config", metavar="FILE", help="Settings as TOML. LEIDAN_* and flags win over it.")
-@click.option(
-    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting by name."
-)
+@settings_option
+@set_option
 @click.option(
     "--format", "format_", type=click.Choice(["ndjson", "gzip", "zstd"]), default="zstd",
     show_default=True, help="Of the files.",
@@ -47,12 +46,11 @@ def export(
     """
     from streams import topics
     from streams.backfill import exporting
-    from streams.cli.backfill import settings_of
 
     unknown = sorted(set(names) - set(topics.registry()))
     if unknown:
         raise UsageError(f"--topic {unknown[0]}: known are {', '.join(topics.registry())}")
-    settings = settings_of(config, assignments, bootstrap_servers, topic_prefix, None, ())
+    settings = settings_of(config, assignments, bootstrap_servers, topic_prefix)
     manifest = exporting.export(settings, Path(directory), format_, names, say)
     counts = {
         topic: sum(file.records for file in files) for topic, files in manifest.topics.items()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from streams.cli.given import settings_of
 from streams.cli.terminal import emit, say
 from streams.errors import Exit, UsageError
 
@@ -63,18 +64,12 @@ def verify(
     Exit status: 0 all the same; 2 settings or a campaign file; 3 a difference, the first of each
     partition is named; 4 no broker; 77 a lottery's seed is missing; 78 refused
     """
-    from streams import settings
-    from streams.cli.worker import assigned
     from streams.feed import preflight
     from streams.replay.live import Verifier
     from streams.replay.log import KafkaLog
 
-    flags = assigned(assignments)
-    if campaign_files:
-        flags["campaign_files"] = campaign_files
-    kafka = {"bootstrap_servers": bootstrap_servers, "topic_prefix": topic_prefix}
-    flags["kafka"] |= {key: value for key, value in kafka.items() if value is not None}
-    given = settings.load(config, flags)
+    named = {"campaign_files": campaign_files}
+    given = settings_of(config, assignments, bootstrap_servers, topic_prefix, **named)
     there = preflight.check(given)
     wrong = [p for p in chosen if not 0 <= p < there.partitions]
     if wrong:

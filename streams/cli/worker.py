@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
 
 import click
 
 import streams
 from streams.cli import campaign
+from streams.cli.given import campaigns_option, settings_of, settings_option
 from streams.cli.terminal import say
-from streams.errors import UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 @click.command()
 @click.option("--bootstrap-servers", metavar="HOST:PORT", help="The brokers to begin with.")
 @click.option("--instance", help="Static member, transactional id and state directory in one name.")
 @click.option("--state-dir", metavar="DIR", help="Where RocksDB lies; one directory per instance.")
-@click.option(
-    "--campaigns",
-    "campaign_files",
-    multiple=True,
-    metavar="FILE",
-    help="A definition in force as written, beside those of the topic; may be repeated.",
-)
+@campaigns_option
 @click.option("--topic-prefix", help="Put before every topic's name.")
 @click.option("--stats-file", metavar="FILE", help="JSON, rewritten once a second and at the end.")
 @click.option(
@@ -35,7 +25,7 @@ if TYPE_CHECKING:
     type=click.IntRange(0, 65_535),
     help="Serve /metrics, /livez, /readyz and /tasks/{user_id}.",
 )
-@click.option("--config", metavar="FILE", help="Settings as TOML. LEIDAN_* and flags win over it.")
+@settings_option
 @click.option(
     "--set",
     "assignments",
@@ -69,21 +59,20 @@ def worker(
     75 fenced, or broker lost   restart
     78 refused: identity, partition counts, offsets    do not restart: read the message
     """
-    from streams import app, settings
+    from streams import app
     from streams.domain.definition import label
 
-    flags = assigned(assignments)
-    named = {
-        "instance": instance,
-        "state_dir": state_dir,
-        "campaign_files": campaign_files or None,
-        "stats_file": stats_file,
-        "web_port": web_port,
-    }
-    flags |= {key: value for key, value in named.items() if value is not None}
-    kafka = {"bootstrap_servers": bootstrap_servers, "topic_prefix": topic_prefix}
-    flags["kafka"] |= {key: value for key, value in kafka.items() if value is not None}
-    chosen = settings.load(config, flags)
+    chosen = settings_of(
+        config,
+        assignments,
+        bootstrap_servers,
+        topic_prefix,
+        instance=instance,
+        state_dir=state_dir,
+        campaign_files=campaign_files,
+        stats_file=stats_file,
+        web_port=web_port,
+    )
     known = campaign.read_all(chosen.campaign_files)
     python = sys.version.split()[0]
     say(f"leidan {streams.__version__} (streams from {streams.__file__}), Python {python}")
@@ -97,31 +86,3 @@ def worker(
         say(f"metrics: http://{chosen.web_host}:{chosen.web_port}/metrics")
     code = app.run_worker(chosen)
     raise SystemExit(code or 0)
-
-
-def assigned(assignments: Iterable[str]) -> dict[str, Any]:
-    """Return what --set KEY=VALUE says, nested like the settings' file. Raises UsageError."""
-    flags: dict[str, Any] = {"kafka": {"client": {}}}
-    for assignment in assignments:
-        _assign(flags, assignment)
-    return flags
-
-
-def _assign(flags: dict[str, Any], assignment: str) -> None:
-    """Put `kafka.client.fetch.min.bytes=1` where the settings expect it; client keys have dots."""
-    from streams.settings import SECRETS
-
-    key, equals, value = assignment.partition("=")
-    if not equals or not key:
-        raise UsageError(f"--set {assignment}: write KEY=VALUE, e.g. --set batch_records=500")
-    if key.removeprefix("kafka.client.") in SECRETS:
-        raise UsageError(
-            f"--set {key}: a secret on the command line is seen by everybody on the machine; "
-            f"give --set {key}_file=FILE, or the variable LEIDAN_..._FILE"
-        )
-    place = flags
-    if key.startswith("kafka.client."):
-        place, key = flags["kafka"]["client"], key.removeprefix("kafka.client.")
-    elif key.startswith("kafka."):
-        place, key = flags["kafka"], key.removeprefix("kafka.")
-    place[key] = value
