@@ -72,6 +72,9 @@ DIFFERING: dict[tuple[str, ...], str] = {
 }
 """Features of which some seeds still differ: what the engine does otherwise than the model."""
 
+HELD_TO_THE_WALK = frozenset({*RANKS, "reward.result"})
+"""What the short path may take: all but ticks."""
+
 LAST_TICK = b.at(70, "00:00").isoformat()
 
 Rewards = dict[str, tuple[str, str, str, int]]
@@ -193,7 +196,7 @@ def fold(events: list[dict[str, Any]], campaigns: Campaigns, services: dict[str,
         run.events.append(event)
         before, fact = run.state, as_event(event)
         run.state, outputs, _ = step(before, fact, campaigns)
-        if event["type"] in RANKS and not kills:
+        if event["type"] in HELD_TO_THE_WALK and not kills:
             run.by_walk(event, outputs, refold(before, fact, campaigns))
         for output in outputs:
             if output.type == "claim.rejected":

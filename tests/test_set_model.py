@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
 from hypothesis import strategies as st
 
+from streams.domain import short_answers, short_path
 from streams.domain.fold import refold, step
 from streams.domain.state import STANDING, UserState, canonical_state, new, unpack_ledger
 from tests import against_model, histories
@@ -130,6 +132,37 @@ def test_random_campaigns_fold_as_the_model_says(features):
     for seed in range(SEEDS):
         case = against_model.case_of(seed, frozenset(features))
         assert against_model.differences(*case) == [], f"seed {seed}"
+
+
+ANSWERED = (("budget", "supply"), ("lottery",), ("budget", "lottery", "required", "results"))
+REACHED = {"claim": 10, "granted": 15, "denied": 1, "drawn": 15, "result": 50}
+
+
+def test_random_cases_reach_the_short_path_of_answers(monkeypatch):
+    """As often as this they take the short path, and nowhere does it differ from the walk."""
+    took: Counter[str] = Counter()
+
+    def counting(of, kind):
+        def counted(state, event, campaigns):
+            step = of(state, event, campaigns)
+            reserves = kind != "claim" or (step is not None and step.asked)
+            took[kind or event.answer] += step is not None and bool(reserves)
+            return step
+
+        return counted
+
+    for owner, name, kind in (
+        (short_path, "next_claim", "claim"),
+        (short_answers, "next_answer", ""),
+        (short_answers, "next_result", "result"),
+    ):
+        monkeypatch.setattr(owner, name, counting(getattr(owner, name), kind))
+    for features in ANSWERED:
+        for seed in range(40):
+            case = against_model.case_of(seed, frozenset(features))
+            found = against_model.differences(*case)
+            assert not [said for said in found if said.startswith("short path")], f"seed {seed}"
+    assert {kind: took[kind] for kind in REACHED if took[kind] < REACHED[kind]} == {}
 
 
 def test_the_short_path_leaves_what_the_walk_does_while_a_task_is_pending():

@@ -136,8 +136,7 @@ def after_ledger(
 def released(packed: Packed[Ask], task_id: str) -> bool:
     """Tell whether a task has given back some of its reservation: what it earns may be short."""
     return any(
-        ask.state == RELEASED and ask.task_id == task_id
-        for ask in asks.unpack(packed).reservations()
+        ask.state == RELEASED and ask.task_id == task_id for ask in asks.reservations(packed)
     )
 
 
@@ -210,7 +209,7 @@ def _lost(ask: Ask, task: Task | None, campaigns: Campaigns) -> bool:
     """Tell whether a prize was won at a step that does not stand."""
     if ask.state != DRAWN or not ask.right:
         return False
-    return task is None or ask.step not in chances.labels(task, campaigns.of_task(task))
+    return task is None or not chances.has(task, campaigns.of_task(task), ask.step)
 
 
 def _chances(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from streams.domain.splice import Splice
 from streams.domain.state import packed
 
 if TYPE_CHECKING:
@@ -47,6 +48,14 @@ class Ask(msgspec.Struct, frozen=True, array_like=True):
     right: bytes = b""  # of a draw: canonical JSON of what was won; empty: nothing
     round: int = 0  # of a reservation: its task's, which may be gone when the answer comes
     campaign_version: int = 0
+
+
+def with_answer(ask: Ask, answer: PoolAnswered) -> Ask | None:
+    """Return an ask with the answer to it; None: it has one already, or is another pool's."""
+    state = _STATES.get((ask.purpose, answer.answer))
+    if state is None or ask.state != ASKED or ask.pool_id != answer.pool_id:
+        return None
+    return msgspec.structs.replace(ask, state=state, right=answer.right)
 
 
 class Asked:
@@ -95,20 +104,25 @@ class Asked:
     def answered(self, answer: PoolAnswered) -> Asked | None:
         """Return the asks with one more answer; None: nobody asked that, or not so."""
         ask = self._by_id.get(answer.request_id)
-        if ask is None or ask.state != ASKED or ask.pool_id != answer.pool_id:
-            return None
-        state = _STATES.get((ask.purpose, answer.answer))
-        if state is None:
+        told = None if ask is None else with_answer(ask, answer)
+        if told is None:
             return None
         after = Asked(self._by_id.values())
-        after.put(msgspec.structs.replace(ask, state=state, right=answer.right))
+        after.put(told)
         return after
 
     def pack(self) -> Packed[Ask]:
         return packed(list(self._by_id.values()))
 
 
+SPLICE = Splice(Ask)
+_RESERVATION = "req_"  # what the ids of reservations begin with; those of draws do not
 _decode = msgspec.msgpack.Decoder(list[Ask]).decode
+
+
+def reservations(asks: Packed[Ask]) -> list[Ask]:
+    """Return what was asked of budgets and supplies: draws, of which there are many, unread."""
+    return list(SPLICE.each(asks, _RESERVATION)) if asks.count else []
 
 
 def unpack(asks: Packed[Ask]) -> Asked:

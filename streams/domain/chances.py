@@ -19,9 +19,11 @@ from streams.domain.counting import final_step, step_in_cycle
 if TYPE_CHECKING:
     from streams.domain.asks import Asked
     from streams.domain.campaign import Campaign
+    from streams.domain.features import Lottery
     from streams.domain.registry import Campaigns
     from streams.domain.state import Task
 
+_DIGITS = 10  # no label has a step of so many
 NO_CHANCE, POOL_CLOSED = "NO_CHANCE", "POOL_CLOSED"
 
 right_of = lru_cache(maxsize=1024)(msgspec.json.Decoder(Right).decode)
@@ -43,7 +45,41 @@ def labels(task: Task, campaign: Campaign) -> list[str]:
     """Return the step labels of all chances that a task has won, drawn or not."""
     if campaign.lottery is None or task.pending:
         return []
-    return [label for k in range(1, task.counted + 1) for label in labels_at(task, campaign, k)]
+    steps = _steps(task, campaign, campaign.lottery)
+    return [label for k in steps for label in labels_at(task, campaign, k)]
+
+
+def _steps(task: Task, campaign: Campaign, lottery: Lottery) -> list[int]:
+    """Return the counted orders of a task that may have brought chances, the first one first."""
+    steps = {won.step for won in lottery.chances if isinstance(won.step, int)}
+    if campaign.max_cycles == 1:
+        steps |= {task.counted} if task.completed_at_ms else set()
+        return sorted(step for step in steps if step <= task.counted)
+    cycle = campaign.target_orders
+    begins = range(0, task.counted + 1, cycle)
+    every = {begin + step for begin in begins for step in (*steps, cycle)}
+    return sorted(step for step in every if step <= task.counted)
+
+
+def has(task: Task, campaign: Campaign, label: str) -> bool:
+    """Tell whether a task has won this chance, drawn or not; any text will do for the label."""
+    if task.pending or campaign.target_amount_minor:  # a label does not say which order brought it
+        return label in labels(task, campaign)
+    step = label.partition("#")[0]
+    if not (step.isascii() and step.isdecimal() and len(step) < _DIGITS):
+        return False
+    return 0 < int(step) <= task.counted and label in labels_at(task, campaign, int(step))
+
+
+def order_of(task: Task, campaign: Campaign, label: str) -> str:
+    """Return the checkout that brought a chance which stands; empty: none, or it is not known.
+
+    Where an amount is asked for, a label does not say which order that is.
+    """
+    if campaign.target_amount_minor or not has(task, campaign, label):
+        return ""
+    step = step_of(label)
+    return next((order_id for k, order_id in reversed(task.chances) if k == step), "")
 
 
 def undrawn(task: Task, campaign: Campaign, asked: Asked) -> list[str]:
@@ -64,7 +100,7 @@ def refusal(task: Task | None, label: str, at_ms: int, asked: Asked, campaigns: 
         return POOL_CLOSED  # however late we read what was asked in time
     if ask is not None and ask.at_ms <= at_ms:
         return ""
-    if label not in labels(msgspec.structs.replace(task, pending=False), campaign):
+    if not has(msgspec.structs.replace(task, pending=False), campaign, label):
         return NO_CHANCE
     ends_ms = closes_ms(campaign, campaigns)
     return POOL_CLOSED if ends_ms is not None and at_ms >= ends_ms else ""

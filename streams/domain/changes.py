@@ -128,7 +128,8 @@ def _expired(
 
 def remembering(task: Task, state: UserState, campaign: Campaign) -> Task:
     """A task that a late fact had undone may come back: ledger entries and asks did not go away."""
-    if not (state.ledger.count or state.asks.count):
+    name = task.task_id.encode()
+    if name not in state.ledger.data and name not in state.asks.data:
         return task
     entries, asked = unpack_ledger(state.ledger), asks.unpack(state.asks)
     return msgspec.structs.replace(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from streams.domain.campaign import Campaign
+    from streams.domain.features import Lottery
     from streams.domain.orders import Weighed
     from streams.domain.state import Task
 
@@ -76,6 +77,7 @@ class Progress:
     __slots__ = (
         "accumulated_minor",
         "campaign",
+        "chances",
         "completed_at_ms",
         "counted",
         "day",
@@ -90,6 +92,7 @@ class Progress:
         self.accumulated_minor, self.saved_minor = task.accumulated_minor, task.saved_minor
         self.completed_at_ms = task.completed_at_ms
         self.day, self.day_count = task.last_day, task.last_day_count
+        self.chances = task.chances
 
     def takes(self, at_ms: int) -> bool:
         """Tell whether an order that qualifies can count now: cap and target leave room for it."""
@@ -100,7 +103,7 @@ class Progress:
         cap = self.campaign.daily_cap
         return 0 < cap <= self.day_count and self.campaign.calendar.day(at_ms) == self.day
 
-    def add(self, at_ms: int, spent_minor: int) -> None:
+    def add(self, at_ms: int, spent_minor: int, checkout_id: str) -> None:
         """Count an order that `takes`, no earlier than those before it."""
         campaign = self.campaign
         day = campaign.calendar.day(at_ms)
@@ -117,6 +120,8 @@ class Progress:
             self.saved_minor = saved_.with_banked(campaign.saved, before, banked)
         if self._met():
             self.completed_at_ms = at_ms
+        if campaign.lottery is not None and self._brings_chances(campaign.lottery):
+            self.chances = (*self.chances, (self.counted, checkout_id))
 
     def as_task(self) -> Task:
         return msgspec.structs.replace(
@@ -127,7 +132,13 @@ class Progress:
             last_day_count=self.day_count,
             accumulated_minor=self.accumulated_minor,
             saved_minor=self.saved_minor,
+            chances=self.chances,
         )
+
+    def _brings_chances(self, lottery: Lottery) -> bool:
+        step = step_in_cycle(self.campaign, self.counted)
+        final = self.completed_at_ms or step == self.campaign.target_orders
+        return any(won.step == step or (final and won.step == "final") for won in lottery.chances)
 
     def _met(self) -> bool:
         campaign = self.campaign
@@ -151,6 +162,7 @@ class Counter:
             accumulated_minor=0,
             saved_minor=0,
             held=False,
+            chances=(),
         )
         self.progress = Progress(anew, campaign)
         self._counted: list[str] = []
@@ -160,7 +172,7 @@ class Counter:
 
     def add(self, offer: Offer) -> None:
         progress = self.progress
-        progress.add(offer.at_ms, offer.spent_minor)
+        progress.add(offer.at_ms, offer.spent_minor, offer.checkout_id)
         self._counted.append(offer.checkout_id)
         self._saved.append(progress.saved_minor)
         if offer.held:
@@ -190,8 +202,8 @@ def count(task: Task, campaign: Campaign, offers: Iterable[Offer]) -> Tally:
     return counter.tally(codes)
 
 
-def count_next(
-    task: Task, campaign: Campaign, at_ms: int, code: str, spent_minor: int
+def count_next(  # noqa: PLR0913  # a task, and all that is needed of an order
+    task: Task, campaign: Campaign, at_ms: int, code: str, spent_minor: int, checkout_id: str
 ) -> tuple[Task, str]:
     """Count one more order, later than all before it: the fast path of `count`, equal to it."""
     if code != COUNTS:
@@ -199,7 +211,7 @@ def count_next(
     progress = Progress(task, campaign)
     if not progress.takes(at_ms):
         return task, SPARE
-    progress.add(at_ms, spent_minor)
+    progress.add(at_ms, spent_minor, checkout_id)
     return progress.as_task(), COUNTS
 
 

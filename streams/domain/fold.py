@@ -24,6 +24,7 @@ from streams.domain import (
     orders,
     reservations,
     settlement,
+    short_answers,
     short_path,
 )
 from streams.domain import facts as facts_
@@ -130,7 +131,7 @@ def _fact(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
                 found.tasks,
                 state.ledger.added_all(found.issued) if found.issued else state.ledger,
                 state.owed_minor,
-                state.asks.added_all(found.asked) if found.asked else state.asks,
+                (found.told or state.asks).added_all(found.asked),
                 state.asks_ms if found.asks_ms is None else found.asks_ms,
                 state.results,
                 state.early,
@@ -182,20 +183,29 @@ def _short(
         return None if prior is None else short_path.next_order(state, fact, prior, campaigns)
     if isinstance(fact, OrderReported):
         return short_path.next_order(state, fact, (), campaigns)
+    return _short_else(state, fact, campaigns)
+
+
+def _short_else(state: UserState, fact: Fact, campaigns: Campaigns) -> short_path.Step | None:
+    """Take the short path of what is no order and names nothing known."""
     if isinstance(fact, ClaimRequested):
         return short_path.next_claim(state, fact, campaigns)
     if isinstance(fact, DrawRequested):
         return short_path.next_draw(state, fact, campaigns)
+    if isinstance(fact, PoolAnswered):
+        return short_answers.next_answer(state, fact, campaigns)
     # A cancellation ahead of its order, or a withdrawal ahead of that: only remembered.
     remembered = isinstance(fact, OrderCancelled | CancellationWithdrawn)
     return short_path.Step(state.tasks, [], []) if remembered else None
 
 
-def refold(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
+def refold(state: UserState, event: Fact | RewardResult, campaigns: Campaigns) -> Folded:
     """Walk the facts again, with and without the new one, and say what is different.
 
-    The slow path of `step`: right for every fact, where the short path is right for most.
+    The slow path of `step`: right for every event, where the short path is right for most.
     """
+    if isinstance(event, RewardResult):
+        return _dated(state, _result(state, event, campaigns, anew=True), campaigns)
     return _dated(state, _refold(state, event, campaigns), campaigns)
 
 
@@ -402,8 +412,10 @@ def _order_changes(
     return outputs
 
 
-def _result(state: UserState, event: RewardResult, campaigns: Campaigns) -> Folded:
-    """Fold what the rights service did; what follows from it (`answers.py`) is worked out anew."""
+def _result(
+    state: UserState, event: RewardResult, campaigns: Campaigns, *, anew: bool = False
+) -> Folded:
+    """Fold what the rights service did. anew: without the short path, which says the same."""
     mark = answers.mark_of(event)
     found = answers.known(state.results, mark)
     if found is not None:
@@ -413,6 +425,16 @@ def _result(state: UserState, event: RewardResult, campaigns: Campaigns) -> Fold
     after = msgspec.structs.replace(
         state, version=state.version + 1, results=answers.with_mark(state.results, mark)
     )
+    short = None if anew else short_answers.next_result(state, event, campaigns)
+    if short is not None:
+        after = msgspec.structs.replace(after, ledger=short[0])
+        return Folded(after, tuple(short[1]), Outcome.APPLIED)
+    return _result_anew(after, event, campaigns)
+
+
+def _result_anew(state: UserState, event: RewardResult, campaigns: Campaigns) -> Folded:
+    """Work out what follows from a result (`answers.py`); the state knows that it came."""
+    after = state
     entries, early = unpack_ledger(state.ledger), answers.unpack(state.early)
     entry = entries.get(event.reward_id)
     if entry is None or entry.seq < event.seq:

@@ -91,6 +91,17 @@ def judge(task: Task, campaign: Campaign, cause_id: str, asked: Asked) -> Verdic
     return own
 
 
+def answered(group: Mapping[str, Ask], campaign: Campaign) -> Verdict | None:
+    """Return what the pools said to a task of which only this was ever asked; None: it asks anew.
+
+    group: by pool, all that was asked for the task. campaign: with the task's variant applied.
+    """
+    wanted = needs(campaign)
+    if not all(_covers(group.get(need.pool_id), need) for need in wanted):
+        return None
+    return _verdict(wanted, group, campaign)
+
+
 def to_ask(
     task: Task, campaign: Campaign, cause_id: str, at_ms: int, asked: Asked
 ) -> Iterator[Ask]:

@@ -20,17 +20,18 @@ from streams.domain import (
     reservations,
 )
 from streams.domain import dues as dues_
+from streams.domain.asks import ASKED, DENIED, RELEASED
 from streams.domain.changes import calendar_of
 from streams.domain.groups import pinned
 from streams.domain.settling import Settling
-from streams.domain.state import pack_ledger, unpack_ledger
+from streams.domain.state import KILLED, pack_ledger, unpack_ledger
 from streams.domain.walk import walked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from streams.domain.announce import Announcer
-    from streams.domain.asks import Asked
+    from streams.domain.asks import Ask, Asked
     from streams.domain.campaign import Campaign
     from streams.domain.counting import Tally
     from streams.domain.deadlines import Instant
@@ -108,6 +109,21 @@ def settle(  # noqa: PLR0913  # what is due, what stands, what was answered, and
     outputs = said(settling, campaigns, say)
     outputs += asking.after_ledger(entries, short, campaigns, asked, say)
     return Settled(outputs, early, ledger.next_deadline_ms(entries, dues, policies, now_ms))
+
+
+def at_rest(state: UserState, reserved: Sequence[Ask], campaigns: Campaigns) -> bool:
+    """Tell whether the ledger would stay as it is, were it brought to the same dues again.
+
+    Not while a reward waits, a debt is open, a result has come too early, or what fell due after
+    its reservation was given back is short. reserved: all reservations, as they stood.
+    """
+    if state.owed_minor or state.early.count or state.ledger_ms:
+        return False
+    for task in state.tasks:
+        if task.held or task.ended == KILLED or holding.asks(campaigns.of_task(task)):
+            return False
+    over = {ask.task_id for ask in reserved if ask.state == RELEASED}
+    return not any(ask.task_id in over and ask.state in (ASKED, DENIED) for ask in reserved)
 
 
 def said(settling: Settling, campaigns: Campaigns, say: Announcer) -> list[Output]:

@@ -19,9 +19,11 @@ from streams.domain import (
     earned,
     groups,
     holding,
+    ids,
     ledger,
     orders,
     reservations,
+    settlement,
     tasks,
 )
 from streams.domain import facts as facts_
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from streams.domain.ledger import Due
     from streams.domain.outputs import Output
     from streams.domain.registry import Campaigns
-    from streams.domain.state import Entry, Task, UserState
+    from streams.domain.state import Entry, Packed, Task, UserState
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -51,6 +53,7 @@ class Step(msgspec.Struct, frozen=True):
     asked: list[Ask] = []
     asks_ms: int | None = None  # None: as before
     pins: list[Pin] = []
+    told: Packed[Ask] | None = None  # the asks, one of them answered; None: as before
 
 
 def prior_versions(known: Sequence[Fact], fact: OrderReported) -> list[OrderReported] | None:
@@ -99,7 +102,9 @@ def next_order(  # noqa: PLR0915  # one pass over the tasks, each thing once
         code, spent = _offered(fact, task, campaign)
         shared = campaign.exclusion_group and code == orders.COUNTS
         code = _share(fact, task, begun, campaigns) if shared else code
-        counted, code = counting.count_next(task, campaign, fact.occurred_at_ms, code, spent)
+        counted, code = counting.count_next(
+            task, campaign, fact.occurred_at_ms, code, spent, called
+        )
         won: list[str] = []
         if code == orders.COUNTS:
             gains = _earned(task, counted, campaign, called, state)
@@ -120,7 +125,7 @@ def next_order(  # noqa: PLR0915  # one pass over the tasks, each thing once
         after.append(counted)
         said += asking.won(counted, campaign, won, asked, say) if won else ()
         ends_ms = _chances_end_ms(counted, campaign, won, asked, campaigns) if won else 0
-        asks_ms = _sooner(asks_ms, ends_ms)
+        asks_ms = sooner(asks_ms, ends_ms)
     if not held:
         if prior:
             return None  # whether that was said before depends on where the order stood then
@@ -156,7 +161,8 @@ def _chances_end_ms(
     return chances.closes_ms(campaign, campaigns) or 0
 
 
-def _sooner(one_ms: int, other_ms: int) -> int:
+def sooner(one_ms: int, other_ms: int) -> int:
+    """Return the earlier of two deadlines; 0: there is none."""
     return min(one_ms, other_ms) if one_ms and other_ms else one_ms or other_ms
 
 
@@ -172,30 +178,49 @@ def next_claim(state: UserState, fact: ClaimRequested, campaigns: Campaigns) -> 
         rejection = say.rejected(fact.claim_id, fact.campaign_id, judged.code, judged.task_id)
         return Step(state.tasks, [rejection], [])
     campaign = campaigns.of_task(judged)
-    if reservations.reserves(campaign):
-        return None  # it waits for pools
     task = changes.remembering(judged, state, campaign)
+    asked: list[Ask] = []
+    if reservations.reserves(campaign):  # it waits for pools
+        reserved = asks.reservations(state.asks)
+        if any(ask.task_id == task.task_id for ask in reserved):
+            return None  # what they said to an earlier claim may hold for this one
+        if not settlement.at_rest(state, reserved, campaigns):
+            return None
+        task = msgspec.structs.replace(task, pending=True)
+        asked += reservations.to_ask(task, campaign, fact.cause_id, say.at_ms, Asked())
     gone = changes.gone_of(state).get(task.task_id)
     task, said = changes.task_changes(None, task, task.peak, campaign, say, gone)
-    return Step(_with_round(state.tasks, rounds[-1] if rounds else None, task), said, [])
+    said += map(say.reserve, asked)
+    return Step(_with_round(state.tasks, rounds[-1] if rounds else None, task), said, [], asked)
 
 
 def next_draw(state: UserState, fact: DrawRequested, campaigns: Campaigns) -> Step:
     """Fold a draw that is asked for now: of a task as it stands."""
     say = Announcer(state.user_id, fact.cause_id, fact.occurred_at_ms)
-    asked = asks.unpack(state.asks)
     task = next((task for task in state.tasks if task.task_id == fact.task_id), None)
+    known = asks.SPLICE.find(state.asks, ids.draw_id(fact.task_id, fact.step))
+    asked = Asked([known.value] if known else [])
     code = chances.refusal(task, fact.step, fact.occurred_at_ms, asked, campaigns)
     if code or task is None:
         campaign_id, task_id = (task.campaign_id, task.task_id) if task else ("", "")
         rejection = say.rejected(fact.claim_id, campaign_id, code, task_id)
         return Step(state.tasks, [rejection], [])
-    if task.pending or asked.draw(fact.task_id, fact.step) is not None:
+    if task.pending or known is not None:
         return Step(state.tasks, [], [])
-    said = asking.draw(task, campaigns.of_task(task), fact.step, asked, say)
-    entries = unpack_ledger(state.ledger)
-    asks_ms = asking.earliest_ms(state.tasks, entries, asked, campaigns)
-    return Step(state.tasks, [said], [], asked.draws()[-1:], asks_ms)
+    campaign = campaigns.of_task(task)
+    said = asking.draw(task, campaign, fact.step, asked, say)
+    asks_ms = _without_chance(state, asked.draws()[-1], campaign, campaigns)
+    return Step(state.tasks, [said], [], asked.draws(), asks_ms)
+
+
+def _without_chance(state: UserState, ask: Ask, campaign: Campaign, campaigns: Campaigns) -> int:
+    """Return the next deadline of the asks once a chance is drawn: it may have been that."""
+    ends_ms = chances.closes_ms(campaign, campaigns)
+    if not ends_ms or 0 < state.asks_ms < ends_ms:
+        return state.asks_ms
+    asked = asks.unpack(state.asks)
+    asked.put(ask)
+    return asking.earliest_ms(state.tasks, unpack_ledger(state.ledger), asked, campaigns)
 
 
 def _begun(

@@ -110,6 +110,8 @@ class Task(msgspec.Struct, frozen=True, array_like=True):
     noticed_ms: int = 0  # the latest of its reminders that a tick has reached, sent or dropped
     expired: bool = False  # task.expired was said, and neither revived nor completed since
     closed: bool = False  # task.closed was said: of a task it is said once, wherever its end moves
+    # Of a lottery: the counted orders that brought chances, as (step, checkout id).
+    chances: tuple[tuple[int, str], ...] = ()
 
 
 # Where a reward stands; `rights.py` has the table of how it moves (rows hold the numbers).

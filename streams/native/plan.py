@@ -56,7 +56,7 @@ INERT: dict[Any, tuple[str, ...]] = {
     state.Entry: ("due", "why", "held", "back", "debt", "written_off", "since_ms"),
     state.Task: (
         "pending", "lacks", "accumulated_minor", "saved_minor", "ended_ms", "ended", "paid_step",
-        "held", "passed_ms", "noticed_ms", "expired", "closed",
+        "held", "passed_ms", "noticed_ms", "expired", "closed", "chances",
     ),
     events.OrderReported: ("entry", "context"),
 }  # fmt: skip

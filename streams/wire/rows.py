@@ -5,7 +5,8 @@ msgpack of the state by position, without the key (a user's id).
 An older schema is upcast here and nowhere else; a newer one is refused (exit 78), never guessed.
 Schema 1 held the same structs with fewer fields at their ends, which decode to their defaults, but
 for what its ledger left to be inferred (`_ledger_of_1`), and no deadline: the next tick looks at
-such a row and finds it.
+such a row and finds it. Schema 2 did not know which orders had brought a task's chances: a draw of
+such a task is walked, which writes it down.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from streams.wire import pool_rows
 
 State = UserState | pool_state.Row
 
-ROW_SCHEMA = 2
+ROW_SCHEMA = 3
 
 
 class _Row(msgspec.Struct, frozen=True, array_like=True):
@@ -115,7 +116,7 @@ def encode_row(state: UserState) -> bytes:
 
 def due_of(data: bytes) -> int:
     """Return a row's next deadline without decoding it; 0: none. Damaged and newer rows: none."""
-    if data[:1] == _PREFIX:
+    if data[:1] in _READ[1:]:
         return int.from_bytes(data[_DUE_FROM:_BODY_FROM], "big")
     return OVERDUE_MS if data[:1] in _READ and data else 0
 
@@ -139,7 +140,7 @@ def decode_row(user_id: str, data: bytes) -> UserState:
         row.facts,
         row.seen,
         row.tasks,
-        row.ledger if data[:1] == _PREFIX else _ledger_of_1(row.ledger),
+        _ledger_of_1(row.ledger) if data[:1] == _V1 else row.ledger,
         row.owed_minor,
         row.asks,
         row.asks_ms,
