@@ -32,26 +32,46 @@ right_of = lru_cache(maxsize=1024)(msgspec.json.Decoder(Right).decode)
 
 def labels_at(task: Task, campaign: Campaign, k: int) -> list[str]:
     """Return the step labels of the chances that the k-th counted order of a task brings."""
-    if campaign.lottery is None:
-        return []
-    step, final = step_in_cycle(campaign, k), final_step(task, campaign, k)
-    names = (step, "final") if final else (step,)
-    count = sum(won.count for won in campaign.lottery.chances if won.step in names)
-    label = final or k
-    return [str(label) if n == 1 else f"{label}#{n}" for n in range(1, count + 1)]
+    return [] if campaign.lottery is None else _at(task, campaign, k, _counts(campaign.lottery))
+
+
+def _counts(lottery: Lottery) -> dict[int | str, int]:
+    """Return how many chances each step brings."""
+    counts: dict[int | str, int] = {}
+    for won in lottery.chances:
+        counts[won.step] = counts.get(won.step, 0) + won.count
+    return counts
+
+
+def _at(task: Task, campaign: Campaign, k: int, counts: dict[int | str, int]) -> list[str]:
+    final = final_step(task, campaign, k)
+    count = counts.get(step_in_cycle(campaign, k), 0) + (counts.get("final", 0) if final else 0)
+    label = str(final or k)
+    return [label, *(f"{label}#{n}" for n in range(2, count + 1))] if count else []
 
 
 def labels(task: Task, campaign: Campaign) -> list[str]:
     """Return the step labels of all chances that a task has won, drawn or not."""
     if campaign.lottery is None or task.pending:
         return []
-    steps = _steps(task, campaign, campaign.lottery)
-    return [label for k in steps for label in labels_at(task, campaign, k)]
+    counts = _counts(campaign.lottery)
+    steps = _steps(task, campaign, counts)
+    return [label for k in steps for label in _at(task, campaign, k, counts)]
 
 
-def _steps(task: Task, campaign: Campaign, lottery: Lottery) -> list[int]:
+def won(task: Task, campaign: Campaign) -> int:
+    """Return how many chances a task has won, drawn or not: as many as it has labels."""
+    if campaign.lottery is None or campaign.max_cycles > 1:
+        return len(labels(task, campaign))
+    counts = _counts(campaign.lottery)
+    final = counts.pop("final", 0) if task.completed_at_ms else 0
+    steps = (n for k, n in counts.items() if isinstance(k, int) and k <= task.counted)
+    return 0 if task.pending else final + sum(steps)
+
+
+def _steps(task: Task, campaign: Campaign, counts: dict[int | str, int]) -> list[int]:
     """Return the counted orders of a task that may have brought chances, the first one first."""
-    steps = {won.step for won in lottery.chances if isinstance(won.step, int)}
+    steps = {step for step in counts if isinstance(step, int)}
     if campaign.max_cycles == 1:
         steps |= {task.counted} if task.completed_at_ms else set()
         return sorted(step for step in steps if step <= task.counted)

@@ -178,7 +178,7 @@ def next_claim(state: UserState, fact: ClaimRequested, campaigns: Campaigns) -> 
         rejection = say.rejected(fact.claim_id, fact.campaign_id, judged.code, judged.task_id)
         return Step(state.tasks, [rejection], [])
     campaign = campaigns.of_task(judged)
-    task = changes.remembering(judged, state, campaign)
+    task = judged
     asked: list[Ask] = []
     if reservations.reserves(campaign):  # it waits for pools
         reserved = asks.reservations(state.asks)
@@ -188,6 +188,9 @@ def next_claim(state: UserState, fact: ClaimRequested, campaigns: Campaigns) -> 
             return None
         task = msgspec.structs.replace(task, pending=True)
         asked += reservations.to_ask(task, campaign, fact.cause_id, say.at_ms, Asked())
+    if campaign.budget is None or campaign.version > 1:
+        task = changes.remembering(task, state, campaign)
+    # else it never was granted before, so nothing was given or drawn for it
     gone = changes.gone_of(state).get(task.task_id)
     task, said = changes.task_changes(None, task, task.peak, campaign, say, gone)
     said += map(say.reserve, asked)
@@ -209,15 +212,21 @@ def next_draw(state: UserState, fact: DrawRequested, campaigns: Campaigns) -> St
         return Step(state.tasks, [], [])
     campaign = campaigns.of_task(task)
     said = asking.draw(task, campaign, fact.step, asked, say)
-    asks_ms = _without_chance(state, asked.draws()[-1], campaign, campaigns)
+    asks_ms = _without_chance(state, task, asked.draws()[-1], campaigns)
     return Step(state.tasks, [said], [], asked.draws(), asks_ms)
 
 
-def _without_chance(state: UserState, ask: Ask, campaign: Campaign, campaigns: Campaigns) -> int:
+def _without_chance(state: UserState, task: Task, ask: Ask, campaigns: Campaigns) -> int:
     """Return the next deadline of the asks once a chance is drawn: it may have been that."""
+    campaign = campaigns.of_task(task)
     ends_ms = chances.closes_ms(campaign, campaigns)
     if not ends_ms or 0 < state.asks_ms < ends_ms:
         return state.asks_ms
+    lotteries = sum(campaigns.of_task(one).lottery is not None for one in state.tasks)
+    stand = task.peak == task.counted and not campaign.target_amount_minor
+    alone = stand and lotteries == 1 and not state.gone and not asks.reservations(state.asks)
+    if alone and ends_ms == state.asks_ms:  # all asks are draws of this task, of steps it has
+        return ends_ms if chances.won(task, campaign) > state.asks.count + 1 else 0
     asked = asks.unpack(state.asks)
     asked.put(ask)
     return asking.earliest_ms(state.tasks, unpack_ledger(state.ledger), asked, campaigns)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import hypothesis
+import msgspec
 import pytest
 from hypothesis import strategies as st
 
@@ -15,8 +16,8 @@ from streams.domain import asks, ids, short_answers, short_path
 from streams.domain.asks import Ask
 from streams.domain.events import ClaimRequested, PoolAnswered
 from streams.domain.state import packed
-from tests.asking import FIVE, answer, asked, draw, user, ware, with_budget, with_lottery
-from tests.builders import at, campaign, claim, decoded, order, result
+from tests.asking import FIVE, PRIZE, answer, asked, draw, user, ware, with_budget, with_lottery
+from tests.builders import at, campaign, cancel, claim, decoded, order, result
 from tests.given import registry, require_both_paths_alike
 
 if TYPE_CHECKING:
@@ -120,6 +121,55 @@ def test_a_draw_that_won_nothing_takes_it():
     known = user(with_lottery(), claim(), order("o1"), order("o2"), order("o3"))
     known.when(draw(known, "3"))
     assert short(known, answer(asked(known)[0], "drawn"))
+
+
+def drawn_for(known: Given, label: str):
+    known.when(draw(known, label))
+    return asked(known)[0]
+
+
+def test_a_prize_takes_it_and_names_the_order_that_brought_its_chance():
+    known = user(with_lottery(), claim(), *map(order, ("o1", "o2", "o3", "o4")))
+    assert short(known, answer(drawn_for(known, "3"), "drawn", PRIZE))
+    known.then("issued 3 rp-100")
+    assert known.outputs[0].body["order_id"] == "o3"
+
+
+def test_a_prize_drawn_at_once_takes_it():
+    known = user(with_lottery(FIVE, (1, 2), draw="immediate"), claim(), order("o1"))
+    requests = sorted(asked(known), key=lambda output: output.body["request_id"])
+    assert [short(known, answer(request, "drawn", PRIZE)) for request in requests] == [True, True]
+
+
+def test_a_prize_whose_step_is_lost_is_walked():
+    known = user(with_lottery(), claim(), order("o1"), order("o2"), order("o3"))
+    request = drawn_for(known, "3")
+    known.when(cancel("o1", when=at(4)))
+    assert not short(known, answer(request, "drawn", PRIZE))
+    known.then()
+
+
+def test_a_prize_in_a_group_is_walked_while_its_orders_are_not_pinned():
+    grouped = with_lottery({**FIVE, "exclusion_group": "veg"})
+    known = user(grouped, claim(), order("o1"), order("o2"), order("o3"))
+    assert not short(known, answer(drawn_for(known, "3"), "drawn", PRIZE))
+    assert known.state.pins.count == 3
+
+
+def test_a_row_that_does_not_know_its_chances_orders_learns_them_by_the_walk():
+    """As rows of schema 2 do not."""
+    known = user(with_lottery(), claim(), order("o1"), order("o2"), order("o3"))
+    request = drawn_for(known, "3")
+    old = msgspec.structs.replace(known.task(), chances=())
+    known.state = msgspec.structs.replace(known.state, tasks=(old,))
+    assert not short(known, answer(request, "drawn", PRIZE))
+    assert known.task().chances == ((3, "o3"),)
+
+
+@pytest.mark.parametrize("label", ["", "x", "3#", "#3", "03", "-3", "³", "9" * 5_000, "3#2"])
+def test_no_text_but_the_label_of_a_chance_is_one(label):
+    known = user(with_lottery(), claim(), order("o1"), order("o2"), order("o3"))
+    known.when(draw(known, label)).then("claim.rejected NO_CHANCE")
 
 
 def test_an_answer_that_nobody_asked_for_is_ignored_by_the_walk():
