@@ -122,6 +122,7 @@ def _fact(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
         marks = facts_.marks_of(fact)
         found = _short(state, fact, marks, campaigns)
         if found is not None:
+            known = state.asks if found.told is None else found.told
             after = UserState(
                 state.user_id,
                 state.version + 1,
@@ -131,7 +132,7 @@ def _fact(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
                 found.tasks,
                 state.ledger.added_all(found.issued) if found.issued else state.ledger,
                 state.owed_minor,
-                (found.told or state.asks).added_all(found.asked),
+                known.added_all(found.asked) if found.asked else known,
                 state.asks_ms if found.asks_ms is None else found.asks_ms,
                 state.results,
                 state.early,

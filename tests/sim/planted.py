@@ -333,7 +333,7 @@ def _asks_forgotten() -> AbstractContextManager[Any]:
     return changed(
         fold_module,
         "_fact",
-        ("state.asks.added_all(found.asked) if found.asked else state.asks", "state.asks"),
+        ("known.added_all(found.asked) if found.asked else known", "known"),
     )
 
 
