@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from streams.domain.registry import Campaigns
     from streams.domain.state import Packed, Task, UserState
 
+_encode = msgspec.msgpack.Encoder().encode
 ENTRIES = Splice(Entry)
 SETTLED = frozenset({"issued", "spent", "expired"})
 """Results after which nothing else is due: their entry moves, and it alone."""
@@ -179,10 +180,15 @@ def _returns(task: Task, state: UserState) -> bool:
 
 
 def _newest_began(state: UserState, ask: Ask, task: Task) -> bool:
-    """Tell whether nothing is known that is later than the claim which asked for this."""
+    """Tell whether the claim that asked for this is the newest fact, and alone of its instant.
+
+    Of two claims of one instant the one with the smaller id has begun the task, whoever asked.
+    """
     newest = state.newest
-    claimed = Key(task.begun_at_ms, 0, newest.id)
-    return newest == claimed and ask.cause_id == f"claim:{newest.id}"
+    if newest != Key(task.begun_at_ms, 0, newest.id) or ask.cause_id != f"claim:{newest.id}":
+        return False
+    # How a fact begins: no user, the row's key has it, then its time.
+    return state.facts.data.count(_encode("") + _encode(newest.at_ms)) == 1
 
 
 def _earns(task: Task, campaign: Campaign) -> bool:

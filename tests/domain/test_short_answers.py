@@ -96,6 +96,14 @@ def test_a_denial_of_the_newest_claim_takes_it():
     assert known.state.tasks == ()
 
 
+def test_a_denial_is_walked_where_another_claim_of_that_instant_began_the_task():
+    known = user(BUDGET, claim("k2"))
+    request = asked(known)[0]
+    known.when(claim("k1"))
+    assert not short(known, answer(request, "denied"))
+    assert known.task().pending
+
+
 @pytest.mark.parametrize(
     "claimed", [claim(day=2), claim(day=2, trigger_order_id="o1")], ids=["same_day", "trigger"]
 )
