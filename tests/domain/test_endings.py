@@ -11,8 +11,8 @@ THREE = campaign()
 SORRY = {"right_id": "sorry", "type": "coupon", "value_minor": 50}
 
 
-def killed(day: int, **fields):
-    effective = at(day, "00:00").isoformat()
+def killed(day: int, clock: str = "00:00", **fields):
+    effective = at(day, clock).isoformat()
     return change("campaign.killed", campaign_id="three", effective_from=effective, **fields)
 
 
@@ -149,6 +149,21 @@ def test_a_killed_campaign_takes_no_claim():
 def test_a_task_whose_window_is_over_is_not_killed():
     known = given([THREE, killed(11)], [claim()])
     known.when(order("o12")).then("order.ignored NO_TASK")
+
+
+def test_a_checkout_older_than_the_kill_begins_no_next_round_though_its_last_part_comes_after():
+    alone = campaign(enrolment="auto", rounds={"max": 2})
+    known = given([alone, killed(2, "18:00")], [order("o2", parent_order_id="p")])
+    known.when(order("o3", parent_order_id="p"))
+    known.then("task.killed 1").standing("1 rp-1")
+    assert [(task.round, task.counted) for task in known.state.tasks] == [(1, 1)]
+
+
+def test_a_checkout_older_than_its_users_leaving_begins_no_next_round_either():
+    alone = campaign(enrolment="auto", rounds={"max": 2})
+    known = left(given(alone, [order("o2", parent_order_id="p")]))
+    known.when(order("o3", parent_order_id="p")).standing("1 rp-1")
+    assert [(task.round, task.counted) for task in known.state.tasks] == [(1, 1)]
 
 
 def test_other_campaigns_go_on():

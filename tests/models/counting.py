@@ -118,8 +118,10 @@ def cool_end(version: Version, last: Last) -> int:
 def free_for(version: Version, last: Last, order: Checkout) -> bool:
     """Whether an order may begin the round after `last`: it is later, and the cool-down is over.
 
-    Only a checkout can be earlier: its first part may be older than the part that made it count.
+    Only a checkout can be earlier: its first part may be older than the part that made it count, or
+    than what ended the round (its end, the user's leaving, a kill).
     """
+    assert last.free_ms is not None
     if last.completed_by is not None and order.key <= last.completed_by:
         return False
-    return order.key[0] >= cool_end(version, last)
+    return order.key[0] >= max(last.free_ms, cool_end(version, last))

@@ -15,6 +15,7 @@ from tests.models.given import (
     instant_ms,
     labels,
     leave,
+    order,
 )
 from tests.models.ids import request_id, task_id
 from tests.models.users import earn
@@ -98,6 +99,16 @@ def test_units_denied_give_the_fallback_or_no_task():
     softer = campaign(final_rewards=[{**scarce, "fallback": instead}])
     rewards = earn(USER, [*THREE, denied], [softer]).rewards.values()
     assert [right for _, kind, right, _ in rewards if kind == "final"] == ["ten"]
+
+
+def test_a_checkout_older_than_the_kill_begins_no_next_round_though_its_last_part_comes_after():
+    alone = campaign(enrolment="auto", rounds={"max": 2})
+    parts = [order("o1", 2, parent_order_id="p"), order("o2", 3, parent_order_id="p")]
+    killed = ends("campaign.killed", 2, effective_from=at(2, "18:00:00"))
+    (task,) = earn(USER, parts, [alone, killed], instant_ms(at(4))).tasks
+    assert (task["round"], task["counted"], task["state"]) == (1, 1, "killed")
+    left = [*parts, leave(TASK, 2, "18:00:00")]
+    assert [task["round"] for task in earn(USER, left, [alone]).tasks] == [1]
 
 
 def test_a_task_is_closed_at_its_horizon():

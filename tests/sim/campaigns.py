@@ -36,7 +36,7 @@ def _steps(*values: int) -> list[dict[str, Any]]:
 CLAIMED, BY_ITSELF = "claimed-3", "auto-2"
 SPUN, BY_REQUEST, BUDGETED, ANSWERED = "spun-2", "asked-2", "budgeted-2", "answered-3"
 
-KILLABLE = (CLAIMED, BUDGETED, SPUN, BY_REQUEST)
+KILLABLE = (CLAIMED, BY_ITSELF, BUDGETED, SPUN, BY_REQUEST)
 LEAD_MS = 60_000
 
 COUPON = {"right_id": "c-1", "type": "coupon", "value_minor": 1}
@@ -175,7 +175,14 @@ def late(seed: int, sent: list[Sent]) -> Late | None:
     known = rng.randint(len(sent) // 3, len(sent) - 1)
     at_ms = (max(one.at_ms for one in sent[:known]) // 1000 + 1) * 1000 + LEAD_MS
     answered = any(f'"{ANSWERED}"'.encode() in one.value for one in sent)
-    claimed = {one for one in KILLABLE if any(f'"{one}"'.encode() in r.value for r in sent[:known])}
-    if not claimed or answered or at_ms > sent[-1].at_ms:
+    begun = [one for one in KILLABLE if _may_have_begun(one, sent[:known])]
+    if not begun or answered or at_ms > sent[-1].at_ms:
         return None
-    return Late(rng.choice(sorted(claimed)), at_ms, known)
+    return Late(rng.choice(sorted(begun)), at_ms, known)
+
+
+def _may_have_begun(campaign_id: str, sent: list[Sent]) -> bool:
+    """A claim names its campaign; what begins by itself needs no more than an order."""
+    if campaign_id == BY_ITSELF:
+        return any(one.topic == "orders" for one in sent)
+    return any(f'"{campaign_id}"'.encode() in one.value for one in sent)
