@@ -2,6 +2,9 @@
 
 The shipped book and the shipped bytes of an answer; the service around them is this one. It keeps
 nothing: killed, it remembers its own answers from the log and goes on, as `streams.rights.serving`.
+
+It lives by the time of the shops' records, not by the world's clock, which is months ahead of them:
+an answer dated later than all the shops say would be later than any kill that is still to be told.
 """
 
 # Seeded dice, repeatable by design.
@@ -10,6 +13,7 @@ nothing: killed, it remembers its own answers from the log and goes on, as `stre
 from __future__ import annotations
 
 import random
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from streams.feed.ports import Outgoing
@@ -26,6 +30,25 @@ if TYPE_CHECKING:
 EVERY_S = 0.7
 LOST = 0.3
 """Of the times it is killed: how often not all that was ready to be said was written."""
+
+
+class ShopTime:
+    """What time it is to those who read the shops' records: that of the latest one sent."""
+
+    def __init__(self) -> None:
+        self._sent_ms: list[int] = []  # on the world's clock
+        self._latest_ms = [0]  # before any record, and from each of them on
+        self.whole = False  # all were sent: from then on it passes as the world's does
+
+    def tell(self, wall_ms: int, at_ms: int) -> None:
+        self._sent_ms.append(wall_ms)
+        self._latest_ms.append(max(self._latest_ms[-1], at_ms))
+
+    def at(self, wall_ms: int) -> int:
+        """Return the shops' time at a past moment or now: asked again later, it is the same."""
+        n = bisect_left(self._sent_ms, wall_ms)  # more may be sent within this millisecond
+        passed_ms = wall_ms - self._sent_ms[-1] if self.whole and n == len(self._sent_ms) else 0
+        return self._latest_ms[n] + passed_ms
 
 
 class RightsService:
@@ -66,11 +89,12 @@ class RightsService:
         world.clock.after(EVERY_S, self._turn)
         if world.broker.away():
             return
-        now_ms = world.broker.wall_ms()
+        now_ms = world.shop_time.at(world.broker.wall_ms())
         for p in range(world.broker.partitions):
             found, self._position[p] = self._read(REWARDS, p, self._position.get(p, 0))
             for record in found:
-                command = command_of(record.value or b"null", record.recorded_at_ms)
+                at_ms = world.shop_time.at(record.recorded_at_ms)
+                command = command_of(record.value or b"null", at_ms)
                 if command is not None and b'"%s"' % ANSWERED.encode() in (record.value or b""):
                     self._book.take(command, now_ms)
         answers = self._book.answers(now_ms)

@@ -26,7 +26,7 @@ from tests.sim.inputs import Sent, history
 from tests.sim.live import Live
 from tests.sim.nemesis import Nemesis, is_fault
 from tests.sim.network import Network
-from tests.sim.rights import RightsService
+from tests.sim.rights import RightsService, ShopTime
 from tests.sim.worker import Worker, hooked
 
 if TYPE_CHECKING:
@@ -114,6 +114,7 @@ class World:
         self.nemesis = Nemesis(self, seed, settings.force, settings.points)
         self.network.fault_of = self.nemesis.network
         self.broker.marker_delay = self.nemesis.marker_delay
+        self.shop_time = ShopTime()
         self.rights = RightsService(self, seed)
 
     # -- one run -----------------------------------------------------------------------------------
@@ -180,6 +181,8 @@ class World:
         return not self._unsent
 
     def _append(self, sent: Sent) -> None:
+        self.shop_time.tell(self.broker.wall_ms(), sent.at_ms)
+        self.shop_time.whole = not self._unsent
         if self.late is not None and self.sent == self.late.known + 1:
             self.land("killed late", str(self.late))
         if sent.topic == TICKS:
