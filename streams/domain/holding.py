@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from streams.domain.events import Fact, OrderReported, Status
     from streams.domain.ledger import Due
     from streams.domain.registry import Campaigns
-    from streams.domain.state import Task
+    from streams.domain.state import Entry, Task
 
     Parts = Sequence[Sequence[OrderReported]]
 
@@ -51,6 +51,12 @@ def gone(due: Due, now_ms: int) -> bool:
     if due.collect_by_ms and now_ms >= due.collect_by_ms:
         return True
     return now_ms >= _horizon_ms(due) and (due.held or due.ready_ms == NEVER_MS)
+
+
+def in_vain(entry: Entry | None, due: Due, now_ms: int) -> bool:
+    """Tell whether a due reward is not given any more, since it waited in vain, now or before."""
+    uncollected = entry is not None and entry.why == "uncollected" and due.collect_by_ms > 0
+    return uncollected or gone(due, now_ms)
 
 
 def next_wait_ms(due: Due, now_ms: int) -> int:

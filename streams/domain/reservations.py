@@ -14,6 +14,8 @@ import msgspec
 
 from streams.domain import ids
 from streams.domain.asks import ASKED, DENIED, GRANTED, RELEASED, RESERVE, Ask
+from streams.domain.dues import may_be_given
+from streams.domain.holding import in_vain
 from streams.domain.pool import BUDGET
 from streams.domain.pool_state import TASKS
 from streams.domain.state import ISSUED, ISSUING, RESERVED, REVOKED, REVOKING, VOID
@@ -207,13 +209,18 @@ def release_id(ask: Ask, cause_id: str) -> str:
 
 
 def affordable(
-    dues: list[Due], entries: Mapping[str, Entry], asked: Asked, campaigns: Campaigns
+    dues: list[Due],
+    entries: Mapping[str, Entry],
+    asked: Asked,
+    campaigns: Campaigns,
+    now_ms: int = 0,
 ) -> tuple[list[Due], dict[tuple[str, str], Share]]:
     """Return the dues that can be paid, and what is short by (task id, pool id).
 
     Short can be only what falls due again, or for more, after its task's reservation was released,
     and what no claim reserves: the compensation of a killed campaign. What stands and is worth more
     now, or had set off a debt that is none any more, stays at what it has until more is granted.
+    Nothing is short for what is never given again: it failed for good, or has waited in vain.
     """
     over = {ask.task_id for ask in asked.reservations() if ask.state == RELEASED}
     over |= {due.task.task_id for due in dues if due.kind == "compensation"}
@@ -229,7 +236,8 @@ def affordable(
         covered = 0
         if entry is not None:
             covered = entry.paid + _still_set_off(entry, entries, wanted)
-        if task_id not in over or (entry and not _may_rise(entry, due, covered)):
+        costs = _may_rise(entry, due, covered) if entry else _is_given(due, entries, now_ms)
+        if task_id not in over or not costs:
             payable.append(due)
             continue
         enough = True
@@ -269,6 +277,12 @@ def more(task_id: str, pool_id: str, short: Share, say: Announcer, asked: Asked)
         round=known[0].round,
         campaign_version=known[0].campaign_version,
     )
+
+
+def _is_given(due: Due, entries: Mapping[str, Entry], now_ms: int) -> bool:
+    """Tell whether what does not stand is to be given, if there is money for it."""
+    entry = entries.get(due.reward_id)
+    return may_be_given(entry) and not in_vain(entry, due, now_ms)
 
 
 def _may_rise(entry: Entry, due: Due, covered: int) -> bool:

@@ -96,7 +96,7 @@ def settle(  # noqa: PLR0913  # what is due, what stands, what was answered, and
     Changes `entries` and `asked`. now_ms: the deadline that has passed, if one did.
     """
     dues = dues_.with_fallbacks(entries, dues)
-    dues, short = reservations.affordable(dues, entries, asked, campaigns)
+    dues, short = reservations.affordable(dues, entries, asked, campaigns, now_ms)
     policies = policies_of(entries, campaigns)
     policies |= {due.reward_id: due.campaign for due in ledger.with_all_fallbacks(dues)}
     settling = Settling(entries, policies, say.at_ms, now_ms, asked.over())

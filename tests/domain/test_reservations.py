@@ -11,6 +11,7 @@ from streams.domain.state import unpack_ledger
 from streams.domain.view import state_of
 from tests.asking import BUDGET, answer, asked, tick, user, ware, with_budget
 from tests.builders import at, campaign, cancel, claim, leave, order, refund, result, withdraw
+from tests.builders import tick as clock
 from tests.given import registry
 from tests.shared_pools import Shop
 
@@ -383,3 +384,19 @@ def test_what_had_set_off_a_debt_is_given_in_full_once_more_is_granted():
     [more] = asked(known, "pool.reserve")
     assert more.body["amount_minor"] == 500
     known.when(answer(more, "granted")).then("reserved 500", "issued 2 pts seq=3")
+
+
+def test_what_failed_for_good_asks_for_nothing_after_the_release():
+    known = granted(order("o1"), order("o2"), definition=campaign(results="required"))
+    known.when(result(known.reward_id("2", "rp-2"), "failed"))
+    tick(known, at(13)).then(f"pool.release {BUDGET} 1000", "released 1000")
+    for undone in (cancel("o2", day=14), withdraw("c-o2", day=15)):
+        assert asked(known.when(undone)) == []
+
+
+def test_what_was_never_collected_asks_for_nothing_after_the_release():
+    manual = campaign(collect="manual", collect_days=2)
+    known = granted(order("o1"), order("o2"), definition=manual).when(clock(13))
+    for undone in (cancel("o2", day=14), withdraw("c-o2", day=15)):
+        assert asked(known.when(undone)) == []
+    known.standing()
