@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from streams.domain import asks, pools, reservations
-from streams.domain.events import Tick
+from streams.domain.events import RewardResult, Tick
 from streams.domain.fold import Outcome, step
 from streams.domain.pool_state import PoolState, pool_key
 from streams.domain.pool_state import new as new_row
@@ -49,7 +49,11 @@ class Shop:
     def tell(self, event: dict[str, Any] | Event) -> Outcome:
         """A user's next event: both paths must say and leave the same."""
         fact = decoded(event) if isinstance(event, dict) else event
-        folded = require_both_paths_alike(self.users[fact.user_id], fact, self.campaigns)
+        state = self.users[fact.user_id]
+        if isinstance(fact, RewardResult):
+            folded = step(state, fact, self.campaigns)  # it is no fact of a walk: one path
+        else:
+            folded = require_both_paths_alike(state, fact, self.campaigns)
         self._leave(folded.state, folded.outputs)
         return folded.outcome
 
@@ -121,7 +125,8 @@ class Shop:
         state, asked = self.users[user], asks.unpack(self.users[user].asks)
         entries = unpack_ledger(state.ledger)
         owing = {(e.task_id, f"budget:{e.campaign_id}") for e in entries.values()}
-        free = [(*of, reservations.free(*of, asked, entries, self.campaigns)) for of in owing]
+        bound = [of for of in owing if self.campaigns.pool(of[1]) is not None]
+        free = [(*of, reservations.free(*of, asked, entries, self.campaigns)) for of in bound]
         return [(*of, left[""]) for *of, left in free if left.get("", 0) < 0]
 
 
