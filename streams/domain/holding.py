@@ -54,9 +54,13 @@ def gone(due: Due, now_ms: int) -> bool:
 
 
 def in_vain(entry: Entry | None, due: Due, now_ms: int) -> bool:
-    """Tell whether a due reward is not given any more, since it waited in vain, now or before."""
-    uncollected = entry is not None and entry.why == "uncollected" and due.collect_by_ms > 0
-    return uncollected or gone(due, now_ms)
+    """Tell whether a due reward is not given any more: it waited in vain, now or until its end.
+
+    No event tells how late it is, so what was void once stays so while it would still wait.
+    """
+    waits = due.collect_by_ms > 0 or due.held or due.ready_ms == NEVER_MS
+    ended = entry is not None and entry.why == "uncollected" and waits
+    return ended or gone(due, now_ms)
 
 
 def next_wait_ms(due: Due, now_ms: int) -> int:

@@ -10,7 +10,19 @@ from streams.domain.announce import Announcer
 from streams.domain.asks import Asked
 from streams.domain.days import DAY_MS
 from streams.domain.walk import Walk
-from tests.builders import USER, at, campaign, cancel, claim, collect, millis, order, result
+from tests.builders import (
+    USER,
+    at,
+    campaign,
+    cancel,
+    claim,
+    collect,
+    millis,
+    order,
+    result,
+    tick,
+    withdraw,
+)
 from tests.given import Given, given, said
 
 DEAR = [{"step": 1, "right": {"right_id": "rp-1", "type": "red_packet", "value_minor": 900}}]
@@ -97,6 +109,14 @@ def test_a_reward_whose_orders_never_come_so_far_is_void_at_the_horizon():
     horizon_ms = millis(at(11, "00:00")) + 30 * DAY_MS
     assert deadline(known) == horizon_ms
     assert at_time(known, horizon_ms) == ["released 1 rp-1 900"]
+
+
+def test_what_is_void_at_the_horizon_is_not_set_aside_again_by_what_is_read_after_it():
+    known = given(releasing(), [claim(), order("o1"), tick(60)]).standing()
+    known.when(cancel("o1", day=9), withdraw("c-o1", day=10)).standing()
+    assert not [output for output in known.outputs if output.topic == "rewards"]
+    came = order("o1", day=5, status="fulfilled", version=2)
+    known.when(came).standing("1 rp-1")  # and is given all the same if its order came in time
 
 
 def test_a_reward_to_be_collected_waits_for_its_user_and_is_given_when_taken():
