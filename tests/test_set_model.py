@@ -117,16 +117,7 @@ def test_no_event_id_is_said_twice_and_each_reward_alternates(campaign, events):
 SEEDS = 2_000 if os.environ.get("LEIDAN_HYPOTHESIS") == "soak" else 30
 
 
-FEATURES = [
-    *against_model.COMPARED,
-    *(
-        pytest.param(features, marks=pytest.mark.xfail(reason=reason))
-        for features, reason in against_model.DIFFERING.items()
-    ),
-]
-
-
-@pytest.mark.parametrize("features", FEATURES, ids=lambda some: "+".join(some) or "-")
+@pytest.mark.parametrize("features", against_model.COMPARED, ids=lambda some: "+".join(some) or "-")
 def test_random_campaigns_fold_as_the_model_says(features):
     """Tasks, answers, rewards, books and balances; short path and walk; any order of arrival."""
     for seed in range(SEEDS):
@@ -163,6 +154,18 @@ def test_random_cases_reach_the_short_path_of_answers(monkeypatch):
             found = against_model.differences(*case)
             assert not [said for said in found if said.startswith("short path")], f"seed {seed}"
     assert {kind: took[kind] for kind in REACHED if took[kind] < REACHED[kind]} == {}
+
+
+ONCE_DIFFERED = [
+    pytest.param(features, seed, id=f"{rule.replace(' ', '_')}-{seed}")
+    for features, seeds in against_model.ONCE_DIFFERED.items()
+    for seed, rule in seeds.items()
+]
+
+
+@pytest.mark.parametrize(("features", "seed"), ONCE_DIFFERED)
+def test_what_once_differed_from_the_model_differs_no_more(features, seed):
+    assert against_model.differences(*against_model.case_of(seed, frozenset(features))) == []
 
 
 def test_the_short_path_leaves_what_the_walk_does_while_a_task_is_pending():

@@ -201,6 +201,29 @@ def test_the_debt_that_is_owed_longest_is_set_off_first_whatever_was_issued_firs
     assert left == {"rp-1": 50, "rp-2": 0, "rp-9": 0}
 
 
+@pytest.mark.parametrize("read_first", ["o1", "o2"])
+def test_of_debts_of_one_instant_the_smaller_id_is_set_off_first_whichever_was_read_first(
+    read_first,
+):
+    cash = {"right_id": "rp-9", "type": "cash", "value_minor": 150}
+    ten = {"days": 20}
+    campaigns = [
+        campaign(step_rewards=ONE, window={"days": 1}, target={"orders": 1}),
+        campaign(campaign_id="two", step_rewards=ONE, window={"days": 1}, target={"orders": 1}),
+        campaign(campaign_id="other", window=ten, step_rewards=[{"step": 1, "right": cash}]),
+    ]
+    known = given(campaigns, [*FIRST, claim("k2", day=2, campaign_id="two"), order("o2")])
+    both = sorted(s.unpack_ledger(known.state.ledger).values(), key=lambda e: e.reward_id)
+    both = [entry for entry in both if entry.right_id == "rp-1"]
+    known.when(*(result(entry.reward_id, "spent", day=3) for entry in both))
+    for order_id in sorted(["o1", "o2"], reverse=read_first == "o2"):
+        known.when(cancel(order_id, day=4))
+    known.when(claim("k3", day=12, campaign_id="other"))
+    known.when(order("o12")).then("task.advanced 1", "issued 1 rp-9 offset=150")
+    left = s.unpack_ledger(known.state.ledger)
+    assert [left[entry.reward_id].owed for entry in both] == [0, 50]
+
+
 def owing(other: dict[str, Any], results: str) -> Given:
     """A user who owes 100 and is given `other`, a right of another campaign, half of it set off."""
     first = campaign(results=results, step_rewards=ONE)
@@ -273,6 +296,26 @@ def test_a_debt_written_off_whole_is_void_and_not_paid_again_when_due_again():
     assert entry(known).state == s.VOID
     known.when(order("o4")).then("task.advanced 1", "restored 1 rp-1 100")
     assert entry(known).state == s.SPENT
+
+
+@pytest.mark.parametrize("more", [True, False])
+def test_a_saved_amount_that_changes_is_given_anew_also_where_policy_keeps_what_is_lost(more):
+    banked = {"right_id": "bank", "type": "red_packet", "value": "saved_amount"}
+    keeping = campaign(
+        target={"orders": 1},
+        step_rewards=[],
+        saved={"rule": "percent", "bp": 100, "cap_minor": 1000},
+        final_rewards=[banked],
+        clawback={"red_packet": "keep"},
+    )
+    orders = [order("o1", yuan=50), order("o2", yuan=80 if more else 20)]
+    known = given(keeping, [claim(), *orders])
+    known.when(cancel("o1", day=3)).then(
+        f"task.{'advanced' if more else 'regressed'} 1", "revoked 1 bank", "issued 1 bank seq=3"
+    )
+    assert entry(known, "bank").value == (80 if more else 20)
+    known.when(cancel("o2", day=3)).then("task.regressed 0", "task.reopened 0")
+    known.standing("1 bank")
 
 
 def granted(known: Given) -> Given:

@@ -35,7 +35,10 @@ class Record(NamedTuple):
 
 @dataclass
 class Reward:
-    """Where one reward stands. set_off: {debt's reward_id: minor units}; owed: its own debt."""
+    """Where one reward stands. set_off: {debt's reward_id: minor units}; owed: its own debt.
+
+    since_ms: since when it is owed, by the time of the event that made it so.
+    """
 
     due: Due
     state: str = "due"
@@ -43,6 +46,7 @@ class Reward:
     value: int = 0
     set_off: dict[str, int] = field(default_factory=dict)
     owed: int = 0
+    since_ms: int = 0
     written_off: int = 0
     never: bool = False  # failed for good, lapsed or written off: not issued again
     is_due: bool = True
@@ -66,13 +70,24 @@ class Reward:
 
 
 class Books:
-    """Rewards by id in the order in which they became due, debts oldest first, and all records."""
+    """Rewards by id in the order in which they became due, and all records.
+
+    at_ms: the time of the event that is read, by its own word: an older debt is one of an earlier
+    event, whichever was read first.
+    """
 
     def __init__(self) -> None:
         self.rewards: dict[str, Reward] = {}
-        self.debts: list[str] = []
         self.records: list[Record] = []
         self.failures: set[str] = set()
+        self.at_ms = 0
+
+    def debts(self) -> list[Reward]:
+        """The oldest first; of one instant, the smaller reward id."""
+        return sorted(
+            (reward for reward in self.rewards.values() if reward.owed),
+            key=lambda reward: (reward.since_ms, reward.due.reward_id),
+        )
 
     # -- what is due -------------------------------------------------------------------------------
 
@@ -100,7 +115,7 @@ class Books:
                 self.wait(reward)
 
     def take_back(self) -> None:
-        """In order of reward_id: of several debts of one moment the first is the oldest."""
+        """In order of reward_id, so that which debt the cap cuts is no matter of chance."""
         for _name, reward in sorted(self.rewards.items()):
             if not reward.is_due:
                 self.no_longer_due(reward)
@@ -134,15 +149,12 @@ class Books:
         """The oldest debt first; same currency, any campaign."""
         taken: dict[str, int] = {}
         left = reward.value if reward.due.type in DEBT_TYPES else 0
-        for name in list(self.debts):
-            debt = self.rewards[name]
+        for debt in self.debts():
             share = min(left, debt.owed)
             if share and debt.due.currency == reward.due.currency:
-                taken[name] = share
+                taken[debt.due.reward_id] = share
                 debt.owed -= share
                 left -= share
-            if not debt.owed:
-                self.debts.remove(name)
         return taken
 
     def no_longer_due(self, reward: Reward) -> None:
@@ -176,18 +188,17 @@ class Books:
             debt = self.rewards[name]
             if debt.state == "debt":
                 debt.owed += share
-                if name not in self.debts:
-                    self.debts.append(name)
         reward.value, reward.set_off = reward.paid, {}
 
     def value_changed(self, reward: Reward) -> None:
-        """Section 5, rule 5: revoked, then issued anew; spent: debt for less, nothing for more."""
+        """Section 5, rule 5: revoked, then issued anew; spent: debt for less, nothing for more.
+
+        Whatever the policy: `keep` is about a reward that is no longer due, and this one is.
+        """
         if reward.state == "spent":
             lower = reward.value - reward.due.value_minor
             if lower > 0 and reward.policy == "debt" and not reward.owed:
                 self.owe(reward, lower, stays="spent")
-            return
-        if reward.policy == "keep":
             return
         self.revoke(reward, "value_changed")
 
@@ -196,11 +207,9 @@ class Books:
     def owe(self, reward: Reward, amount: int, stays: str = "debt") -> None:
         reward.state = stays
         reward.owed += amount
-        self.debts.append(reward.due.reward_id)
+        reward.since_ms = self.at_ms
         self.say("adjusted", reward, "owed", [("spent", -amount), ("debt", amount)])
-        excess = (
-            sum(self.rewards[name].owed for name in self.debts) - reward.due.version.debt_cap_minor
-        )
+        excess = sum(debt.owed for debt in self.debts()) - reward.due.version.debt_cap_minor
         if excess > 0:
             self.write_off(reward, min(excess, reward.owed))
 
@@ -209,7 +218,6 @@ class Books:
         reward.written_off += amount
         self.say("adjusted", reward, "written_off", [("debt", -amount), ("written_off", amount)])
         if not reward.owed:
-            self.debts.remove(reward.due.reward_id)
             reward.state, reward.never = "void", True
 
     def regain_debt(self, reward: Reward) -> None:
@@ -221,8 +229,6 @@ class Books:
         if owed or lost:  # L6: what is due and paid is no longer owed, nor written off
             moved = [("debt", -owed), ("written_off", -lost), ("spent", owed + lost)]
             self.say("adjusted", reward, "restored", moved)
-        if reward.due.reward_id in self.debts:
-            self.debts.remove(reward.due.reward_id)
         reward.owed, reward.written_off, reward.state = 0, 0, "spent"
 
     # -- what the rights service answers -----------------------------------------------------------

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tests.models.books import HELD, Books
-from tests.models.facts import largest_tick_ms, unique
+from tests.models.facts import instant_ms, largest_tick_ms, unique
 from tests.models.holds import waits
 from tests.models.users import Earned, earn
 from tests.models.world import Pin
@@ -33,6 +33,7 @@ class Replay:
     def read(self, events: Iterable[dict[str, Any]]) -> Replay:
         for event in events:
             self.events.append(event)
+            self.books.at_ms = instant_ms(event.get("occurred_at") or event["at"])
             if event["type"] == "reward.result":
                 self.books.result(
                     event["reward_id"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.models.given import USER, campaign, cancel, claim, order
+from tests.models.given import USER, campaign, cancel, claim, event, order
 from tests.models.replay import Replay
 from tests.models.users import earn
 from tests.models.world import Pin
@@ -89,6 +89,6 @@ def test_what_a_fallback_was_paid_for_is_pinned():
     ]
     read = [claim(), order("o", 1, "13:00:00")]
     [due] = Replay(USER, definitions).read(read).earned.dues.values()
-    failed = {"type": "reward.result", "reward_id": due.reward_id, "seq": 1, "outcome": "failed"}
+    failed = event("reward.result", 2, reward_id=due.reward_id, seq=1, outcome="failed")
     replayed = Replay(USER, definitions).read([*read, failed, order("p", 1, "12:00:00")])
     assert [pin.order for pin in replayed.pins] == ["o", "p"]
