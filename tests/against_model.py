@@ -224,8 +224,8 @@ def is_further(output: Output) -> bool:
     if output.type != "pool.reserve":
         return False
     body, pool_id = output.body, output.body["pool_id"]
-    purpose = "reserve" if pool_id.startswith("budget:") else f"reserve:{pool_id}"
-    return body["request_id"] != request_id(body["task_id"], purpose, body["cause_id"])
+    purpose = "more" if pool_id.startswith("budget:") else f"more:{pool_id}"
+    return body["request_id"] == request_id(body["task_id"], purpose, body["cause_id"])
 
 
 def undrawn(run: Run, earned: Earned, records: list[dict[str, Any]]) -> list[str]:
