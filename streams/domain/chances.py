@@ -44,10 +44,17 @@ def _counts(lottery: Lottery) -> dict[int | str, int]:
 
 
 def _at(task: Task, campaign: Campaign, k: int, counts: dict[int | str, int]) -> list[str]:
+    """A step's chances keep their own label, k, also where an amount makes it the last of fewer.
+
+    Else they would have another label, and another draw, when it is the last no more (L9).
+    """
     final = final_step(task, campaign, k)
-    count = counts.get(step_in_cycle(campaign, k), 0) + (counts.get("final", 0) if final else 0)
-    label = str(final or k)
-    return [label, *(f"{label}#{n}" for n in range(2, count + 1))] if count else []
+    found = _numbered(k, counts.get(step_in_cycle(campaign, k), 0))
+    return found + (_numbered(final, counts.get("final", 0)) if final else [])
+
+
+def _numbered(label: int, count: int) -> list[str]:
+    return [str(label), *(f"{label}#{n}" for n in range(2, count + 1))] if count else []
 
 
 def labels(task: Task, campaign: Campaign) -> list[str]:

@@ -6,8 +6,8 @@ import pytest
 
 from streams.domain import short_path
 from streams.domain.fold import Outcome
-from tests.asking import PRIZE, answer, asked, draw, lottery, tick, user, wheel, with_lottery
-from tests.builders import at, campaign, cancel, claim, decoded, order, result, withdraw
+from tests.asking import FIVE, PRIZE, answer, asked, draw, lottery, tick, user, wheel, with_lottery
+from tests.builders import at, campaign, cancel, claim, decoded, order, refund, result, withdraw
 from tests.given import registry
 
 WON = [claim(), order("o1"), order("o2"), order("o3")]
@@ -37,6 +37,21 @@ def test_several_chances_of_a_step_have_labels_of_their_own():
 def test_the_final_chance_is_of_the_last_step():
     known = user(with_lottery(), *WON, order("o4")).when(order("o5"))
     known.then("task.advanced 5", "task.completed 5", "issued 5 pts", "chance.granted 5")
+
+
+def test_a_step_keeps_its_chance_and_its_draw_when_an_amount_makes_it_the_last_and_then_no_more():
+    either = {**FIVE, "target": {"orders": 5, "amount_minor": 4000, "match": "any"}}
+    known = user(with_lottery(either, (1, 2), ("final", 1)), claim())
+    known.when(order("o1", lines=[(5, 1000)])).then(
+        *("task.advanced 1", "task.completed 1", "issued 5 pts"),
+        *("chance.granted 1", "chance.granted 1#2", "chance.granted 5"),
+    )
+    known.when(draw(known, "1"))
+    known.when(answer(asked(known)[0], "drawn", PRIZE)).then("issued 1 rp-100")
+    known.when(refund("o1", {"1": 2}, day=10)).then(
+        "task.regressed 1", "task.reopened 1", "revoked 5 pts", "chance.withdrawn 5"
+    )
+    known.standing("1 rp-100")
 
 
 def test_each_cycle_has_chances_of_its_own():

@@ -133,6 +133,14 @@ def test_a_reward_that_is_not_collected_in_time_is_void_for_good():
     known.when(collect(known.reward_id("1", "rp-1"), day=4, claim_id="late")).then()
 
 
+def test_what_no_order_has_earned_need_not_be_collected():
+    kill = {"type": "campaign.killed", "v": 1, "campaign_id": "three"}
+    sorry = {"right_id": "sorry", "type": "coupon", "value_minor": 50}
+    kill |= {"effective_from": at(3, "00:00").isoformat(), "compensation": sorry}
+    known = given([collecting(), kill], [claim(), order("o1")])
+    known.when(order("o3")).then("task.killed 1", "issued 0 sorry", "order.ignored NO_TASK")
+
+
 def test_a_reward_collected_once_need_not_be_collected_again():
     known = given(collecting(results="assumed"), [claim(), order("o1")])
     known.when(collect(known.reward_id("1", "rp-1"), day=2), cancel("o1", day=3))

@@ -25,7 +25,8 @@ def waits(due: Due, facts: list[Fact], now_ms: int) -> set[str]:
         free_ms = released_ms(version, facts, due.parts)
         if free_ms is None or (version.release.get("hold_days") and now_ms < free_ms):
             found.add("release")
-    if version.manual and not is_collected(facts, due):
+    # What no order has earned has no day from which on it might be collected: it goes at once.
+    if version.manual and due.parts and not is_collected(facts, due):
         found.add("collect")
     return found
 

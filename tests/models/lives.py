@@ -10,8 +10,12 @@ if TYPE_CHECKING:
     from tests.models.world import World
 
 
-def state_of(world: World, begun: Begun, tally: Tally, now_ms: int) -> str:
-    """pending, active, completed, expired, withdrawn or killed."""
+def state_of(world: World, begun: Begun, tally: Tally, now_ms: int, told_ms: int) -> str:
+    """pending, active, completed, expired, withdrawn or killed.
+
+    now_ms: the largest tick, since only ticks let tasks expire. told_ms: the latest time that
+    anything has told, which is what ends a killed one.
+    """
     this = tally.round
     if tally.met:
         return "completed"
@@ -20,7 +24,7 @@ def state_of(world: World, begun: Begun, tally: Tally, now_ms: int) -> str:
     kill = world.kills.get(this.version.campaign_id)
     is_last = this is begun.of(this.version.campaign_id)[-1]
     if kill is not None and is_last and this.begun_ms < kill.at_ms < this.end_ms:
-        if now_ms >= kill.at_ms:
+        if told_ms >= kill.at_ms:
             return "killed"
     elif not is_last or now_ms >= this.end_ms:
         return "expired"

@@ -57,12 +57,15 @@ def earn(
     """Work out everything from the set; `now_ms` only tells active from expired and killed.
 
     Without it, now is the largest tick, else the latest occurred_at: a function of the set as well.
+    A kill is known from the first event or tick of its time on.
     """
     facts = unique(events)
+    latest_ms = max((fact.key[0] for fact in facts), default=0)
+    tick_ms = largest_tick_ms(events)
     if now_ms is None:
-        now_ms = largest_tick_ms(events)
-    if now_ms is None:
-        now_ms = max((fact.key[0] for fact in facts), default=0)
+        now_ms, told_ms = latest_ms if tick_ms is None else tick_ms, max(latest_ms, tick_ms or 0)
+    else:
+        told_ms = now_ms
     world = World(user_id, campaigns, facts, pins)
     begun, answers = walk(world, facts)
     tasks: list[dict[str, Any]] = []
@@ -70,7 +73,7 @@ def earn(
     waiting: dict[str, Due] = {}
     for this in begun.all():
         tally = tally_of(world, facts, begun, this)
-        state = state_of(world, begun, tally, now_ms)
+        state = state_of(world, begun, tally, now_ms, told_ms)
         tasks.append(
             {
                 "task_id": this.task_id,
