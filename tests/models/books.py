@@ -279,6 +279,17 @@ class Books:
                  [("spent", -offset), ("debt", offset)])  # fmt: skip
         self.failures.add(reward.due.reward_id)
 
+    def still_holds(self, name: str) -> bool:
+        """Whether a reward was given and not taken back: with its user, kept, spent, owed, lapsed.
+
+        On its way back it is still held.
+        """
+        reward = self.rewards.get(name)
+        if reward is None:
+            return False
+        lapsed = reward.state == "void" and reward.never and name not in self.failures
+        return lapsed or reward.state not in ("due", "void", "revoked")
+
     # -- records -----------------------------------------------------------------------------------
 
     def say(

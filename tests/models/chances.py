@@ -55,6 +55,7 @@ def answer_to_draw(world: World, facts: list[Fact], begun: Begun, asked: Fact) -
 
 
 def drawn_right(world: World, task: str, label: str) -> dict | None:
-    """What the pool gave for a chance, if it has answered and gave anything."""
-    answer = world.answers.get(draw_id(task, label))
-    return answer.event.get("right") if answer is not None else None
+    """What the pool gave for a chance, if it has answered and gave anything that it still has."""
+    name = draw_id(task, label)
+    answer = world.answers.get(name)
+    return answer.event.get("right") if answer and name not in world.returned else None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tests.models.books import HELD, Books
 from tests.models.facts import instant_ms, largest_tick_ms, unique
 from tests.models.holds import waits
+from tests.models.ids import draw_id, reward_id
 from tests.models.users import Earned, earn
 from tests.models.world import Pin
 
@@ -28,6 +29,8 @@ class Replay:
         self.events: list[dict[str, Any]] = []
         self.books = Books()
         self.pins: list[Pin] = []
+        self.chances: dict[str, tuple[str, str, int]] = {}
+        self.returned: frozenset[str] = frozenset()
         self.earned = Earned([], {}, {})
 
     def read(self, events: Iterable[dict[str, Any]]) -> Replay:
@@ -42,12 +45,35 @@ class Replay:
                     retryable=event.get("retryable", False),
                 )
             self.settle()
+            self.note_chances()
+            if event["type"] == "tick":
+                self.return_prizes(instant_ms(event["at"]))
         return self
+
+    def note_chances(self) -> None:
+        """{draw: (task, label, until when what is lost may come back)} of all that ever were."""
+        for task in self.earned.tasks:
+            for label in task["chances"]:
+                self.chances.setdefault(
+                    draw_id(task["task_id"], label), (task["task_id"], label, task["regains"])
+                )
+
+    def return_prizes(self, tick_ms: int) -> None:
+        """A prize that is lost goes back at end + grace, and is not due again (section 6)."""
+        for event in self.events:
+            task, label, regains_ms = self.chances.get(event.get("request_id"), ("", "", 0))
+            if not task or "right" not in event or tick_ms < regains_ms:
+                continue
+            name = reward_id(task, label, "prize", event["right"]["right_id"])
+            if name not in self.earned.dues and not self.books.still_holds(name):
+                self.returned |= {event["request_id"]}
 
     def settle(self) -> None:
         facts = unique(self.events)
         now_ms = largest_tick_ms(self.events) or 0
-        self.earned = earn(self.user_id, self.events, self.records, pins=self.pins)
+        self.earned = earn(
+            self.user_id, self.events, self.records, pins=self.pins, returned=self.returned
+        )
         dues = list(self.earned.dues.values())
         self.books.settle(
             dues,

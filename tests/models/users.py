@@ -34,7 +34,7 @@ class Earned:
 
     tasks: by campaign id, then round: {task_id, campaign_id, campaign_version, variant, round,
     counted, amount (consumption counted), saved, chances (labels), granted, state, closed, start,
-    end}.
+    end, regains (until when what is lost may come back: end + grace)}.
     rewards: {reward_id: (step label, kind, right_id, value_minor)}, those due.
     answers: {claim_id: (CLAIMED, DRAW or the code of the refusal, task_id or None)}.
     dues: the rewards with all their sides; those of a pending task wait in `waiting`.
@@ -47,12 +47,13 @@ class Earned:
     waiting: dict[str, Due] = field(default_factory=dict, compare=False)
 
 
-def earn(
+def earn(  # noqa: PLR0913  the set, and what depends on arrival
     user_id: str,
     events: list[dict[str, Any]],
     campaigns: list[dict[str, Any]],
     now_ms: int | None = None,
     pins: list[Pin] | None = None,
+    returned: frozenset[str] = frozenset(),
 ) -> Earned:
     """Work out everything from the set; `now_ms` only tells active from expired and killed.
 
@@ -66,7 +67,7 @@ def earn(
         now_ms, told_ms = latest_ms if tick_ms is None else tick_ms, max(latest_ms, tick_ms or 0)
     else:
         told_ms = now_ms
-    world = World(user_id, campaigns, facts, pins)
+    world = World(user_id, campaigns, facts, pins, returned)
     begun, answers = walk(world, facts)
     tasks: list[dict[str, Any]] = []
     dues: dict[str, Due] = {}
@@ -90,6 +91,7 @@ def earn(
                 "closed": is_closed(tally, now_ms),
                 "start": this.start_ms,
                 "end": this.end_ms,
+                "regains": this.end_ms + this.version.grace_ms,
             }
         )
         for due in dues_of(world, tally, state):
