@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from streams.domain import ids
+from streams.domain.holding import stuck
 from streams.domain.rights import NOTHING
 from streams.domain.state import RESERVED, REVOKED, VOID, Entry
 
@@ -70,11 +71,16 @@ def with_all_fallbacks(dues: list[Due]) -> list[Due]:
     return found
 
 
-def may_be_given(entry: Entry | None) -> bool:
-    """Tell whether a due reward may be given: it never was, was taken back, or waits for that."""
+def may_be_given(entry: Entry | None, due: Due) -> bool:
+    """Tell whether a due reward may be given: it never was, was taken back, or waits for that.
+
+    What has waited in vain does not wait once more for the same; it is given when nothing holds it.
+    """
     if entry is None or entry.state in (NOTHING, RESERVED, REVOKED):
         return True
-    return entry.state == VOID and entry.why in ("released", "uncollected")
+    if entry.state != VOID:
+        return False
+    return entry.why == "released" or (entry.why == "uncollected" and not stuck(due))
 
 
 def _failed(entry: Entry | None) -> bool:

@@ -161,8 +161,8 @@ def paid_step(entries: Mapping[str, Entry], task: Task, campaign: Campaign) -> i
     """Return the highest step that is paid: a reward which is due, and was given, rests on it.
 
     The orders up to it are to be pinned. One that comes after the reward was taken back did not
-    earn it. Where an amount is asked for, a final reward is labelled Y and rests on every order
-    counted.
+    earn it. Where an amount is asked for, what is won at the end is labelled Y and rests on every
+    order counted.
     """
     if not campaign.exclusion_group:
         return 0
@@ -170,8 +170,10 @@ def paid_step(entries: Mapping[str, Entry], task: Task, campaign: Campaign) -> i
     for entry in entries.values():
         if entry.task_id != task.task_id or not (entry.due and entry.state in STANDING):
             continue
-        if entry.kind != "final" or not campaign.target_amount_minor:
-            paid = max(paid, step_of(entry.step))
+        step = step_of(entry.step)
+        last = entry.kind != "step" and step == campaign.target_orders
+        if not last or not campaign.target_amount_minor:
+            paid = max(paid, step)
         elif task.completed_at_ms:
             paid = task.counted
     return paid

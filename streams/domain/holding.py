@@ -46,21 +46,16 @@ def blocked(due: Due, now_ms: int) -> bool:
     return due.held or due.ready_ms > now_ms or due.collect_by_ms > now_ms
 
 
+def stuck(due: Due) -> bool:
+    """Tell whether a due reward waits for its user, orders or a verdict."""
+    return bool(due.collect_by_ms) or due.held or due.ready_ms == NEVER_MS
+
+
 def gone(due: Due, now_ms: int) -> bool:
     """Tell whether a due reward has waited in vain."""
     if due.collect_by_ms and now_ms >= due.collect_by_ms:
         return True
     return now_ms >= _horizon_ms(due) and (due.held or due.ready_ms == NEVER_MS)
-
-
-def in_vain(entry: Entry | None, due: Due, now_ms: int) -> bool:
-    """Tell whether a due reward is not given any more: it waited in vain, now or until its end.
-
-    No event tells how late it is, so what was void once stays so while it would still wait.
-    """
-    waits = due.collect_by_ms > 0 or due.held or due.ready_ms == NEVER_MS
-    ended = entry is not None and entry.why == "uncollected" and waits
-    return ended or gone(due, now_ms)
 
 
 def next_wait_ms(due: Due, now_ms: int) -> int:
@@ -97,6 +92,8 @@ def _released(due: Due, so_far: Iterable[Parts]) -> Due:
     release = due.campaign.release
     if release is None or due.right.value_minor <= release.instant_limit_minor:
         return due
+    if not due.order_id:
+        return due  # earned by no order: there is none to wait for, nor a day to count from
     horizon_ms = _horizon_ms(due)
     reached = [_reached(part, release.on, horizon_ms) for parts in so_far for part in parts]
     last_ms, days_ms = max(reached, default=0), release.hold_days * DAY_MS

@@ -91,7 +91,7 @@ def next_deadline_ms(
     waits = [
         next_wait_ms(due, now_ms)
         for due in with_fallbacks(entries, dues)
-        if may_be_given(entries.get(due.reward_id))
+        if may_be_given(entries.get(due.reward_id), due)
     ]
     debts = [e.since_ms + policies[id_].debt_days * DAY_MS for id_, e in entries.items() if e.owed]
     return min((at_ms for at_ms in (*waits, *debts) if at_ms > now_ms), default=0)

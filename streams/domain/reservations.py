@@ -15,7 +15,7 @@ import msgspec
 from streams.domain import ids
 from streams.domain.asks import ASKED, DENIED, GRANTED, RELEASED, RESERVE, Ask
 from streams.domain.dues import may_be_given
-from streams.domain.holding import in_vain
+from streams.domain.holding import gone
 from streams.domain.pool import BUDGET
 from streams.domain.pool_state import TASKS
 from streams.domain.state import ISSUED, ISSUING, RESERVED, REVOKED, REVOKING, VOID
@@ -281,8 +281,7 @@ def more(task_id: str, pool_id: str, short: Share, say: Announcer, asked: Asked)
 
 def _is_given(due: Due, entries: Mapping[str, Entry], now_ms: int) -> bool:
     """Tell whether what does not stand is to be given, if there is money for it."""
-    entry = entries.get(due.reward_id)
-    return may_be_given(entry) and not in_vain(entry, due, now_ms)
+    return may_be_given(entries.get(due.reward_id), due) and not gone(due, now_ms)
 
 
 def _may_rise(entry: Entry, due: Due, covered: int) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from streams.domain import rights
 from streams.domain.days import DAY_MS
 from streams.domain.dues import Change, may_be_given, new_entry, with_fallbacks
-from streams.domain.holding import blocked, gone, in_vain
+from streams.domain.holding import blocked, gone
 from streams.domain.rights import ISSUE, REVOKE, TABLE, Postings, home_of, net, posted
 from streams.domain.setoff import owed, payers, set_off, undo
 from streams.domain.state import (
@@ -61,7 +61,7 @@ class Settling:
         for entry in entries.values():
             self._forgive_in_time(entry)
         for reward_id, due in wanted.items():
-            if may_be_given(entries.get(reward_id)):
+            if may_be_given(entries.get(reward_id), due):
                 self.give(entries.get(reward_id), due)
 
     def lose(self, entry: Entry) -> None:
@@ -92,7 +92,7 @@ class Settling:
 
     def give(self, entry: Entry | None, due: Due) -> None:
         """Issue a due reward, or set it aside while something holds it."""
-        if in_vain(entry, due, self.now_ms):
+        if gone(due, self.now_ms):
             return
         if entry is None or entry.state != RESERVED:
             fresh = new_entry(due)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.asking import PRIZE, answer, asked, draw, lottery, user, wheel
 from tests.builders import at, campaign, cancel, claim, order, result
-from tests.given import given
+from tests.given import given, registry
 
 
 def member(campaign_id: str, **fields):
@@ -112,6 +113,17 @@ def test_all_orders_up_to_a_paid_step_are_pinned():
     known.when(*claims("b"))
     assert counts(known) == {"a": 3, "b": 0}
     known.standing("3 pts")
+
+
+def test_the_prize_of_a_final_chance_pins_every_order_that_was_counted():
+    target = {"orders": 1, "amount_minor": 10_000, "match": "all"}
+    won = lottery(member("a", target=target, step_rewards=[], final_rewards=[]), ("final", 1))
+    preferred = member("b", priority=1)
+    known = user(registry(wheel(), won, preferred), *claims("a"), order("o1"), order("o2"))
+    known.when(draw(known, "1"))
+    known.when(answer(asked(known)[0], "drawn", PRIZE)).then("issued 1 rp-100")
+    known.when(*claims("b"))
+    assert counts(known) == {"a": 2, "b": 0}
 
 
 def test_a_pinned_order_that_no_longer_qualifies_there_is_free():

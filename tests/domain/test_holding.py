@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import pytest
+
 from streams.domain import facts, ledger, settlement
 from streams.domain import state as s
 from streams.domain.announce import Announcer
 from streams.domain.asks import Asked
 from streams.domain.days import DAY_MS
+from streams.domain.fold import refold, step
 from streams.domain.walk import Walk
 from tests.builders import (
     USER,
@@ -17,6 +20,7 @@ from tests.builders import (
     cancel,
     claim,
     collect,
+    decoded,
     millis,
     order,
     result,
@@ -119,6 +123,19 @@ def test_what_is_void_at_the_horizon_is_not_set_aside_again_by_what_is_read_afte
     known.when(came).standing("1 rp-1")  # and is given all the same if its order came in time
 
 
+@pytest.mark.parametrize("waiting", ["for its orders", "for its user"])
+def test_what_has_waited_in_vain_does_not_wait_again_when_something_else_happens(waiting):
+    first = releasing() if waiting == "for its orders" else collecting()
+    other = campaign(campaign_id="other")
+    known = given([first, other], [claim(), order("o1")])
+    assert at_time(known, deadline(known)) == ["released 1 rp-1 900"]
+    fact = decoded(claim("k2", day=3, campaign_id="other"))
+    quick, slow = (path(known.state, fact, known.campaigns) for path in (step, refold))
+    assert quick == slow
+    assert list(map(said, slow.outputs)) == ["task.claimed 0"]
+    assert slow.state.ledger_ms == 0, "no deadline of the past is left"
+
+
 def test_a_reward_to_be_collected_waits_for_its_user_and_is_given_when_taken():
     known = given(collecting(), [claim()])
     known.when(order("o1")).then("task.advanced 1", "reserved 1 rp-1 900")
@@ -133,12 +150,13 @@ def test_a_reward_that_is_not_collected_in_time_is_void_for_good():
     known.when(collect(known.reward_id("1", "rp-1"), day=4, claim_id="late")).then()
 
 
-def test_what_no_order_has_earned_need_not_be_collected():
+def test_what_no_order_has_earned_waits_neither_for_orders_nor_for_its_user():
     kill = {"type": "campaign.killed", "v": 1, "campaign_id": "three"}
     sorry = {"right_id": "sorry", "type": "coupon", "value_minor": 50}
     kill |= {"effective_from": at(3, "00:00").isoformat(), "compensation": sorry}
-    known = given([collecting(), kill], [claim(), order("o1")])
-    known.when(order("o3")).then("task.killed 1", "issued 0 sorry", "order.ignored NO_TASK")
+    for waiting in (collecting(), releasing(hold_days=2)):
+        known = given([waiting, kill], [claim(), order("o1")])
+        known.when(order("o3")).then("task.killed 1", "issued 0 sorry", "order.ignored NO_TASK")
 
 
 def test_a_reward_collected_once_need_not_be_collected_again():

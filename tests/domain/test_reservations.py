@@ -6,11 +6,24 @@ import pytest
 
 from streams.domain import asks, ids, reservations
 from streams.domain.campaign import Right
+from streams.domain.events import Tick
 from streams.domain.ledger import Due
 from streams.domain.state import unpack_ledger
 from streams.domain.view import state_of
 from tests.asking import BUDGET, answer, asked, tick, user, ware, with_budget
-from tests.builders import at, campaign, cancel, claim, leave, order, refund, result, withdraw
+from tests.builders import (
+    USER,
+    at,
+    campaign,
+    cancel,
+    claim,
+    leave,
+    millis,
+    order,
+    refund,
+    result,
+    withdraw,
+)
 from tests.builders import tick as clock
 from tests.given import registry
 from tests.shared_pools import Shop
@@ -300,6 +313,19 @@ def test_an_order_that_comes_back_after_the_release_is_paid_once_there_is_money_
     tick(known, at(13)).then(f"pool.release {BUDGET} {WORST - 100}", "released 1000")
     known.when(withdraw("c1", day=14)).then("task.advanced 2", f"pool.reserve {BUDGET} 200")
     known.when(answer(asked(known)[0], "granted")).then("reserved 200", "issued 2 rp-2 seq=3")
+
+
+def test_what_was_not_collected_in_time_asks_for_no_money_after_the_release():
+    budget = {"amount_minor": 10**9}
+    waiting = campaign(collect="manual", collect_days=1, budget=budget)
+    known = user(registry(waiting, campaign(campaign_id="other")), claim())
+    known.when(answer(asked(known)[0], "granted"), order("o1"))
+    known.when(Tick(USER, millis(at(13)))).then(
+        *("released 1 rp-1 100", "task.expired 1"),
+        *(f"pool.release {BUDGET} {WORST}", f"released {WORST}"),
+    )
+    late = claim("k2", when=at(1, "07:00"), campaign_id="other")
+    known.when(late).then("task.claimed 1", "task.advanced 1", "issued 1 rp-1")
 
 
 def test_fixture_39_a_budget_for_one_task_grants_one_of_two_claims():

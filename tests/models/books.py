@@ -50,6 +50,7 @@ class Reward:
     written_off: int = 0
     never: bool = False  # failed for good, lapsed or written off: not issued again
     is_due: bool = True
+    in_vain: bool = False  # it has waited too long, and waits no more
 
     @property
     def offset(self) -> int:
@@ -95,8 +96,14 @@ class Books:
         self,
         dues: list[Due],
         held: frozenset[str] = frozenset(),
+        in_vain: frozenset[str] = frozenset(),
+        stuck: frozenset[str] = frozenset(),
     ) -> None:
-        """Bring the books to what is due; `held` are due, but wait (hold, review, collection)."""
+        """Bring the books to what is due.
+
+        held: due, but they wait (hold, review, collection); in_vain: they have waited too long;
+        stuck: they wait for no time, so once it was in vain they wait no more.
+        """
         now = {due.reward_id: due for due in dues}
         now |= {due.reward_id: due for due in self.fallbacks(now)}
         for due in now.values():
@@ -108,11 +115,15 @@ class Books:
         for reward in list(self.rewards.values()):
             if reward.is_due and reward.state == "debt":
                 self.regain_debt(reward)
-        for reward in list(self.rewards.values()):
-            if reward.is_due and reward.due.reward_id not in held:
-                self.issue(reward)
-            elif reward.is_due:
+        for name, reward in list(self.rewards.items()):
+            if not reward.is_due or (reward.in_vain and name in stuck):
+                continue
+            if name in in_vain:
+                self.give_up(reward)
+            elif name in held:
                 self.wait(reward)
+            else:
+                self.issue(reward)
 
     def take_back(self) -> None:
         """In order of reward_id, so that which debt the cap cuts is no matter of chance."""
@@ -124,7 +135,11 @@ class Books:
 
     def wait(self, reward: Reward) -> None:
         if reward.state in ("void", "revoked") and not reward.never:
-            reward.state = "due"
+            reward.state, reward.in_vain = "due", False
+
+    def give_up(self, reward: Reward) -> None:
+        if reward.state == "due":
+            reward.state, reward.in_vain = "void", True
 
     def fallbacks(self, now: dict[str, Due]) -> Iterator[Due]:
         """What failed for good is given as its fallback, which is a reward of its own."""

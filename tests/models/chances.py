@@ -38,12 +38,29 @@ def reached_by(tally: Tally, step: int | str) -> list[str]:
     return [str(label) for label in labels if label <= counted]
 
 
+def expiring(world: World, begun: Begun, tally: Tally) -> dict[str, int]:
+    """{label: when it expires with its pool} of the chances that nobody has asked for."""
+    this, lottery = tally.round, tally.round.version.lottery
+    closes_ms = world.pool_closes.get(lottery["pool_id"]) if lottery else None
+    if not lottery or closes_ms is None or not this.granted:
+        return {}
+    if lottery.get("draw") == "immediate" or lottery.get("at_close") == "draw":
+        return {}
+    taken = begun.draws | set(world.answers)
+    return {
+        label: closes_ms for label in chances_of(tally) if draw_id(this.task_id, label) not in taken
+    }
+
+
 def answer_to_draw(world: World, facts: list[Fact], begun: Begun, asked: Fact) -> str:
     """DRAW, NO_CHANCE or POOL_CLOSED, as of the request's time; once drawn it is the same draw."""
     this = begun.by_id(asked["task_id"])
     if this is None or this.version.lottery is None:
         return "NO_CHANCE"
-    if draw_id(this.task_id, asked["step"]) in begun.draws:
+    name = draw_id(this.task_id, asked["step"])
+    if name in world.over and name not in world.answers:
+        return "POOL_CLOSED"  # the chance expired, however late we read what was asked in time
+    if name in begun.draws:
         return "DRAW"
     before = [fact for fact in facts if fact.key < asked.key]
     tally = tally_of(world, before, begun, this, asked.key)
@@ -58,4 +75,4 @@ def drawn_right(world: World, task: str, label: str) -> dict | None:
     """What the pool gave for a chance, if it has answered and gave anything that it still has."""
     name = draw_id(task, label)
     answer = world.answers.get(name)
-    return answer.event.get("right") if answer and name not in world.returned else None
+    return answer.event.get("right") if answer and name not in world.over else None

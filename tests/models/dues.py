@@ -36,7 +36,8 @@ class Due(NamedTuple):
     version: Version
     orders: tuple[str, ...] = ()
     parts: frozenset[str] = frozenset()  # all that counts of them: order ids
-    at_ms: int = 0  # the time of the last of them
+    last_parts: frozenset[str] = frozenset()  # of the last of them
+    horizon_ms: int = 0  # its task's
 
 
 def dues_of(world: World, tally: Tally, state: str) -> list[Due]:
@@ -51,6 +52,8 @@ def dues_of(world: World, tally: Tally, state: str) -> list[Due]:
         right = drawn_right(world, this.task_id, label)
         if right is not None:
             reached = counted[: int(label.split("#")[0])]
+            if label.split("#")[0] == this.version.final_label() and not this.version.every_n:
+                reached = counted  # the final chance, whatever the number of orders
             found.append(due_of(this, label, "prize", right, 0, reached))
     kill = world.kills.get(this.version.campaign_id)
     if state == "killed" and kill is not None and kill.compensation is not None:
@@ -99,5 +102,6 @@ def due_of(  # noqa: PLR0913  a reward has this many sides
         version=this.version,
         orders=tuple(order.parent for order in rests_on),
         parts=frozenset(part for order in rests_on for part in order.parts),
-        at_ms=rests_on[-1].key[0] if rests_on else 0,
+        last_parts=rests_on[-1].parts if rests_on else frozenset(),
+        horizon_ms=this.version.horizon(this.end_ms),
     )

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tests.models.books import HELD, Books
-from tests.models.facts import instant_ms, largest_tick_ms, unique
-from tests.models.holds import waits
+from tests.models.facts import instant_ms, unique
+from tests.models.holds import in_vain, is_stuck, waits
 from tests.models.ids import draw_id, reward_id
 from tests.models.users import Earned, earn
 from tests.models.world import Pin
@@ -30,7 +30,7 @@ class Replay:
         self.books = Books()
         self.pins: list[Pin] = []
         self.chances: dict[str, tuple[str, str, int]] = {}
-        self.returned: frozenset[str] = frozenset()
+        self.over: frozenset[str] = frozenset()
         self.earned = Earned([], {}, {})
 
     def read(self, events: Iterable[dict[str, Any]]) -> Replay:
@@ -44,10 +44,11 @@ class Replay:
                     event["outcome"],
                     retryable=event.get("retryable", False),
                 )
-            self.settle()
+            self.settle(instant_ms(event["at"]) if event["type"] == "tick" else 0)
             self.note_chances()
             if event["type"] == "tick":
                 self.return_prizes(instant_ms(event["at"]))
+                self.expire_chances(instant_ms(event["at"]))
         return self
 
     def note_chances(self) -> None:
@@ -66,18 +67,27 @@ class Replay:
                 continue
             name = reward_id(task, label, "prize", event["right"]["right_id"])
             if name not in self.earned.dues and not self.books.still_holds(name):
-                self.returned |= {event["request_id"]}
+                self.over |= {event["request_id"]}
 
-    def settle(self) -> None:
+    def expire_chances(self, tick_ms: int) -> None:
+        self.over |= {
+            draw_id(task["task_id"], label)
+            for task in self.earned.tasks
+            for label, closes_ms in task["expires"].items()
+            if tick_ms >= closes_ms
+        }
+
+    def settle(self, now_ms: int) -> None:
+        """Bring the books to what is due. now_ms: of a tick; 0: of another event."""
         facts = unique(self.events)
-        now_ms = largest_tick_ms(self.events) or 0
-        self.earned = earn(
-            self.user_id, self.events, self.records, pins=self.pins, returned=self.returned
-        )
+        self.earned = earn(self.user_id, self.events, self.records, pins=self.pins, over=self.over)
         dues = list(self.earned.dues.values())
+        waiting = {due.reward_id: waits(due, facts, now_ms) for due in dues}
         self.books.settle(
             dues,
-            held=frozenset(due.reward_id for due in dues if waits(due, facts, now_ms)),
+            held=frozenset(name for name, reasons in waiting.items() if reasons),
+            in_vain=frozenset(due.reward_id for due in dues if in_vain(due, facts, now_ms)),
+            stuck=frozenset(due.reward_id for due in dues if is_stuck(due, facts)),
         )
         # A fallback is given as a reward of its own (section 7), so it pays its step too.
         dues += self.books.fallbacks({due.reward_id: due for due in dues})

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tests.models.beginnings import walk
-from tests.models.chances import chances_of
+from tests.models.chances import chances_of, expiring
 from tests.models.counting import tally_of
 from tests.models.dues import Due, dues_of
 from tests.models.facts import largest_tick_ms, unique
@@ -34,7 +34,8 @@ class Earned:
 
     tasks: by campaign id, then round: {task_id, campaign_id, campaign_version, variant, round,
     counted, amount (consumption counted), saved, chances (labels), granted, state, closed, start,
-    end, regains (until when what is lost may come back: end + grace)}.
+    end, expires ({label: when}, of chances that nobody has asked for), regains (until when what
+    is lost may come back: end + grace)}.
     rewards: {reward_id: (step label, kind, right_id, value_minor)}, those due.
     answers: {claim_id: (CLAIMED, DRAW or the code of the refusal, task_id or None)}.
     dues: the rewards with all their sides; those of a pending task wait in `waiting`.
@@ -53,7 +54,7 @@ def earn(  # noqa: PLR0913  the set, and what depends on arrival
     campaigns: list[dict[str, Any]],
     now_ms: int | None = None,
     pins: list[Pin] | None = None,
-    returned: frozenset[str] = frozenset(),
+    over: frozenset[str] = frozenset(),
 ) -> Earned:
     """Work out everything from the set; `now_ms` only tells active from expired and killed.
 
@@ -67,7 +68,7 @@ def earn(  # noqa: PLR0913  the set, and what depends on arrival
         now_ms, told_ms = latest_ms if tick_ms is None else tick_ms, max(latest_ms, tick_ms or 0)
     else:
         told_ms = now_ms
-    world = World(user_id, campaigns, facts, pins, returned)
+    world = World(user_id, campaigns, facts, pins, over)
     begun, answers = walk(world, facts)
     tasks: list[dict[str, Any]] = []
     dues: dict[str, Due] = {}
@@ -91,6 +92,7 @@ def earn(  # noqa: PLR0913  the set, and what depends on arrival
                 "closed": is_closed(tally, now_ms),
                 "start": this.start_ms,
                 "end": this.end_ms,
+                "expires": expiring(world, begun, tally),
                 "regains": this.end_ms + this.version.grace_ms,
             }
         )

@@ -30,9 +30,9 @@ class Kill(NamedTuple):
 class World:
     """The records of `campaigns` by kind, what pools answered, and pins given from outside.
 
-    pins: a paid step of that task rested on the order (P5). returned: draws whose prizes were lost
-    and went back to stock. Both depend on arrival, so they are input here; `replay.py` works them
-    out.
+    pins: a paid step of that task rested on the order (P5). over: draws whose prize was lost and
+    went back to stock, or whose chance expired before anybody asked. Both depend on arrival, so
+    they are input here; `replay.py` works them out.
     """
 
     def __init__(
@@ -41,12 +41,12 @@ class World:
         records: list[dict[str, Any]],
         facts: list[Fact],
         pins: list[Pin] | None = None,
-        returned: frozenset[str] = frozenset(),
+        over: frozenset[str] = frozenset(),
     ) -> None:
         self.user_id = user_id
         self.facts = facts
         self.pins = pins or []
-        self.returned = returned
+        self.over = over
         self.versions = [Version(r) for r in of_kind(records, "campaign.defined")]
         self.campaign_ids = sorted({version.campaign_id for version in self.versions})
         self.stops = {r["campaign_id"]: begins_ms(r) for r in of_kind(records, "campaign.stopped")}
