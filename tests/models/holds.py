@@ -44,7 +44,9 @@ def is_stuck(due: Due, facts: list[Fact]) -> bool:
 
 
 def is_reviewed(due: Due, facts: list[Fact]) -> bool:
-    return "review" in [verdict(facts, None), *(verdict(facts, each) for each in due.parts)]
+    """Verdicts act up to the horizon, by the time of their record."""
+    acting = [fact for fact in facts if fact["recorded_at_ms"] <= due.horizon_ms]
+    return "review" in [verdict(acting, None), *(verdict(acting, each) for each in due.parts)]
 
 
 def released_ms(due: Due, facts: list[Fact]) -> int | None:
