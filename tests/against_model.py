@@ -91,6 +91,9 @@ ONCE_DIFFERED: dict[tuple[str, ...], dict[int, str]] = {
         295: "a prize that was lost and returned is not due again",
         329: "a chance that has expired is over, also for a draw asked in time",
     },
+    (*ALL, "risk", "release", "collect", "required", "results"): {
+        578: "a review recorded after the horizon comes too late"
+    },
     (*ALL, "ticks", "risk", "release", "collect"): {
         143: "what has waited in vain asks for no money and does not wait again"
     },
