@@ -74,6 +74,12 @@ def test_a_review_of_the_user_holds_everything():
     known.when(verdict("clear", 3)).then("issued 1 rp-1", "issued 2 rp-2")
 
 
+def test_a_review_recorded_after_the_horizon_holds_nothing():
+    late = at(11, "00:00") + timedelta(days=30, seconds=1)
+    known = given(THREE, [claim(), verdict("review", 1, "o1", recorded=late)])
+    known.when(order("o1")).then("task.advanced 1", "issued 1 rp-1")
+
+
 def test_what_was_issued_before_the_review_stays_issued():
     given(THREE, TWO).when(verdict("review", 3, "o1")).then().standing("1 rp-1", "2 rp-2")
 
