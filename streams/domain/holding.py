@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from streams.domain.events import Fact, OrderReported, Status
     from streams.domain.ledger import Due
     from streams.domain.registry import Campaigns
-    from streams.domain.state import Entry, Task
+    from streams.domain.state import Task
 
     Parts = Sequence[Sequence[OrderReported]]
 
