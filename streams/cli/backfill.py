@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from streams.cli import into_live
 from streams.cli.given import campaigns_option, set_option, settings_of, settings_option
 from streams.cli.moments import millis
 from streams.cli.terminal import emit, lively, say
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--into", type=click.Choice(["shadow", "state", "live"]), default="shadow", show_default=True,
-    help="shadow: rows, and outputs to topics with a prefix of their own. state: rows alone.",
+    help="shadow: rows, and outputs to topics with a prefix of their own. state: rows alone. live: "
+    "what the live topics have lost.",
 )  # fmt: skip
 @click.option("--shadow-prefix", default="shadow-", show_default=True, help="Of the shadow topics.")
 @click.option(
@@ -80,8 +82,15 @@ def backfill(
     It reads outside every group, commits nothing for the live one and writes to no live topic. Any
     kill is safe: --resume goes on and ends at the same digests. Notices are never sent.
 
+    --into live is for outputs that live topics have lost (a topic restored from an older copy):
+    those the workers have given, as their journal and rows prove, and that are not there, by id. It
+    folds into --state-dir and lists them in DIR/missing.ndjson; with --execute it also writes them,
+    each once however often it is run or killed. It never gives what the workers have not: what a
+    bug in the rules has cost or given away is `leidan makegood`, which needs a review.
+
     \b
-    Exit status: 0 done, or the plan was shown; 2 usage, a damaged archive; 4 no broker; and
+    Exit status: 0 done, or the plan was shown; 1 --into live: outputs are missing, none written
+    2 usage, a damaged archive; 3 --into live: more than missing, none written; 4 no broker
     70 our own error; 74 disk or RocksDB; 75 broker lost, or a second run of the same shadow
     77 a lottery's secret seed; 78 refused: retention, identity, topics. Read the message
     """
@@ -93,14 +102,19 @@ def backfill(
 
     if not state_dir:
         raise UsageError("--state-dir DIR is needed: rows and the place of the run lie there")
-    if into == "live":
-        raise UsageError(
-            "--into live: only what is missing may be added to live topics, by id and after a "
-            "review; `leidan backfill` does not do it. Use --into shadow and compare"
-        )
     named = {"app_id": app_id, "campaign_files": campaign_files}
     settings = settings_of(config, assignments, bootstrap_servers, topic_prefix, **named)
     directory = Path(state_dir)
+    if into == "live":
+        flags = {
+            "--from-offset": from_offsets, "--from-time": from_time, "--to-committed": to_committed,
+            "--order time": order == "time", "--keep-outputs": keep_outputs,
+        }  # fmt: skip
+        into_live.refuse(flag for flag, value in flags.items() if value)
+        code = into_live.mend(
+            settings, directory, from_archive, resume=resume, execute=execute, as_json=as_json
+        )
+        raise SystemExit(code)
     if resume:
         for flag, given in (
             ("--from-offset", from_offsets), ("--from-time", from_time),

@@ -180,7 +180,7 @@ def _emit(
     execute: bool,
     as_json: bool,
 ) -> Exit:
-    from streams.feed.making_good import Emitter
+    from streams.feed.emitter import Emitter
     from streams.replay import sheet
 
     reviewed = sheet.read(path)
@@ -257,6 +257,7 @@ def _outgoing(one: Proposal, digest: str) -> Outgoing:
     """Return the record as a worker would write it, with the digest of the file it comes from."""
     from streams.domain.outputs import Output
     from streams.feed.ports import Record
+    from streams.replay.said import MAKEGOOD_DIGEST
     from streams.topics import REWARDS
     from streams.wire.outputs import encode
 
@@ -266,7 +267,7 @@ def _outgoing(one: Proposal, digest: str) -> Outgoing:
     partition, _, offset = place.partition("]@")
     cause = Record(topic, int(partition), int(offset), None, None, [], 0)
     sent = encode(Output(REWARDS, body["type"], body["event_id"], one.user_id, body), cause)
-    return sent._replace(headers=[*sent.headers, ("makegood-digest", digest.encode())])
+    return sent._replace(headers=[*sent.headers, (MAKEGOOD_DIGEST, digest.encode())])
 
 
 def _summary(proposals: Iterable[Proposal]) -> dict[str, dict[str, int]]:

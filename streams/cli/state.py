@@ -6,15 +6,19 @@ from pathlib import Path
 
 import click
 
+from streams.cli import verify
 from streams.cli.terminal import emit, say
 
 
 @click.group()
 def state() -> None:
-    """The rows on a worker's disk.
+    """The rows on a worker's disk, and whether the log gives them: `verify`, also `leidan verify`.
 
-    Exit status: 0 done, 2 usage, 74 the disk or a database.
+    Exit status: 0 done, 2 usage, 3 verify has found a difference, 74 the disk or a database.
     """
+
+
+state.add_command(verify.verify)
 
 
 @state.command()

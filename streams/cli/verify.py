@@ -9,14 +9,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from streams.cli.given import settings_of
-from streams.cli.terminal import emit, say
+from streams.cli.terminal import emit, lively, say
 from streams.errors import Exit, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Self
+
     from streams.replay.net import Net
     from streams.replay.verify import Found
 
-TELL_S = 2.0
+NEXT = (
+    "next: `leidan explain USER` says what the user's events give. Outputs that are missing, and "
+    "nothing else: `leidan backfill --into live`; a bug in the rules: `leidan makegood`; a row, an "
+    "offset or an output that was altered: stop payouts and the workers first"
+)
+TELL_S = 10.0
+LIVE_S = 0.25
 
 
 @click.command()
@@ -76,38 +85,84 @@ def verify(
         raise UsageError(f"--partition {wrong[0]}: there are {there.partitions}, from 0 on")
     log = KafkaLog(given)
     verifier = Verifier(given, there, log, Path(state_dir))
-    differ = False
-    for p in chosen or range(there.partitions):
-        found = verifier.partition(p, _Progress(p), from_start=from_start)
-        differ |= found.difference is not None
-        if as_json:
-            emit(_object(p, found))
-        else:
-            _tell(p, found)
+    partitions = chosen or tuple(range(there.partitions))
+    differ, records, began_s = False, 0, time.monotonic()
+    with Progress("verifying", len(partitions)) as progress:
+        for p in partitions:
+            p_began_s = time.monotonic()
+            found = verifier.partition(p, progress.of(p), from_start=from_start)
+            seconds = time.monotonic() - p_began_s
+            progress.done()
+            differ |= found.difference is not None
+            records += found.records
+            if as_json:
+                emit(_object(p, found, seconds))
+            else:
+                _tell(p, found, seconds)
     log.close()
+    seconds = time.monotonic() - began_s
+    say(f"{records:,} records folded in {seconds:.1f} s, {rate_of(records, seconds):,.0f}/s")
+    if differ:
+        say(NEXT)
     raise SystemExit(Exit.VERIFICATION if differ else Exit.OK)
 
 
-class _Progress:
-    """Says how far it is, every two seconds."""
+class Progress:
+    """Says how far each partition is: a line on a terminal, else one every ten seconds."""
 
-    def __init__(self, p: int) -> None:
-        self._p, self._told_s, self._first = p, time.monotonic(), -1
-        self._begun_s = self._told_s
+    def __init__(self, what: str, partitions: int) -> None:
+        self._what, self._partitions, self._done = what, partitions, 0
+        self._told_s = time.monotonic()
+        self._live: Any = None
 
-    def __call__(self, done: int, end: int) -> None:
-        now_s = time.monotonic()
-        if self._first < 0:
-            self._first = done
-        if now_s - self._told_s < TELL_S:
-            return
-        self._told_s = now_s
-        rate = (done - self._first) / max(0.001, now_s - self._begun_s)
-        left = f", {(end - done) / rate:.0f} s to go" if rate else ""
-        say(f"partition {self._p}: {done:,} of {end:,}{left}")
+    def __enter__(self) -> Self:
+        if lively():
+            from rich.console import Console
+
+            self._live = Console(stderr=True).status(self._what)
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def of(self, p: int) -> Callable[[int, int, int], None]:
+        """Return what is told of p: offsets of its journal, and records folded so far."""
+        began_s, first = time.monotonic(), -1
+
+        def show(at: int, end: int, records: int) -> None:
+            nonlocal first
+            first = at if first < 0 else first
+            now_s = time.monotonic()
+            if now_s - self._told_s < (LIVE_S if self._live is not None else TELL_S):
+                return
+            self._told_s = now_s
+            spent_s = now_s - began_s
+            left_s = (end - at) * spent_s / max(1, at - first)
+            line = (
+                f"{self._what}: partition {p} ({self._done} of {self._partitions} done), "
+                f"{100 * at // max(1, end)} %, {records:,} records, "
+                f"{rate_of(records, spent_s):,.0f}/s, {left_s:,.0f} s left"
+            )
+            if self._live is not None:
+                self._live.update(line)
+            else:
+                say(line)
+
+        return show
+
+    def done(self) -> None:
+        """Count one partition as through."""
+        self._done += 1
 
 
-def _tell(p: int, found: Found | Net) -> None:
+def rate_of(records: int, seconds: float) -> float:
+    """Return records a second."""
+    return round(records / seconds, 1) if seconds > 0 else 0.0
+
+
+def _tell(p: int, found: Found | Net, seconds: float) -> None:
     from streams.replay.net import Net
 
     if isinstance(found, Net):
@@ -120,12 +175,18 @@ def _tell(p: int, found: Found | Net) -> None:
         )
         for topic in found.gone:
             say(f"partition {p}: earlier records of {topic} are no longer kept: not compared")
+        if found.later:
+            say(f"partition {p}: {found.later:,} outputs are there by `backfill --into live`")
+        if found.made_good:
+            say(f"partition {p}: {found.made_good:,} records of a make-good: nothing to compare")
     verdict = "all the same" if found.difference is None else f"DIFFERS at {found.difference}"
     click.echo(f"partition {p}: {compared}: {verdict}")
+    say(f"partition {p}: {found.records:,} records, {rate_of(found.records, seconds):,.0f}/s")
 
 
-def _object(p: int, found: Found | Net) -> dict[str, Any]:
+def _object(p: int, found: Found | Net, seconds: float) -> dict[str, Any]:
     fields = found._asdict()
     if found.difference is not None:
         fields["difference"] = found.difference._asdict()
+    fields["events_per_s"] = rate_of(found.records, seconds)
     return {"partition": p, "journal": "transactions" in fields, **fields}

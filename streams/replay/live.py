@@ -17,20 +17,22 @@ from streams.partitioner import partition_of
 from streams.pool_secrets import Seeds
 from streams.replay import net
 from streams.replay.refold import Refold
-from streams.replay.verify import ACCOUNT, Account, Verify
+from streams.replay.said import id_of, later_ids
+from streams.replay.verify import ACCOUNT, Account, Verify, account_of, missing_of
 from streams.store import states
 from streams.store.rows import DiskRows, DiskStore
 from streams.topics import CAMPAIGNS, CHANGELOG, JOURNAL
 from streams.wire import campaigns, journal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from streams.domain.registry import Campaigns
     from streams.feed import preflight
     from streams.replay.log import Log
     from streams.replay.net import Net
-    from streams.replay.verify import Found
+    from streams.replay.said import Missing
+    from streams.replay.verify import Found, Progress
     from streams.settings import Settings
     from streams.wire.journal import Folded
 
@@ -66,9 +68,11 @@ class Definitions:
         return self._known[-1]
 
 
-def store(settings: Settings, found: preflight.Found, directory: Path) -> DiskStore:
-    """Return where rows are rebuilt; a directory of another log or version is refused."""
-    identity = states.identity(f"{settings.app_id}-verify", *found)
+def store(
+    settings: Settings, found: preflight.Found, directory: Path, verb: str = "verify"
+) -> DiskStore:
+    """Return where rows are rebuilt; a directory of another log, verb or version is refused."""
+    identity = states.identity(f"{settings.app_id}-{verb}", *found)
     return DiskStore(directory, identity, lock_wait_s=1.0)
 
 
@@ -76,12 +80,22 @@ class Verifier:
     """Verifies partitions of one log, one after another. ``directory``: of the rebuilt rows."""
 
     def __init__(
-        self, settings: Settings, there: preflight.Found, log: Log, directory: Path
+        self,
+        settings: Settings,
+        there: preflight.Found,
+        log: Log,
+        directory: Path,
+        *,
+        mending: bool = False,
     ) -> None:
-        """Read all definitions. ``there``: what the preflight has found."""
+        """Read all definitions. ``there``: what the preflight has found.
+
+        ``mending``: outputs that are missing are kept for `missing`, not a difference.
+        """
         self._log, self._directory, self._n = log, directory, there.partitions
         self._definitions = Definitions(settings, log)
-        self._store = store(settings, there, directory)
+        self._mending = mending
+        self._store = store(settings, there, directory, "into-live" if mending else "verify")
         self._folds = folds(
             lambda pool_id: partition_of(pool_id.encode(), self._n), Seeds(settings), ALL
         )
@@ -89,7 +103,7 @@ class Verifier:
     def partition(
         self,
         p: int,
-        progress: Callable[[int, int], None],
+        progress: Progress,
         *,
         from_start: bool = False,
     ) -> Found | Net:
@@ -105,6 +119,13 @@ class Verifier:
                 rows = self._store.open(p)
                 check = self._check(p, rows)
             if check.account.batch == 0 and not self._has_whole_journal(p):
+                if self._mending:
+                    raise Refused(
+                        f"{JOURNAL}[{p}] does not begin with the first transaction: which outputs "
+                        "the workers have said, their ids, hangs on the order they folded in. "
+                        "Fold from an archive that has the journal (--from-archive DIR); without "
+                        "one compare where rewards stand: `leidan makegood --out FILE`"
+                    )
                 return self._net(p, rows, progress)
             return check.run(progress)
         finally:
@@ -112,7 +133,32 @@ class Verifier:
 
     def _check(self, p: int, rows: DiskRows) -> Verify:
         refold = Refold(p, rows, states.CODEC, self._definitions.of, self._folds)
-        return Verify(rows, self._log, refold, self._n, FOLD_VERSION)
+        return Verify(rows, self._log, refold, self._n, FOLD_VERSION, mending=self._mending)
+
+    def missing(self, p: int) -> Iterator[Missing]:
+        """Yield what is missing on the live topics now, in the order of the fold.
+
+        Asked after `partition`. What was said later by now, by whomever, is left out.
+        """
+        there: dict[tuple[str, int], set[str]] = {}
+        rows = self._store.open(p)
+        try:
+            for missing in missing_of(rows):
+                at = missing.topic, missing.partition
+                if at not in there:
+                    there[at] = later_ids(self._log, *at)
+                if id_of(missing) not in there[at]:
+                    yield missing
+        finally:
+            rows.close()
+
+    def left_out(self, p: int) -> dict[str, int]:
+        """Return how many outputs of other topics are missing, which are not written again."""
+        rows = self._store.open(p)
+        try:
+            return account_of(rows).left_out
+        finally:
+            rows.close()
 
     def _has_whole_journal(self, p: int) -> bool:
         """Tell whether the journal begins with the first transaction, if there was any."""
@@ -124,7 +170,7 @@ class Verifier:
         except msgspec.DecodeError:
             return True  # it will be said where
 
-    def _net(self, p: int, rows: DiskRows, progress: Callable[[int, int], None]) -> Net:
+    def _net(self, p: int, rows: DiskRows, progress: Progress) -> Net:
         """Without a journal nothing can be kept: the next time begins anew, in an empty store."""
         try:
             latest = self._definitions.latest

@@ -9,17 +9,23 @@ from typing import TYPE_CHECKING, Any, Protocol
 from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
+from streams.backfill import frozen
+from streams.backfill.plan import watermarks
 from streams.errors import BrokerUnreachable, Refused
 from streams.feed import client
 from streams.feed.history import KafkaHistory
 from streams.feed.ports import BrokerLost
-from streams.topics import FOLDED
+from streams.topics import CAMPAIGNS, FOLDED, JOURNAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from streams.backfill.archive import Archive
     from streams.feed.ports import Offsets, Record
     from streams.settings import Settings
+
+ARCHIVED = frozenset({*FOLDED, CAMPAIGNS, JOURNAL})
+"""What `leidan export` keeps of a log."""
 
 READ_RECORDS = 2_000
 READ_S = 0.5
@@ -90,6 +96,43 @@ class KafkaLog:
 
     def close(self) -> None:
         self._asking.close()
+
+
+class SettledLog(KafkaLog):
+    """The log as far as transactions are over: one under way may have written but half of itself.
+
+    The journal ends at the last stable offset, and other topics are asked for their ends after it,
+    high watermarks: so all that a transaction of this journal has said lies before those. Which
+    offsets are committed cannot be said of one moment beside a running worker, so it is not asked.
+    """
+
+    def __init__(self, settings: Settings, archive: Archive | None = None) -> None:
+        """``archive``: of the topics that are folded; its journal ends where it was exported."""
+        super().__init__(settings)
+        self._archive = archive
+        quiet = {"error_cb": lambda _error: None}
+        self._stable: Any = Consumer(client.consumer(settings, **quiet))
+
+    def bounds(self, topic: str, p: int) -> tuple[int, int]:
+        if self._archive is not None and topic in ARCHIVED:
+            return self._archive.range(topic, p)
+        if topic != JOURNAL:
+            return super().bounds(topic, p)
+        return watermarks(self._stable, KafkaTopicPartition(self._settings.topic(topic), p))
+
+    def records(self, topic: str, p: int, first: int, end: int) -> Iterator[Record]:
+        if self._archive is not None and topic in ARCHIVED:
+            yield from frozen.records(self._archive, topic, p, first, end)
+        else:
+            yield from super().records(topic, p, first, end)
+
+    def committed(self, p: int) -> Offsets:
+        del p
+        return {}
+
+    def close(self) -> None:
+        self._stable.close()
+        super().close()
 
 
 def _position(message: Any, topic: str, p: int) -> int:

@@ -39,6 +39,7 @@ class Net(NamedTuple):
     difference: Difference | None
     users: int
     left_out: int
+    records: int = 0
 
 
 def compare(  # noqa: PLR0913 - as `Refold`
@@ -48,7 +49,7 @@ def compare(  # noqa: PLR0913 - as `Refold`
     codec: Codec[Any],
     campaigns: Campaigns,
     folds: Mapping[str, Callable[[Batch], None]],
-    progress: Callable[[int, int], None] = lambda _done, _end: None,
+    progress: Callable[[int, int, int], None] = lambda *_: None,
 ) -> Net:
     """Fold all that is behind the newest meta row into ``kept``, which is empty; compare."""
     end = log.bounds(CHANGELOG, p)
@@ -63,7 +64,7 @@ def compare(  # noqa: PLR0913 - as `Refold`
         kept.write(written, next_offsets=None, changelog=0, batch=number)
         overlay.kept()
         done += len(chunk)
-        progress(done, whole)
+        progress(done, whole, done)
     users = left_out = 0
     for record in log.records(CHANGELOG, p, *end):
         key = record.key
@@ -80,8 +81,8 @@ def compare(  # noqa: PLR0913 - as `Refold`
         users += 1
         difference = _difference(record, found, wanted)
         if difference is not None:
-            return Net(difference, users, left_out)
-    return Net(None, users, left_out)
+            return Net(difference, users, left_out, done)
+    return Net(None, users, left_out, done)
 
 
 def _newest(log: Log, p: int, end: tuple[int, int]) -> tuple[dict[bytes, int], dict[str, int]]:

@@ -12,11 +12,13 @@ digest differs it begins anew, to name the offset.
 Where the changelog was cleaned, meta rows are missing, and so are rows that were written again
 later: these must then come later, and that is all that can be said of them. Between the meta rows
 of two transactions that follow each other nothing was cleaned, so nothing may be missing.
+
+With `mending`, an output that the topic has lost is no difference: it is kept among the rows, for
+`--into live` to write. All else must be the same, or the rows of the workers are not these.
 """
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,6 +28,17 @@ from streams.errors import Refused
 from streams.partitioner import partition_of
 from streams.replay.difference import Difference, at, of_outputs, of_rows, shown
 from streams.replay.refold import NotThere, Refold, Refolded
+from streams.replay.said import (
+    BACKFILL_FROM,
+    MENDED,
+    OWN,
+    Missing,
+    Said,
+    Stream,
+    cause_of,
+    id_of,
+    spoilt,
+)
 from streams.store import meta
 from streams.topics import (
     CHANGELOG,
@@ -44,28 +57,19 @@ from streams.wire import journal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from streams.feed.ports import Headers, Outgoing, Record, Rows
+    from streams.feed.ports import Outgoing, Record, Rows
     from streams.replay.log import Log
     from streams.wire.journal import Folded
 
+    Progress = Callable[[int, int, int], None]
+    """Told the next offset of the journal, its end, and how many records were folded so far."""
+
 ACCOUNT = b"\0verify"
+MISSING = b"\0missing"
+READ_MISSING = 1_000
 SAID = (
     REWARDS, TASK_EVENTS, NOTIFICATIONS, LOTTERY_DRAWS, DEAD_LETTERS, DRAW_REQUESTS, DRAW_RESULTS,
 )  # fmt: skip
-OWN = "dl-app-version"
-"""Which version wrote a dead letter: the one thing that another version may say differently."""
-
-
-class Stream(msgspec.Struct):
-    """What p has said to one partition of a topic, as far as it was compared.
-
-    first: live offset at which the digest begins. next: behind the last one compared.
-    """
-
-    first: int = 0
-    next: int = 0
-    count: int = 0
-    digest: str = ""
 
 
 class Account(msgspec.Struct):
@@ -82,6 +86,8 @@ class Account(msgspec.Struct):
     shown: int = 0
     vector: dict[str, int] = {}
     streams: dict[str, Stream] = {}  # by "topic/partition"
+    missing: int = 0  # outputs that are kept for `--into live`
+    left_out: dict[str, int] = {}  # by topic: missing too, but not to be written
     v: int = 1
 
 
@@ -94,6 +100,26 @@ class Found(NamedTuple):
     rows: int
     before: int  # transactions verified by earlier runs
     gone: tuple[str, ...]  # output topics whose earlier records retention has deleted
+    records: int = 0  # of the inputs, folded in this run
+    later: int = 0  # outputs that `--into live` has written, compared in this run
+    made_good: int = 0  # records of a make-good, met in this run: nothing to compare them with
+
+
+_missing = msgspec.msgpack.Decoder(Missing)
+
+
+def missing_of(rows: Rows) -> Iterator[Missing]:
+    """Yield what is missing, in the order of the fold."""
+    count = account_of(rows).missing
+    for first in range(0, count, READ_MISSING):
+        keys = [_missing_key(n) for n in range(first, min(count, first + READ_MISSING))]
+        for note in rows.get_many(keys):
+            assert note is not None, "in one WriteBatch with the account"
+            yield _missing.decode(note)
+
+
+def _missing_key(number: int) -> bytes:
+    return MISSING + number.to_bytes(8, "big")
 
 
 def account_of(rows: Rows) -> Account:
@@ -105,22 +131,29 @@ def account_of(rows: Rows) -> Account:
 class Verify:
     """One partition, once. `run` may take long; killed, it goes on where it was."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a partition is compared with
         self,
         rows: Rows,
         log: Log,
         refold: Refold,
         partitions: int,
         fold_version: int,
+        *,
+        mending: bool = False,
     ) -> None:
-        """``partitions``: N. ``fold_version``: this code's; what a newer one folded is refused."""
+        """``partitions``: N. ``fold_version``: this code's; what a newer one folded is refused.
+
+        ``mending``: keep outputs that are missing, for `missing_of`; see the module.
+        """
         self._log, self._refold, self._n = log, refold, partitions
         self._rows, self._p, self._fold_version = rows, refold.p, fold_version
         self.account = account_of(rows)
-        self._said: dict[tuple[str, int], _Said] = {}
+        self._mending = mending
+        self._said: dict[tuple[str, int], Said] = {}
         self._sources: dict[str, _Source] = {}
         self._unseen: dict[bytes, None] = {}
-        self._compared = [0, 0, 0]  # transactions, outputs, rows
+        self._notes: dict[bytes, bytes] = {}  # what is missing of one transaction
+        self._compared = [0, 0, 0, 0]  # transactions, outputs, rows, records of inputs
 
     def stale(self) -> bool:
         """Tell whether these rows are no use: killed over a cleaned changelog, or said otherwise.
@@ -133,19 +166,10 @@ class Verify:
 
     def _spoilt(self, name: str, stream: Stream) -> bool:
         topic, _, q = name.rpartition("/")
-        low, end = self._log.bounds(topic, int(q))
-        if low > stream.first:
-            return False  # nobody can hash what retention has deleted
-        if end < stream.next:
-            return True
-        again = Stream(first=stream.first)
-        for record in self._log.records(topic, int(q), stream.first, stream.next):
-            if _source_of(record) == self._p:
-                _take(again, _plain(record))
-        return (again.count, again.digest) != (stream.count, stream.digest)
+        return spoilt(self._log, topic, int(q), self._p, stream)
 
-    def run(self, progress: Callable[[int, int], None] = lambda _done, _end: None) -> Found:
-        """Compare all there is by now; ``progress(next offset, end)`` of the journal."""
+    def run(self, progress: Progress = lambda *_: None) -> Found:
+        """Compare all there is by now."""
         before = self.account.batch
         low, end = self._log.bounds(JOURNAL, self._p)
         first = max(low, self.account.journal)
@@ -154,12 +178,16 @@ class Verify:
             difference = self._transaction(record)
             if difference is not None:
                 break
-            progress(record.offset + 1, end)
+            progress(record.offset + 1, end, self._compared[3])
         if difference is None:
             difference = self._rest() or self._committed(end)
-        gone = sorted({said.topic for said in self._said.values() if said.cut})
-        transactions, outputs, rows = self._compared
-        return Found(difference, transactions, outputs, rows, before, tuple(gone))
+        every = self._said.values()
+        gone = sorted({said.topic for said in every if said.cut})
+        transactions, outputs, rows, records = self._compared
+        later, made_good = sum(x.taken_later for x in every), sum(x.made_good for x in every)
+        return Found(
+            difference, transactions, outputs, rows, before, tuple(gone), records, later, made_good
+        )
 
     def _transaction(self, record: Record) -> Difference | None:
         """Fold one again and compare it; keep it where it is the same."""
@@ -175,6 +203,12 @@ class Verify:
                 f"{where}: folded by version {folded.fold_version}, this one is "
                 f"{self._fold_version}. Verify with the newer version"
             )
+        if self._mending and folded.fold_version != self._fold_version:
+            raise Refused(
+                f"{where}: folded by version {folded.fold_version}, this one is "
+                f"{self._fold_version}: its rules may give others, and the workers' rows know "
+                "nothing of those. To compare where rewards stand: `leidan makegood --out FILE`"
+            )
         strange = {each.topic for each in folded.ranges} - set(FOLDED)
         if strange:
             return Difference(where, "", "ranges", f"of {sorted(strange)}", "of folded topics")
@@ -187,7 +221,8 @@ class Verify:
             return difference
         account.batch, account.journal = folded.batch, record.offset + 1
         account.vector, account.unseen = dict(again.next), len(self._unseen)
-        self._refold.keep(again, {ACCOUNT: msgspec.json.encode(account)})
+        self._refold.keep(again, {ACCOUNT: msgspec.json.encode(account), **self._notes})
+        self._notes.clear()
         self._compared[0] += 1
         return None
 
@@ -195,7 +230,10 @@ class Verify:
         source = self._sources.get(topic)
         if source is None:
             source = self._sources[topic] = _Source(self._log, topic, self._p, first)
-        return source.read(first, following)
+        before = source.at
+        found = source.read(first, following)
+        self._compared[3] += sum(record.offset >= before for record in found)
+        return found
 
     # -- outputs -----------------------------------------------------------------------------------
 
@@ -214,21 +252,47 @@ class Verify:
             )  # fmt: skip
             if not same and said.cut:
                 continue  # deleted with what came before the first that is kept
+            if not same and said.take_later(out._replace(headers=headers)):
+                self._compared[1] += 1
+                continue
+            lost = live is None or id_of(live) != id_of(out)
+            if not same and lost and self._mending:
+                self._miss(out, q, where)
+                continue
             if live is None:
                 user = (out.key or b"").decode(errors="backslashreplace")
                 text = f"no more records of {where} (batch {folded.batch})"
                 return Difference(f"{out.topic}[{q}]@{said.end}", user, "a record", text, "one")
             if not same:
                 return of_outputs(at(live), live, out, headers)
-            said.taken()
+            said.take()
             self._compared[1] += 1
         return None
 
-    def _said_to(self, topic: str, q: int) -> _Said:
+    def _miss(self, out: Outgoing, q: int, where: str) -> None:
+        account, topic = self.account, out.topic
+        if topic not in MENDED:
+            account.left_out[topic] = account.left_out.get(topic, 0) + 1
+            return
+        headers: list[tuple[str, bytes | None]] = [
+            *out.headers, (BACKFILL_FROM, where.encode())
+        ]  # fmt: skip
+        missing = Missing(topic, q, out.key, out.value, headers)
+        self._notes[_missing_key(account.missing)] = msgspec.msgpack.encode(missing)
+        account.missing += 1
+
+    def _said_to(self, topic: str, q: int) -> Said:
         said = self._said.get((topic, q))
         if said is None:
             stream = self.account.streams.setdefault(f"{topic}/{q}", Stream())
-            said = self._said[topic, q] = _Said(self._log, topic, q, self._p, stream)
+            said = self._said[topic, q] = Said(self._log, topic, q, self._p, stream)
+            if said.cut and self._mending and topic == REWARDS:
+                raise Refused(
+                    f"{topic}[{q}] begins at offset {said.low}: what was issued before is not "
+                    "known any more, so nobody can tell what is missing. The ledger keeps "
+                    "everything (retention.ms=-1; `leidan topics plan` names what differs); to "
+                    "mend what users are owed: `leidan makegood --out FILE`"
+                )
         return said
 
     def _rest(self) -> Difference | None:
@@ -237,13 +301,13 @@ class Verify:
         for topic in SAID:
             own = topic not in {DRAW_REQUESTS, DRAW_RESULTS}
             for q in (self._p,) if own else range(self._n):
-                live = self._said_to(topic, q).head
-                if live is None:
-                    continue
-                cause, offset = _cause_of(live)
-                if offset < folded.get(cause, 0):
-                    user = (live.key or b"").decode(errors="backslashreplace")
-                    return Difference(at(live), user, "the record", shown(live.value), "nothing")
+                said = self._said_to(topic, q)
+                for live in chain(filter(None, [said.head]), said.superfluous()):
+                    cause, offset = cause_of(live)
+                    if offset < folded.get(cause, 0):
+                        user = (live.key or b"").decode(errors="backslashreplace")
+                        found = shown(live.value)
+                        return Difference(at(live), user, "the record", found, "nothing")
         for key in self._unseen:
             user = key.decode(errors="backslashreplace")
             where = f"{CHANGELOG}[{self._p}]@{self.account.changelog}"
@@ -347,83 +411,16 @@ class _Source:
             )
         self._records = log.records(topic, p, first, end)
         self._held: list[Record] = []
-        self._at = first
+        self.at = first
 
     def read(self, first: int, following: int) -> list[Record]:
         held = [record for record in self._held if record.offset >= first]
-        while self._at < following:
+        while self.at < following:
             record = next(self._records, None)
             if record is None:
-                self._at = following
+                self.at = following
                 break
             held.append(record)
-            self._at = record.offset + 1
+            self.at = record.offset + 1
         self._held = held
         return [record for record in held if record.offset < following]
-
-
-class _Said:
-    """What p has said to one partition of a topic, one live record after another."""
-
-    def __init__(self, log: Log, topic: str, q: int, p: int, stream: Stream) -> None:
-        self.topic = topic
-        low, self.end = log.bounds(topic, q)
-        self.cut = low > stream.next  # retention has deleted some that were not compared
-        first = max(low, stream.next)
-        if not stream.count:
-            stream.first = stream.next = first
-        self._records = log.records(topic, q, first, self.end)
-        self._p, self._stream = p, stream
-        self.head = self._next()
-
-    def _next(self) -> Record | None:
-        for record in self._records:
-            if _source_of(record) == self._p:
-                return _plain(record)
-        return None
-
-    def taken(self) -> None:
-        """Count the head as compared, go to the next."""
-        assert self.head is not None
-        if self.cut:
-            self.cut = False
-            self._stream.first = self.head.offset
-        _take(self._stream, self.head)
-        self.head = self._next()
-
-
-def _plain(record: Record) -> Record:
-    """Return it without what another version says differently."""
-    return record._replace(headers=[header for header in record.headers if header[0] != OWN])
-
-
-def _take(stream: Stream, record: Record) -> None:
-    """Chain one output into the digest."""
-    digest = blake2b(bytes.fromhex(stream.digest), digest_size=16)
-    headers = chain.from_iterable((name.encode(), value) for name, value in record.headers)
-    for part in (record.key or b"", record.value or b"", *headers):
-        digest.update(b"%d:" % len(part or b""))
-        digest.update(part or b"")
-    stream.digest = digest.hexdigest()
-    stream.count, stream.next = stream.count + 1, record.offset + 1
-
-
-def _source_of(record: Record) -> int:
-    """Return the partition whose fold wrote it; -1 where it names none."""
-    return _number(record.headers, "dl-partition" if record.topic == DEAD_LETTERS else _PARTITION)
-
-
-def _cause_of(record: Record) -> tuple[str, int]:
-    """Return the topic and offset that it was written for."""
-    dead = record.topic == DEAD_LETTERS
-    topic = dict(record.headers).get("dl-topic" if dead else "cause-topic", b"")
-    return topic.decode(), _number(record.headers, "dl-offset" if dead else "cause-offset")
-
-
-_PARTITION = "cause-partition"
-
-
-def _number(headers: Headers, name: str) -> int:
-    """Return a number in a header; of a name that comes twice the last counts, which is ours."""
-    text = dict(headers).get(name, b"")
-    return int(text) if text.isdigit() else -1

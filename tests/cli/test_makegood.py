@@ -15,7 +15,7 @@ from streams import topics
 from streams.broker.embedded import EmbeddedBroker
 from streams.demo.reading import Reader
 from streams.demo.sending import send
-from streams.feed.making_good import IN_ONE
+from streams.feed.emitter import IN_ONE
 from streams.partitioner import partition_of
 from streams.replay.standings import GONE, Standings
 from tests.cli.conftest import REPOSITORY, leidan, require_one_clear_message

@@ -47,7 +47,7 @@ OURS: dict[str, set[str]] = {
     "broker": {"broker"},
     "backfill": EDGE | {"backfill", "feed", "agents", "pool_secrets"},
     "demo": EDGE | {"demo", "broker", "traffic", "retail", "rights", "ticker", "pool_secrets"},
-    "replay": EDGE | {"replay", "feed", "agents", "native", "pool_secrets"},
+    "replay": EDGE | {"replay", "feed", "agents", "native", "pool_secrets", "backfill"},
     "app": {"*"},
     "cli": {"*"},
     "__main__": {"cli"},

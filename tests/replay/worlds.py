@@ -68,7 +68,7 @@ class Altered:
         return {topic: at for (topic, q), at in of.items() if q == p} | self.moved
 
 
-def verify(directory: Path, log: Altered) -> tuple[Verify, Any]:
+def verify(directory: Path, log: Altered, *, mending: bool = False) -> tuple[Verify, Any]:
     """Open the rows that belong to this directory; the caller closes the second."""
     identity = states.identity("app", "cluster", 1, {})
     rows = DiskStore(directory, identity, lock_wait_s=1.0).open(0)
@@ -76,7 +76,7 @@ def verify(directory: Path, log: Altered) -> tuple[Verify, Any]:
     refold = Refold(
         0, rows, states.CODEC, lambda _: campaigns, folds(lambda _: -1, lambda _: SEED, ALL)
     )
-    return Verify(rows, log, refold, 1, FOLD_VERSION), rows
+    return Verify(rows, log, refold, 1, FOLD_VERSION, mending=mending), rows
 
 
 def verified(directory: Path, log: Altered) -> Any:

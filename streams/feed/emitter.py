@@ -1,13 +1,14 @@
-"""Emits what a reviewed make-good says, onto the live `rewards`: each command once.
+"""Writes records of the ledger beside the workers, onto live topics: each once.
 
-One transactional id for all who do this, so whoever starts fences the one before and ends what that
-one left open. Only then is the topic read: nothing can come from a predecessor after that, so a
-command that is not on the topic is not under way either. A kill -9 anywhere, and the next run emits
-the rest.
+Two verbs do: a reviewed make-good, and `backfill --into live`. One transactional id for all of
+both, so whoever starts fences the one before and ends what that one left open. Only then are the
+topics read: nothing can come from a predecessor after that, so a record that is not on its topic is
+not under way either. A kill -9 anywhere, and the next run writes the rest.
 """
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -18,18 +19,20 @@ from streams.feed import client
 from streams.feed.kill_points import reach
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from streams.connect import Values
     from streams.feed.ports import Outgoing
 
 CALL_S = 30.0
+ANY = -1
+"""Partition by the key, as librdkafka says it."""
 IN_ONE = 200
-"""Records in one transaction: a make-good of millions must not outlast a transaction's time."""
+"""Records in one transaction: millions of them must not outlast a transaction's time."""
 
 
 class Emitter:
-    """A transactional producer of the ledger's commands. One thread calls it."""
+    """A transactional producer of records that are missing. One thread calls it."""
 
     def __init__(self, bootstrap: str, app_id: str, prefix: str, security: Values) -> None:
         """Fence every predecessor; blocks up to 30 s. Raises BrokerUnreachable, Fenced."""
@@ -51,21 +54,23 @@ class Emitter:
         )
         self._call(self._producer.init_transactions)
 
-    def emit(self, records: Sequence[Outgoing]) -> None:
-        """Write them all, IN_ONE to a transaction, in their order."""
-        for at in range(0, len(records), IN_ONE):
+    def emit(self, records: Iterable[Outgoing]) -> int:
+        """Write them all, IN_ONE to a transaction, in their order; return how many."""
+        written, left = 0, iter(records)
+        while some := list(islice(left, IN_ONE)):
             self._producer.begin_transaction()
-            for record in records[at : at + IN_ONE]:
+            for record in some:
                 self._producer.produce(
                     self._prefix + record.topic,
                     record.value,
                     record.key,
+                    ANY if record.partition is None else record.partition,
                     headers=record.headers,
                     on_delivery=self._report,
                 )
                 self._producer.poll(0)
-            left = self._producer.flush(CALL_S)
-            if left or self._failed:
+            unsent = self._producer.flush(CALL_S)
+            if unsent or self._failed:
                 why = self._failed[0].str() if self._failed else "no answer"
                 raise BrokerUnreachable(
                     f"{self.bootstrap}: {why}; nothing of this transaction counts. Run it again: "
@@ -74,6 +79,8 @@ class Emitter:
             reach("K6")
             self._call(self._producer.commit_transaction)
             reach("K7")
+            written += len(some)
+        return written
 
     def _report(self, error: KafkaError | None, _message: object) -> None:
         if error is not None:
@@ -85,7 +92,9 @@ class Emitter:
         except KafkaException as error:
             said = error.args[0]
             if client.is_fenced(said):
-                raise Fenced(f"{said.str()}: another make-good has taken over") from error
+                raise Fenced(
+                    f"{said.str()}: another make-good, or `backfill --into live`, has taken over"
+                ) from error
             raise BrokerUnreachable(
                 f"{self.bootstrap}: {said.str()}. Run it again: what is written already is not "
                 "written twice"
