@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from streams import connect
-from streams.errors import BrokerUnreachable, Fenced
+from streams.errors import BrokerUnreachable, Fenced, Refused, RewardsError
 from streams.feed import client
 from streams.feed.kill_points import reach
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from streams.connect import Values
     from streams.feed.ports import Outgoing
@@ -37,13 +37,14 @@ class Emitter:
     def __init__(self, bootstrap: str, app_id: str, prefix: str, security: Values) -> None:
         """Fence every predecessor; blocks up to 30 s. Raises BrokerUnreachable, Fenced."""
         self.bootstrap, self._prefix = bootstrap, prefix
+        self._name = f"{app_id}-makegood"
         self._failed: list[KafkaError] = []
         self._producer: Any = connect.made(
             Producer,
             {
                 **security,
                 "bootstrap.servers": bootstrap,
-                "transactional.id": f"{app_id}-makegood",
+                "transactional.id": self._name,
                 "partitioner": "murmur2_random",
                 "acks": "all",
                 "transaction.timeout.ms": 60_000,
@@ -52,50 +53,58 @@ class Emitter:
                 "log_level": 0,
             },
         )
-        self._call(self._producer.init_transactions)
+        self._call(self._producer.init_transactions, CALL_S)
 
     def emit(self, records: Iterable[Outgoing]) -> int:
         """Write them all, IN_ONE to a transaction, in their order; return how many."""
         written, left = 0, iter(records)
         while some := list(islice(left, IN_ONE)):
-            self._producer.begin_transaction()
+            self._call(self._producer.begin_transaction)
             for record in some:
-                self._producer.produce(
-                    self._prefix + record.topic,
-                    record.value,
-                    record.key,
-                    ANY if record.partition is None else record.partition,
-                    headers=record.headers,
-                    on_delivery=self._report,
-                )
-                self._producer.poll(0)
+                self._call(self._send, record)
             unsent = self._producer.flush(CALL_S)
-            if unsent or self._failed:
-                why = self._failed[0].str() if self._failed else "no answer"
-                raise BrokerUnreachable(
-                    f"{self.bootstrap}: {why}; nothing of this transaction counts. Run it again: "
-                    "what is written already is not written twice"
-                )
+            if self._failed:
+                raise self._refusal(self._failed[0])
+            if unsent:
+                raise self._refusal(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001
             reach("K6")
-            self._call(self._producer.commit_transaction)
+            self._call(self._producer.commit_transaction, CALL_S)
             reach("K7")
             written += len(some)
         return written
+
+    def _send(self, record: Outgoing) -> None:
+        self._producer.produce(
+            self._prefix + record.topic,
+            record.value,
+            record.key,
+            ANY if record.partition is None else record.partition,
+            headers=record.headers,
+            on_delivery=self._report,
+        )
+        self._producer.poll(0)
 
     def _report(self, error: KafkaError | None, _message: object) -> None:
         if error is not None:
             self._failed.append(error)
 
-    def _call(self, call: Any) -> None:
+    def _call(self, call: Callable[..., object], *given: object) -> None:
         try:
-            call(CALL_S)
+            call(*given)
         except KafkaException as error:
-            said = error.args[0]
-            if client.is_fenced(said):
-                raise Fenced(
-                    f"{said.str()}: another make-good, or `backfill --into live`, has taken over"
-                ) from error
-            raise BrokerUnreachable(
-                f"{self.bootstrap}: {said.str()}. Run it again: what is written already is not "
-                "written twice"
-            ) from error
+            raise self._refusal(error.args[0]) from error
+
+    def _refusal(self, said: KafkaError) -> RewardsError:
+        """Return what to raise: fenced by whoever came later, or the broker is away."""
+        if said.code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+            return Refused(
+                f"{self.bootstrap}: {said.str()}. Allow Write and Describe on {self._name!r}"
+            )
+        if client.is_fenced(said) or said.code() == KafkaError._FATAL:  # noqa: SLF001 - fenced before
+            return Fenced(
+                f"{said.str()}: another make-good, or `backfill --into live`, has taken over"
+            )
+        return BrokerUnreachable(
+            f"{self.bootstrap}: {said.str()}; nothing of this transaction counts. Run it again: "
+            "what is written already is not written twice"
+        )

@@ -28,7 +28,7 @@ ARCHIVED = frozenset({*FOLDED, CAMPAIGNS, JOURNAL})
 """What `leidan export` keeps of a log."""
 
 READ_RECORDS = 2_000
-READ_S = 0.5
+READ_S = 0.1
 SILENCE_S = 60.0
 """Longest wait for a record: an open transaction of a dead worker ends within 25 s."""
 

@@ -302,7 +302,9 @@ class Verify:
             own = topic not in {DRAW_REQUESTS, DRAW_RESULTS}
             for q in (self._p,) if own else range(self._n):
                 said = self._said_to(topic, q)
-                for live in chain(filter(None, [said.head]), said.superfluous()):
+                # who mends writes later what an earlier life of it has found missing
+                later = () if self._mending else said.superfluous()
+                for live in chain(filter(None, [said.head]), later):
                     cause, offset = cause_of(live)
                     if offset < folded.get(cause, 0):
                         user = (live.key or b"").decode(errors="backslashreplace")

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +13,7 @@ from streams.feed.emitter import IN_ONE
 from streams.replay.said import BACKFILL_FROM
 from streams.traffic import Traffic
 from tests.backfill.world import leidan
+from tests.cli.conftest import finish, start
 from tests.kafka.harness import PARTITIONS, Topics, topic_configs, wait_drained
 from tests.kafka.workers import SAMPLE, Worker
 
@@ -56,11 +54,12 @@ class Place:
         self.broker.create_topics({name: (PARTITIONS, topic_configs(topic))})
         self.topics.send((topic, s.key, s.value, s.timestamp_ms, s.headers) for s in kept)
 
+    def command(self, directory: Path) -> list[object]:
+        flags = ["--into", "live", "--state-dir", directory, "--json"]
+        return ["backfill", *flags, *self.where, *self.campaigns]
+
     def mend(self, directory: Path, *more: object, **environment: str) -> Any:
-        return leidan(
-            "backfill", "--into", "live", "--state-dir", directory, "--json", *self.where,
-            *self.campaigns, *more, **environment,
-        )  # fmt: skip
+        return leidan(*self.command(directory), *more, **environment)
 
     def verify(self, directory: Path) -> Any:
         return leidan(
@@ -114,9 +113,10 @@ def test_lost_records_come_back_once_under_kills_two_at_once_and_beside_a_worker
             assert now == sum(counted(kept).values()) + IN_ONE
     place.worker.start()  # beside a worker that goes on
     place.topics.send(Traffic(12, 40, 300))
-    two = [at_once(place, tmp_path / f"two-{n}") for n in range(2)]
-    codes = [process.wait(100) for process in two]
-    assert set(codes) <= {Exit.OK, Exit.FENCED}, codes
+    two = [start(*place.command(tmp_path / f"two-{n}"), "--execute") for n in range(2)]
+    ended = [finish(process) for process in two]
+    said = "\n".join(ran.err for ran in ended)
+    assert {ran.code for ran in ended} <= {Exit.OK, Exit.FENCED}, said
     wait_drained(place.topics, place.worker.group)
     assert place.worker.stop() == 0, place.worker.tail()
     ran = place.mend(tmp_path / "run", "--resume", "--execute")
@@ -141,10 +141,3 @@ def test_lost_records_come_back_once_under_kills_two_at_once_and_beside_a_worker
 
 def counted(said: dict[str, list[Seen]]) -> dict[str, int]:
     return {topic: len(records) for topic, records in said.items()}
-
-
-def at_once(place: Place, directory: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "streams", "backfill", "--into", "live", "--execute"]
-    command += ["--state-dir", str(directory), *place.where, *place.campaigns]
-    quiet = subprocess.DEVNULL
-    return subprocess.Popen(command, env=dict(os.environ), stdout=quiet, stderr=quiet)

@@ -112,6 +112,14 @@ def test_once_it_is_there_again_verify_finds_no_difference_and_nothing_is_missin
     assert (again.difference, again.transactions, again.later) == (None, 0, 0)
 
 
+def test_who_goes_on_after_it_was_written_again_finds_no_difference_in_it(tmp_path):
+    log = without(some(1))
+    said_again(log, compared(tmp_path, log)[1])
+    found, missing = compared(tmp_path, log)
+    assert (found.difference, found.transactions) == (None, 0)
+    assert len(missing) == len(some(1)), "what is on the topics by now is left out by who writes"
+
+
 def test_what_was_written_again_twice_or_with_another_byte_is_found(tmp_path):
     log = without(some(1))
     missing = compared(tmp_path / "first", log)[1]
