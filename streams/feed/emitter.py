@@ -43,6 +43,7 @@ class Emitter:
             Producer,
             {
                 **security,
+                "error_cb": lambda _error: None,  # else a fatal one is raised in the midst of flush
                 "bootstrap.servers": bootstrap,
                 "transactional.id": self._name,
                 "partitioner": "murmur2_random",
