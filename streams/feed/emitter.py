@@ -43,7 +43,7 @@ class Emitter:
             Producer,
             {
                 **security,
-                "error_cb": lambda _error: None,  # else a fatal one is raised in the midst of flush
+                "error_cb": lambda _error: None,
                 "bootstrap.servers": bootstrap,
                 "transactional.id": self._name,
                 "partitioner": "murmur2_random",
@@ -63,11 +63,10 @@ class Emitter:
             self._call(self._producer.begin_transaction)
             for record in some:
                 self._call(self._send, record)
-            unsent = self._producer.flush(CALL_S)
-            if self._failed:
-                raise self._refusal(self._failed[0])
-            if unsent:
-                raise self._refusal(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001
+            unsent = self._call(self._producer.flush, CALL_S)
+            if unsent or self._failed:
+                timed_out = KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001 - its public name
+                raise self._refusal(self._failed[0] if self._failed else timed_out)
             reach("K6")
             self._call(self._producer.commit_transaction, CALL_S)
             reach("K7")
@@ -89,11 +88,16 @@ class Emitter:
         if error is not None:
             self._failed.append(error)
 
-    def _call(self, call: Callable[..., object], *given: object) -> None:
+    def _call(self, call: Callable[..., object], *given: object) -> object:
         try:
-            call(*given)
+            return call(*given)
         except KafkaException as error:
             raise self._refusal(error.args[0]) from error
+        except SystemError as error:
+            # confluent-kafka raises a fatal error among delivery reports, and it is lost there; an
+            # abort has nothing else to say
+            self._call(self._producer.abort_transaction, CALL_S)
+            raise self._refusal(KafkaError(KafkaError._STATE)) from error  # noqa: SLF001
 
     def _refusal(self, said: KafkaError) -> RewardsError:
         """Return what to raise: fenced by whoever came later, or the broker is away."""
