@@ -48,6 +48,7 @@ MOST_LINES = 12
 @click.option("--topic-prefix", default="", help="Put before every topic's name.")
 @config_option
 @click.option("--data", metavar="DIR", help="A real year instead: orders and returns as NDJSON.")
+@click.option("--archive", metavar="DIR", help="What `leidan export` wrote instead of a broker.")
 @click.option(
     "--campaigns",
     "known_files",
@@ -65,6 +66,7 @@ def whatif(
     topic_prefix: str,
     config: str | None,
     data: str | None,
+    archive: str | None,
     known_files: tuple[str, ...],
     html: str | None,
     as_json: bool,
@@ -80,13 +82,14 @@ def whatif(
     from streams.replay import report
     from streams.replay.whatif import compare, with_replaced
 
-    if (data is None) == (bootstrap_servers is None):
-        raise UsageError("give either --bootstrap-servers or --data")
+    if sum(one is not None for one in (data, archive, bootstrap_servers)) != 1:
+        raise UsageError("give one of --bootstrap-servers, --archive and --data")
     new = [one for name in files for one in campaign.read(Path(name))]
     ago = _ago_or_time(since)
     if html:
         _writable(Path(html))
-    with _past(data, known_files, bootstrap_servers, topic_prefix, config) as past:
+    known = campaign.read_all(known_files)
+    with _past(data, archive, known, bootstrap_servers, topic_prefix, config) as past:
         change = with_replaced(past.definitions(), new)
         until_ms = past.newest_ms()
         if not until_ms:
@@ -106,16 +109,19 @@ def whatif(
 
 def _past(
     data: str | None,
-    known_files: tuple[str, ...],
+    archive: str | None,
+    known: list[Definition],
     bootstrap: str | None,
     prefix: str,
     config: str | None,
 ) -> AbstractContextManager[Past]:
     from streams import retail
     from streams.demo import sources
+    from streams.replay.archived import ArchivedPast
     from streams.replay.past import KafkaPast, Records
 
-    known: list[Definition] = campaign.read_all(known_files)
+    if archive is not None:
+        return ArchivedPast(Path(archive), known)
     if data is not None:
         sample = [] if known else campaign.read(sources.sample_campaign_for_data(lottery=False))
         return nullcontext(Records(retail.load(Path(data)), known or sample))

@@ -99,6 +99,32 @@ class Records:
         return iter(self._records)
 
 
+def in_force(from_files: Iterable[Definition], records: Iterable[Record]) -> list[Definition]:
+    """Return the definitions of files and of a topic's records, as every worker has read them."""
+    found = list(from_files)
+    registry = Campaigns.of(found)
+    for record in records:
+        where = Position(record.topic, record.partition, record.offset)
+        try:
+            one = wire.decode(record.value or b"", record.recorded_at_ms, str(where))
+            if registry.holds(one):
+                continue
+            registry = registry.with_record(one)
+        except (CampaignRefused, Unfit) as refused:
+            log.info("%s: not in force: %s", where, refused)  # as every worker decides
+        else:
+            found.append(one)
+    return found
+
+
+def deleted(topic: str, p: int, low: int) -> str:
+    """Return what a reader should know of a topic whose beginning is gone."""
+    return (
+        f"{topic}[{p}] begins at offset {low}: older records have left the log, so tasks that rest "
+        "on them are not known"
+    )
+
+
 class KafkaPast:
     """The topics of a broker, read_committed, up to where they stood when this was made."""
 
@@ -160,8 +186,7 @@ class KafkaPast:
             high - low for (topic, _), (low, high) in self.ends.items() if topic in said
         )
         self.notes = [
-            f"{topic}[{p}] begins at offset {low}: older records have left the log, so tasks that "
-            "rest on them are not known"
+            deleted(topic, p, low)
             for (topic, p), (low, _) in self.ends.items()
             if low and topic in said
         ]
@@ -173,20 +198,8 @@ class KafkaPast:
         self._consumer.close()
 
     def definitions(self) -> list[Definition]:
-        found = list(self._from_files)
-        registry = Campaigns.of(found)
-        for record in self._read([at for at in self.ends if at[0] == topics.CAMPAIGNS]):
-            where = Position(record.topic, record.partition, record.offset)
-            try:
-                one = wire.decode(record.value or b"", record.recorded_at_ms, str(where))
-                if registry.holds(one):
-                    continue
-                registry = registry.with_record(one)
-            except (CampaignRefused, Unfit) as refused:
-                log.info("%s: not in force: %s", where, refused)  # as every worker decides
-            else:
-                found.append(one)
-        return found
+        places = [at for at in self.ends if at[0] == topics.CAMPAIGNS]
+        return in_force(self._from_files, self._read(places))
 
     def newest_ms(self) -> int:
         of_users = [at for at in self.ends if at[0] in self._said]

@@ -14,13 +14,17 @@ import msgspec
 from streams.domain.days import instant_ms
 from streams.domain.pool import BUDGET
 from streams.domain.pool_state import TASKS
+from streams.store.scratch import Scratch, Spilled
 from streams.topics import DRAW_RESULTS, REWARDS, TASK_EVENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator
 
     from streams.domain.outputs import Output
     from streams.replay.world import World
+
+    Segments = Callable[[str], tuple[str, ...]]
+    """Returns the segments of a user, as last told; nothing where none is known."""
 
 GIVEN = frozenset({"issued", "spent", "returning", "breakage", "debt", "written_off"})
 """Accounts that hold money which a campaign has given (semantics.md 7)."""
@@ -58,6 +62,8 @@ class Key(NamedTuple):
 
 
 Sums = defaultdict[Key, Sum]
+MOST_USERS = 20_000
+"""Sums of users in memory; the others are spilled."""
 
 
 class Budget(msgspec.Struct, frozen=True):
@@ -75,17 +81,17 @@ class Budget(msgspec.Struct, frozen=True):
 class Reckoning:
     """Hears the outputs of a world."""
 
-    def __init__(self, since_ms: int, segments: Mapping[str, tuple[str, ...]]) -> None:
-        """``since_ms``: rewards of before are not counted. ``segments``: of users, as last told."""
+    def __init__(self, since_ms: int, segments: Segments, scratch: Scratch) -> None:
+        """``since_ms``: rewards of before are not counted. ``scratch``: for the sums of users."""
         self._since_ms, self._segments = since_ms, segments
         self.total: Sums = defaultdict(Sum)
         self.by_campaign: Sums = defaultdict(Sum)
         self.by_day: Sums = defaultdict(Sum)
         self.by_step: Sums = defaultdict(Sum)
         self.by_segment: Sums = defaultdict(Sum)
-        self.by_user: Sums = defaultdict(Sum)
+        self.by_user = Spilled(scratch, MOST_USERS, msgspec.msgpack.encode, _sum)
         self.counts: Counter[str] = Counter()
-        self._refused: dict[str, list[int]] = defaultdict(list)
+        self._refused: dict[str, tuple[int, int]] = {}  # how many, the first
 
     def hear(self, output: Output) -> None:
         if output.topic == REWARDS:
@@ -95,8 +101,9 @@ class Reckoning:
             if name and instant_ms(output.body["occurred_at"]) >= self._since_ms:
                 self.counts[name] += 1
         elif output.topic == DRAW_RESULTS and output.type == "pool.denied":
-            at_ms = instant_ms(output.body["occurred_at"])
-            self._refused[output.body["pool_id"]].append(at_ms)
+            at_ms, pool_id = instant_ms(output.body["occurred_at"]), output.body["pool_id"]
+            count, first_ms = self._refused.get(pool_id, (0, at_ms))
+            self._refused[pool_id] = count + 1, min(first_ms, at_ms)
 
     def _reward(self, type_: str, body: dict[str, Any]) -> None:
         rewards = {"reward.issued": 1, "reward.revoked": -1}.get(type_, 0)
@@ -109,10 +116,18 @@ class Reckoning:
             (self.by_campaign, body["campaign_id"]),
             (self.by_day, body["occurred_at"][:10]),
             (self.by_step, f"{body['kind']} {body['step']}"),
-            (self.by_user, user),
-            *((self.by_segment, one) for one in self._segments.get(user) or (NO_SEGMENT,)),
+            *((self.by_segment, one) for one in self._segments(user) or (NO_SEGMENT,)),
         ):
             sums[Key(name, currency)].add(rewards, minor)
+        name = _of_user(user, currency)
+        was = self.by_user.get(name) or Sum()
+        self.by_user[name] = Sum(was.rewards + rewards, was.minor + minor)
+
+    def users(self) -> Iterator[tuple[Key, Sum]]:
+        """Yield the sum of each user, in order of user and currency."""
+        for name, sum_ in self.by_user.items():
+            user, _, currency = name.partition("\0")
+            yield Key(user, currency), sum_
 
     def budgets(self, world: World) -> list[Budget]:
         """Return every campaign's budget as it stands in that world, in order of id."""
@@ -123,7 +138,7 @@ class Reckoning:
             state = world.pool(pool.pool_id)
             limit = state.budget_minor if state.known else pool.budget_minor
             tasks = state.stock_of(TASKS)
-            refused = self._refused.get(pool.pool_id, [])
+            refused, first_ms = self._refused.get(pool.pool_id, (0, None))
             found.append(
                 Budget(
                     pool.pool_id.removeprefix(BUDGET),
@@ -131,8 +146,16 @@ class Reckoning:
                     limit,
                     None if limit is None else limit - state.held_minor,
                     tasks.left if tasks else None,
-                    len(refused),
-                    min(refused, default=None),
+                    refused,
+                    first_ms,
                 )
             )
         return sorted(found, key=lambda budget: budget.pool_id)
+
+
+def _of_user(user: str, currency: str) -> str:
+    return f"{user}\0{currency}"  # sorts as the two do: no id has a NUL
+
+
+def _sum(_name: str, data: bytes) -> Sum:
+    return msgspec.msgpack.decode(data, type=Sum)

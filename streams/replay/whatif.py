@@ -4,13 +4,15 @@ Users do in both what they did (behaviour is held fixed), so this says what othe
 cost for the same orders and claims, not how many orders they would have brought.
 
 The whole log is folded, since tasks under way rest on what came before; `since_ms` says from when
-on rewards are counted. Where no pool is shared, partitions are folded one after the other, and of
-each only users whose sum is different are remembered; with pools, all rows of both worlds are kept.
+on rewards are counted. Where no pool is shared, partitions are folded one after the other; with
+pools all at once. Either way rows, deadlines and sums of users that are not of the newest few
+thousand lie in a temporary RocksDB (`Scratch`), so memory does not grow with the users.
 """
 
 from __future__ import annotations
 
-from itertools import chain
+import heapq
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -22,18 +24,20 @@ from streams.domain.pool import Pool
 from streams.domain.pool_history import Unfit
 from streams.domain.registry import Campaigns
 from streams.errors import CampaignRefused, EventRejected
-from streams.replay.reckoning import Budget, Key, Reckoning, Sum, Sums
+from streams.replay.reckoning import MOST_USERS, Budget, Key, Reckoning, Sum, Sums
 from streams.replay.world import World
+from streams.store.scratch import Scratch, Spilled
 from streams.topics import CANCELLATIONS, CLAIMS, ORDERS
 from streams.wire import cancellations, claims, orders
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from streams.domain.definition import Definition
     from streams.domain.events import Event
     from streams.feed.ports import Record
     from streams.replay.past import Past
+    from streams.replay.reckoning import Segments
 
 DECODE: dict[str, Callable[[Record], Event]] = {
     ORDERS: orders.decode,
@@ -42,6 +46,8 @@ DECODE: dict[str, Callable[[Record], Event]] = {
 }
 LARGEST = 10
 """Winners, and losers, that are named."""
+
+MOST_LARGEST = 1_000
 
 PROGRESS_EVERY = 2_000
 FIXED = (
@@ -192,12 +198,25 @@ def compare(
     """Fold a log under both lists of definitions; return what is different.
 
     until_ms: up to when time passes on both sides: the newest record. show: told, now and then.
-    Memory: see the module.
+    Memory: see the module. Raises DiskError where there is no room for temporary files.
     """
-    segments: dict[str, tuple[str, ...]] = {}
-    sides = [Reckoning(since_ms, segments) for _ in range(2)]
+    with Scratch() as scratch:
+        return _compared(past, change, since_ms, until_ms, show, scratch)
+
+
+def _compared(  # noqa: PLR0913 - as `compare`
+    past: Past,
+    change: Change,
+    since_ms: int,
+    until_ms: int,
+    show: Callable[[Shown], None],
+    scratch: Scratch,
+) -> Result:
+    segments = Spilled(scratch, MOST_USERS, msgspec.msgpack.encode, _segments)
+    known = _known(segments)
+    sides = [Reckoning(since_ms, known, scratch) for _ in range(2)]
     worlds = [
-        World(registry(definitions), side.hear)
+        World(registry(definitions), side.hear, scratch=scratch)
         for definitions, side in zip((change.was, change.would), sides, strict=True)
     ]
     shared = any(list(world.campaigns.pools) for world in worlds)
@@ -266,7 +285,15 @@ def _step_order(key: Key) -> tuple[str, int, str, str]:
     return (kind, int(number) if number.isdecimal() else 0, step, key.currency)
 
 
-def _note_segments(event: Event, segments: dict[str, tuple[str, ...]]) -> None:
+def _known(segments: Spilled[tuple[str, ...]]) -> Segments:
+    return lambda user: segments.get(user) or ()
+
+
+def _segments(_user: str, data: bytes) -> tuple[str, ...]:
+    return msgspec.msgpack.decode(data, type=tuple[str, ...])
+
+
+def _note_segments(event: Event, segments: Spilled[tuple[str, ...]]) -> None:
     if isinstance(event, OrderReported | ClaimRequested):
         context = event.context
         if context is not None and context.segments is not None:
@@ -276,17 +303,37 @@ def _note_segments(event: Event, segments: dict[str, tuple[str, ...]]) -> None:
 def _take_users(sides: list[Reckoning], winners: Users, losers: Users) -> None:
     """Move the users of a turn into winners and losers, and forget them."""
     was, would = sides
-    for pair in pairs(was.by_user, would.by_user):
+    for pair in _of_users(was, would):
         weight = pair.minor or pair.rewards
         if weight:
             users = winners if weight > 0 else losers
             users.count += 1
             users.largest.append(pair)
+            if len(users.largest) > MOST_LARGEST:
+                _keep_largest(users)
     for users in (winners, losers):
-        users.largest.sort(key=lambda pair: (-abs(pair.minor), -abs(pair.rewards), pair.name))
-        users.largest = users.largest[:LARGEST]
+        _keep_largest(users)
     was.by_user.clear()
     would.by_user.clear()
+
+
+def _keep_largest(users: Users) -> None:
+    users.largest.sort(key=lambda pair: (-abs(pair.minor), -abs(pair.rewards), pair.name))
+    users.largest = users.largest[:LARGEST]
+
+
+def _sided(side: Reckoning, number: int) -> Iterator[tuple[Key, int, Sum]]:
+    return ((key, number, sum_) for key, sum_ in side.users())
+
+
+def _of_users(was: Reckoning, would: Reckoning) -> Iterator[Pair]:
+    """Yield both sums of every user, in order, without holding them."""
+    both = heapq.merge(_sided(was, 0), _sided(would, 1), key=lambda one: one[:2])
+    for key, found in groupby(both, key=lambda one: one[0]):
+        sums = [Sum(), Sum()]
+        for _, side, sum_ in found:
+            sums[side] = sum_
+        yield Pair(*key, *sums)
 
 
 def _side_by_side(

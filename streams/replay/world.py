@@ -5,13 +5,13 @@ user, `draw-requests`, pool, `draw-results`, user, through the codecs that the w
 the answers of the log, where it was asked before. Whoever has a world lets time pass in it: each
 deadline then passes at its own instant, in the order in which they are due.
 
-Kept in memory: the row of every user met, the rows of the pools, one deadline a user.
+Kept in memory: the row of every user met, the rows of the pools, one deadline a user; or, with a
+`Scratch`, the newest MOST_ROWS of each and the next deadlines, and the rest in a temporary RocksDB.
 """
 
 from __future__ import annotations
 
 import hashlib
-import heapq
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,8 @@ from streams.domain.pool_state import PoolState, pool_key
 from streams.domain.pool_state import new as new_row
 from streams.domain.state import new
 from streams.feed.ports import Record
+from streams.store.scratch import Agenda, Scratch, Spilled
+from streams.store.states import CODEC
 from streams.topics import DRAW_REQUESTS, DRAW_RESULTS
 from streams.wire import draw_requests, draw_results
 from streams.wire.outputs import encode
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from streams.domain.pool import Pool
     from streams.domain.pool_requests import Request
     from streams.domain.registry import Campaigns
-    from streams.domain.state import UserState
 
     Heard = Callable[[Output], None]
     Answers = Callable[[Request], Iterable[PoolAnswered]]
@@ -48,28 +49,45 @@ def stand_in_seed(pool: Pool) -> bytes:
     return hashlib.sha256(f"leidan/whatif/1\n{pool.pool_id}".encode()).digest()
 
 
-class Rows(dict[str, Any]):
+MOST_ROWS = 5_000
+"""Of users, of pools, and of deadlines in memory: a few kB each row."""
+UNBOUNDED = 1 << 62
+
+
+class Rows(Spilled[Any]):
     """Rows of pools; one of which nothing is known is empty."""
 
-    def __missing__(self, key: str) -> Any:
-        return new_row(key)
+    def __getitem__(self, key: str) -> Any:
+        found = self.get(key)
+        return new_row(key) if found is None else found
 
 
 class World:
     """Takes events in log order; tells `heard` every output, at once."""
 
-    def __init__(self, campaigns: Campaigns, heard: Heard, answers: Answers | None = None) -> None:
-        """``answers``: what pools have said to a request; None: they fold it in here."""
+    def __init__(
+        self,
+        campaigns: Campaigns,
+        heard: Heard,
+        answers: Answers | None = None,
+        scratch: Scratch | None = None,
+    ) -> None:
+        """``answers``: what pools have said to a request; None: they fold it in here.
+
+        ``scratch``: where rows and deadlines go that are not needed soon; None: all in memory.
+        """
         self.campaigns, self._heard = campaigns, heard
         self._answers = answers or self._pool_answers
-        self.users: dict[str, UserState] = {}
-        self.pools = Rows()
+        most = UNBOUNDED if scratch is None else MOST_ROWS
+        scratch = scratch or Scratch()
+        self.users = Spilled[Any](scratch, most, CODEC.encode, CODEC.decode)
+        self.pools = Rows(scratch, most, CODEC.encode, CODEC.decode)
         self._now_ms = 0
-        self._due: list[tuple[int, int, str]] = []
+        self._due = Agenda(scratch, most)
         if answers is None:
             for pool in campaigns.pools:
                 for at_ms in _moments(pool, campaigns):
-                    heapq.heappush(self._due, (at_ms, OF_POOL, pool.pool_id))
+                    self._due.add(at_ms, OF_POOL, pool.pool_id)
 
     def take(self, event: Event) -> None:
         """Fold an event of a user, and what pools answer to what it makes the user ask."""
@@ -80,8 +98,8 @@ class World:
 
     def pass_time(self, until_ms: int) -> None:
         """Let time pass up to and including this instant."""
-        while self._due and self._due[0][0] <= until_ms:
-            at_ms, kind, name = heapq.heappop(self._due)
+        while (due := self._due.next(until_ms)) is not None:
+            at_ms, kind, name = due
             self._now_ms = max(self._now_ms, at_ms)
             if kind == OF_POOL:
                 self._tick_pool(name)
@@ -92,8 +110,7 @@ class World:
     def leave_users(self) -> None:
         """Forget users and deadlines: the next partition has others. Pools stay."""
         self.users.clear()
-        self._due = [due for due in self._due if due[1] == OF_POOL]
-        heapq.heapify(self._due)
+        self._due.keep(OF_POOL)
         self._now_ms = 0
 
     def pool(self, pool_id: str) -> PoolState:
@@ -109,7 +126,7 @@ class World:
         if state is not before:
             self.users[user_id] = state
             if state.due_ms and state.due_ms != before.due_ms:
-                heapq.heappush(self._due, (state.due_ms, OF_USER, user_id))
+                self._due.add(state.due_ms, OF_USER, user_id)
         asked: deque[Request] = deque()
         for output in outputs:
             self._heard(output)

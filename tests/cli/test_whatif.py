@@ -67,6 +67,24 @@ def test_the_same_rules_end_with_0_and_other_ones_with_1(broker, tmp_path):
     assert f"{told['total'][0]['would']['minor']:,}" in html.read_text()
 
 
+@pytest.mark.parametrize("format_", ["ndjson", "gzip", "zstd"])
+def test_an_archive_of_the_log_says_the_same_as_the_broker(broker, tmp_path, format_):
+    where = ("--bootstrap-servers", broker.bootstrap, "--set", "embedded=true")
+    archive = tmp_path / "archive"
+    ran = leidan("export", archive, "--format", format_, *where)
+    assert ran.code == 0, ran.err
+    file = changed(tmp_path, qualify={"min_amount_minor": 4000})
+    given = ("--campaigns", SAMPLE, "--campaign", file, "--json")
+    filed = leidan("whatif", "--archive", archive, *given)
+    assert filed.code == 1, filed.err
+    assert json.loads(filed.out) == json.loads(whatif(broker, file, "--json").out)
+    spoilt = next(archive.glob("orders-1.*"))
+    spoilt.write_bytes(spoilt.read_bytes()[:-1] + b"x")
+    ran = leidan("whatif", "--archive", archive, *given)
+    assert (ran.code, ran.out) == (2, "")
+    assert f"{spoilt}: damaged" in ran.err
+
+
 def test_without_json_it_is_tables_and_says_what_they_rest_on(broker, tmp_path):
     ran = whatif(broker, changed(tmp_path, qualify={"min_amount_minor": 4000}), "--since", "30d")
     assert ran.code == 1, ran.err
@@ -123,6 +141,8 @@ def test_the_first_weeks_of_the_real_year_with_their_own_sample_are_no_differenc
     [
         (("--campaign", SAMPLE), 2),
         (("--campaign", SAMPLE, "--data", "/nowhere"), 2),
+        (("--campaign", SAMPLE, "--archive", "/nowhere"), 2),
+        (("--campaign", SAMPLE, "--archive", "/nowhere", "--data", "/nowhere"), 2),
         (("--campaign", SAMPLE, "--bootstrap-servers", "127.0.0.1:1", "--since", "soon"), 2),
         (("--campaign", "/nowhere.json", "--bootstrap-servers", "127.0.0.1:1"), 2),
         (("--campaign", SAMPLE, "--bootstrap-servers", "127.0.0.1:1", "--html", "/no/where"), 2),

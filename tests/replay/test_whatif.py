@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
+import msgspec
 import orjson
 import pytest
 
@@ -15,9 +16,12 @@ from streams import retail
 from streams.demo import sources
 from streams.domain.registry import Campaigns
 from streams.errors import CampaignRefused
+from streams.replay import reckoning, world
+from streams.replay import whatif as whatif_module
 from streams.replay.past import Records
 from streams.replay.report import as_html, as_object
 from streams.replay.whatif import Result, compare, with_replaced
+from streams.store import scratch
 from streams.topics import schemas_dir
 from streams.traffic import Traffic
 from streams.wire.campaigns import decode, read_file
@@ -304,3 +308,23 @@ def test_ids_of_users_and_segments_cannot_become_markup():
     page = Page(as_html(result))
     assert "script" not in page.tags
     assert hostile in page.texts
+
+
+def test_what_was_spilled_to_disk_makes_no_difference(monkeypatch):
+    """Lotteries, budgets, segments: of each kind of row, deadline and sum three are in memory."""
+    known = [one for file in sources.sample_phases() for one in read_file(file)]
+    campaigns = list(Campaigns.of(known))
+    sent = sources.side_by_side(seed=3, users=30, orders=300, chaos="dup", campaigns=campaigns)
+    new = [msgspec.structs.replace(one, days=one.days - 1) for one in campaigns]
+    wanted = as_object(whatif(sent, known, new))
+    assert wanted["different"]
+    assert wanted["budgets"]
+    monkeypatch.setattr(world, "MOST_ROWS", 3)
+    monkeypatch.setattr(whatif_module, "MOST_USERS", 3)
+    monkeypatch.setattr(reckoning, "MOST_USERS", 3)
+    monkeypatch.setattr(scratch, "SPILL", 2)
+    written = []
+    put = scratch.Scratch.put
+    monkeypatch.setattr(scratch.Scratch, "put", lambda *a: (written.append(a), put(*a))[1])
+    assert as_object(whatif(sent, known, new)) == wanted
+    assert len(written) > 100, "void: hardly anything was spilled"
