@@ -67,10 +67,11 @@ def makegood(
     First deploy the rules put right, then three steps: --out folds the log with the rules of this
     version and writes a line for each reward that is missing or in excess; somebody reads it, takes
     lines out, and signs with --approve; --emit --execute writes what is left onto the live topic.
-    Run again, it writes nothing twice.
+    Run again, it writes nothing twice. What the topic has merely lost, though the workers had given
+    it, is `leidan backfill --into live`: that needs no review.
 
-    Exit status: 0 nothing to do, or done; 1 something is proposed, or is outdated by now; 2 usage,
-    or a file nobody has approved; 4 no broker; 75 another make-good took over; 78 refused.
+    Exit status: 0 nothing to emit, or done; 1 something is proposed, or outdated by now; 2 usage,
+    or a file nobody has approved; 4 no broker; 75 another one took over; 78 refused.
     """
     if sum(map(bool, (out, approve, emit_file))) != 1:
         raise UsageError("give one of --out FILE, --approve FILE, --emit FILE")
@@ -149,6 +150,9 @@ def _propose(
     if not proposals:
         path.unlink()
         say("nothing to make good; no file is left")
+        return Exit.OK
+    if not any(one.record for one in proposals):
+        say(f"nothing to emit; why these are only told stands in {path}, in `reason`")
         return Exit.OK
     say(CATCH_UP)
     say(f"next: read {path}, take out what should not be; then:")

@@ -101,7 +101,12 @@ def verify(
                 _tell(p, found, seconds)
     log.close()
     seconds = time.monotonic() - began_s
-    say(f"{records:,} records folded in {seconds:.1f} s, {rate_of(records, seconds):,.0f}/s")
+    said = f"{records:,} records folded in {seconds:.1f} s, {rate_of(records, seconds):,.0f}/s"
+    say(
+        said
+        if records
+        else f"nothing new to fold; what was compared reads as it did: {seconds:.1f} s"
+    )
     if differ:
         say(NEXT)
     raise SystemExit(Exit.VERIFICATION if differ else Exit.OK)
@@ -181,7 +186,8 @@ def _tell(p: int, found: Found | Net, seconds: float) -> None:
             say(f"partition {p}: {found.made_good:,} records of a make-good: nothing to compare")
     verdict = "all the same" if found.difference is None else f"DIFFERS at {found.difference}"
     click.echo(f"partition {p}: {compared}: {verdict}")
-    say(f"partition {p}: {found.records:,} records, {rate_of(found.records, seconds):,.0f}/s")
+    if found.records:
+        say(f"partition {p}: {found.records:,} records, {rate_of(found.records, seconds):,.0f}/s")
 
 
 def _object(p: int, found: Found | Net, seconds: float) -> dict[str, Any]:

@@ -220,7 +220,8 @@ def _table(title: str, first: str, sums: Sequence[Pair]) -> None:
         )
         for pair in shown
     ]
-    _rows((first, "rewards", "would be", "", "minor units", "would be", ""), rows)
+    if rows:
+        _rows((first, "rewards", "would be", "", "minor units", "would be", ""), rows)
     if len(sums) > len(shown):
         click.echo(f"... {len(sums) - len(shown)} more: --json, --html")
 
