@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from streams.settings import Settings
 
 FILE = "backfill.json"
-VERSION = 1
+VERSION = 2
 ASK_S = 10.0
 
 Into = Literal["shadow", "state"]

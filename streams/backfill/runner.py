@@ -212,6 +212,7 @@ class _Run:
             if work is not None:
                 self._fold(work)
                 feed.commit(work)
+                feed.take_finished()  # nobody counts them here, and each holds all it was made of
             now_s = time.monotonic()
             if now_s - told_s > LOOK_S and self._restores:
                 told_s = now_s
