@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from streams.feed.batch import Batch
     from streams.feed.ports import Headers
 
-_MODULUS = 1 << 128
+_BYTES = 16
+_MODULUS = 1 << (8 * _BYTES)
 _packed = msgspec.msgpack.Encoder().encode
 
 
@@ -62,8 +63,8 @@ def element(
 
     Of their MessagePack, which knows text from bytes and either from nothing, and is one call.
     """
-    said = blake2b(_packed((topic, key, value, headers)), digest_size=16)
-    return int.from_bytes(said.digest(), "big")
+    said = blake2b(_packed((topic, key, value, headers)), digest_size=_BYTES).digest()
+    return int.from_bytes(said, "big")
 
 
 class Ledger:
@@ -71,13 +72,13 @@ class Ledger:
 
     def __init__(self, account: Account) -> None:
         self.account = account
-        self._sums = {topic: said.number for topic, said in account.said.items()}
+        self._sums = Counter({topic: said.number for topic, said in account.said.items()})
         self._counts = Counter({topic: said.count for topic, said in account.said.items()})
         self._outcomes = Counter(account.outcomes)
 
     def add(self, batches: Iterable[Batch]) -> Account:
         """Take down what these batches were and said; return the account with it."""
-        account, sums = self.account, self._sums
+        account, sums, counts = self.account, self._sums, self._counts
         for batch in batches:
             records = batch.records
             account.records += len(records)
@@ -85,11 +86,11 @@ class Ledger:
                 account.clock_ms = max(account.clock_ms, records[-1].recorded_at_ms)
             self._outcomes.update(batch.outcomes)
             for topic, key, value, headers, _ in batch.outgoing:
-                sums[topic] = (sums.get(topic, 0) + element(topic, key, value, headers)) % _MODULUS
-                self._counts[topic] += 1
+                sums[topic] += element(topic, key, value, headers)
+                counts[topic] += 1
         account.outcomes = dict(self._outcomes)
         account.said = {
-            topic: Said(self._counts[topic], f"{number:032x}")
+            topic: Said(counts[topic], f"{number % _MODULUS:032x}")
             for topic, number in sorted(sums.items())
         }
         return account

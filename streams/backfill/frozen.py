@@ -104,7 +104,7 @@ class _KafkaReader:
             return []
         found = []
         topic, end = self.topic, self.end
-        for message in self._consumer.consume(max_records, timeout_s):
+        for message in self._come(max_records, timeout_s):
             if message.error() is not None:
                 self._on_error(message)
                 continue
@@ -116,6 +116,14 @@ class _KafkaReader:
             self.next = offset + 1
         self.done = self.next >= end
         return found
+
+    def _come(self, max_records: int, timeout_s: float) -> list[Any]:
+        """Return the messages that are here, or wait for the first: `consume` waits for the last."""
+        here: list[Any] = self._consumer.consume(max_records, 0.0)
+        if here or not timeout_s:
+            return here
+        here = self._consumer.consume(1, timeout_s)
+        return here + self._consumer.consume(max_records, 0.0) if here else here
 
     def _on_error(self, message: Any) -> None:
         error = message.error()
