@@ -118,7 +118,7 @@ class _KafkaReader:
         return found
 
     def _come(self, max_records: int, timeout_s: float) -> list[Any]:
-        """Return the messages that are here, or wait for the first: `consume` waits for the last."""
+        """Return what is here, or wait for the first of it: `consume` waits for the last."""
         here: list[Any] = self._consumer.consume(max_records, 0.0)
         if here or not timeout_s:
             return here

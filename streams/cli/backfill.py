@@ -310,6 +310,7 @@ def _summary(plan: Plan, done: list[Done], wall_s: float, peak: int) -> dict[str
         "records": whole.records,
         "folded_now": folded,
         "wall_s": round(wall_s, 3),
+        "cpu_s": round(sum(one.cpu_s for one in done), 3),
         "events_per_s": round(folded / wall_s, 1),
         "events_per_s_a_process": round(folded / busy_s, 1) if busy_s else 0.0,
         "peak_bytes": peak,

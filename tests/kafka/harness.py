@@ -158,10 +158,17 @@ class Topics:
 
     # -- sending -------------------------------------------------------------------------------
 
-    def send(self, log: Iterable[Sent | SentWithHeaders], *, per_s: Rate = None) -> int:
+    def send(
+        self,
+        log: Iterable[Sent | SentWithHeaders],
+        *,
+        per_s: Rate = None,
+        remember: bool = True,
+    ) -> int:
         """Send records in order, at most `per_s` a second; return how many.
 
-        Each one's place in `log` is kept in `sent_at` under its position, once acknowledged.
+        Each one's place in `log` is kept in `sent_at` under its position, once acknowledged; not
+        without `remember`, for logs longer than memory.
         Raises AssertionError when the broker refuses one: a test that sent less proves less.
         """
         failures: list[str] = []
@@ -185,7 +192,7 @@ class Topics:
             def report(error: object, message: object) -> None:
                 if error is not None:
                     failures.append(f"{topic}: {error}")
-                else:
+                elif remember:
                     self.sent_at[topic, message.partition(), message.offset()] = nth
 
             return report
