@@ -7,8 +7,6 @@ import tracemalloc
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-import pytest
-
 from streams import settings, topics
 from streams.backfill import plan as plans
 from streams.backfill import runner
@@ -20,6 +18,8 @@ from tests.backfill.world import SAMPLES
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 USERS, EVENTS = 20, 300
 WAITING = 300
