@@ -6,6 +6,7 @@ offset, batch or worker. Source: semantics.md 4, `Ids`.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import sha256
 
 
@@ -19,6 +20,7 @@ def task_id(user_id: str, campaign_id: str, round_: int) -> str:
     return "tsk_" + derived("task", user_id, campaign_id, str(round_))
 
 
+@lru_cache(maxsize=4096)  # a refold names what is due before and after, mostly the same
 def reward_id(task: str, step: str, kind: str, right_id: str) -> str:
     return "rwd_" + derived("reward", task, step, kind, right_id)
 

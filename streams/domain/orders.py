@@ -63,7 +63,8 @@ class Order:
     @property
     def content(self) -> OrderReported:
         """The highest version says what was bought."""
-        return max(self.versions, key=lambda version: version.version)
+        versions = self.versions
+        return versions[0] if len(versions) == 1 else max(versions, key=lambda one: one.version)
 
     def acting(self, horizon_ms: int) -> list[OrderCancelled]:
         """Return the cancellations that act on a task with this horizon.
@@ -137,6 +138,10 @@ def content_weight(content: OrderReported, campaign: Campaign) -> tuple[str, int
 def judged(weighed: Iterable[Weighed], campaign: Campaign) -> Weighed:
     """Return one verdict on a checkout: the surviving sub-orders' sum against the minimum."""
     parts = sorted(weighed)
+    if len(parts) == 1:  # the rule, and its sum is itself
+        (part,) = parts
+        short = part.code == COUNTS and part.amount_minor < campaign.min_amount_minor
+        return part._replace(code=MIN_AMOUNT) if short else part
     good = [part for part in parts if part.code == COUNTS]
     if not good:
         return next((part for part in parts if part.code != CANCELLED), parts[0])

@@ -79,7 +79,8 @@ class Walk:
     def take(self, facts: Iterable[Fact]) -> Walk:
         """Take facts in, in key order, none of them smaller than one taken before."""
         for fact in facts:
-            self.reach(fact.occurred_at_ms)
+            if self._next_kill is not None:
+                self.reach(fact.occurred_at_ms)
             self._now = facts_.key_of(fact) if self._pins else None
             self._take(fact)
         self._now = None
