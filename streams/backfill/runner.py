@@ -141,6 +141,7 @@ class _Run:
         shadow = plan.into == "shadow"
         starts = plan.starts(p)
         group = targets.no_member(settings, plan) if shadow else None
+        self._threads = Background("restore"), Background("commit")
         self.feed = Feed(
             log_=frozen.FrozenLog(source, p, plan.ends(p), group),
             make_producer=(
@@ -155,8 +156,8 @@ class _Run:
             codec=states.CODEC,
             encode=outputs.encode,
             campaigns=self.known,
-            executor=Background("restore"),
-            committer=Background("commit"),
+            executor=self._threads[0],
+            committer=self._threads[1],
             clock=_Clock(),
             topics=topics.FOLDED,
             changelog=topics.CHANGELOG,
@@ -298,6 +299,8 @@ class _Run:
             self.feed.owned.clear()
             if self.store.opened is not None:
                 self.store.opened.close()
+        for thread in self._threads:
+            thread.close()
 
 
 def _append(file: IO[bytes], batches: list[Batch]) -> int:

@@ -15,24 +15,37 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+CLOSE_S = 5.0
+
+
 class Background:
     """Implements `ports.Executor`; tasks run one after another, as they came."""
 
     def __init__(self, name: str) -> None:
-        self._tasks: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
-        threading.Thread(target=self._run, name=name, daemon=True).start()
+        self._tasks: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
 
     def submit(self, fn: Callable[[], Any], /) -> Future[Any]:
         future: Future[Any] = Future()
         self._tasks.put((future, fn))
         return future
 
+    def close(self) -> None:
+        """End the thread behind the tasks that were submitted; one that hangs is left behind."""
+        self._tasks.put(None)
+        self._thread.join(CLOSE_S)
+
     def _run(self) -> None:
-        while True:
-            future, fn = self._tasks.get()
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                future.set_result(fn())
-            except BaseException as error:  # noqa: BLE001 - whoever asks for the result gets it
-                future.set_exception(error)
+        while (task := self._tasks.get()) is not None:
+            self._do(*task)
+            del task  # else all that it was made of lives until the next one comes
+
+    @staticmethod
+    def _do(future: Future[Any], fn: Callable[[], Any]) -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            future.set_result(fn())
+        except BaseException as error:  # noqa: BLE001 - whoever asks for the result gets it
+            future.set_exception(error)

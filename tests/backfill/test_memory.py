@@ -12,7 +12,9 @@ from streams.backfill import plan as plans
 from streams.backfill import runner
 from streams.backfill.archive import Writer
 from streams.feed import loop
+from streams.feed.loop import Feed
 from streams.feed.ports import Record
+from streams.feed.unit_of_work import UnitOfWork
 from streams.traffic import Traffic
 from tests.backfill.world import SAMPLES
 
@@ -42,7 +44,7 @@ def archived(directory: Path, times: int) -> int:
 
 
 def peak_bytes(directory: Path, times: int) -> int:
-    """What folding such a log takes at most, beyond what was there before."""
+    """What folding such a log takes at most, beyond what was there before; it leaves nothing."""
     length = archived(directory / f"archive-{times}", times)
     campaign = str(SAMPLES / "grocery-3.json")
     given = settings.load(None, {"campaign_files": (campaign,), "batch_records": 50})
@@ -57,6 +59,7 @@ def peak_bytes(directory: Path, times: int) -> int:
         tracemalloc.stop()
     assert (done.folded, done.rows) == (length, USERS)
     assert done.account.said[topics.DEAD_LETTERS].count > times
+    assert not [one for one in gc.get_objects() if isinstance(one, (Feed, UnitOfWork))]
     return peak
 
 
