@@ -217,7 +217,7 @@ def test_without_execute_it_shows_the_plan_and_does_nothing(log, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--into", "live"], "only what is missing may be added"),
+        (["--into", "live", "--order", "time"], "not with --into live"),
         (["--from-time", "2026-01-01T00:00:00"], "no RFC 3339 time with an offset"),
         (["--from-offset", "orders:1"], "write TOPIC:PARTITION:OFFSET"),
         (["--from-offset", "rewards:0:1"], "known are orders, claims"),
