@@ -140,7 +140,13 @@ class KafkaProducer:
 
     def flush(self) -> dict[TopicPartition, int]:
         started_s = time.monotonic()
-        left = self._producer.flush(CALL_S)
+        try:
+            left = self._producer.flush(CALL_S)
+        except SystemError as error:
+            # confluent-kafka raises a fatal error between delivery reports and loses it there (seen
+            # of a make-good that was fenced); what comes next on this producer says what it was
+            self.suspect = True
+            raise TransactionAbortable(f"flush: {error}") from error
         self._note_time(started_s)
         if left or self._errors or len(self._marked) != self._expected:
             self.suspect = True
