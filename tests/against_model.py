@@ -94,6 +94,9 @@ ONCE_DIFFERED: dict[tuple[str, ...], dict[int, str]] = {
     (*ALL, "risk", "release", "collect", "required", "results"): {
         578: "a review recorded after the horizon comes too late"
     },
+    (*ALL, "ticks", "required", "results"): {
+        771: "what a spent reward owes for less is owed once, also when a set-off of it is undone"
+    },
     (*ALL, "ticks", "risk", "release", "collect"): {
         143: "what has waited in vain asks for no money and does not wait again"
     },

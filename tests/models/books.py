@@ -201,7 +201,7 @@ class Books:
         """What was set off is owed again: the value that comes back is the part that was paid."""
         for name, share in reward.set_off.items():
             debt = self.rewards[name]
-            if debt.state == "debt":
+            if debt.state == "debt" or debt.value > debt.due.value_minor:
                 debt.owed += share
         reward.value, reward.set_off = reward.paid, {}
 
@@ -211,13 +211,18 @@ class Books:
         Whatever the policy: `keep` is about a reward that is no longer due, and this one is.
         """
         if reward.state == "spent":
-            lower = reward.value - reward.due.value_minor
-            if lower > 0 and reward.policy == "debt" and not reward.owed:
+            lower = reward.value - reward.due.value_minor - self.debt_so_far(reward)
+            if lower > 0 and reward.policy == "debt":
                 self.owe(reward, lower, stays="spent")
             return
         self.revoke(reward, "value_changed")
 
     # -- debts -------------------------------------------------------------------------------------
+
+    def debt_so_far(self, reward: Reward) -> int:
+        """All of it: still owed, written off, and what later rewards have set off against it."""
+        paid = sum(other.set_off.get(reward.due.reward_id, 0) for other in self.rewards.values())
+        return reward.owed + reward.written_off + paid
 
     def owe(self, reward: Reward, amount: int, stays: str = "debt") -> None:
         reward.state = stays
