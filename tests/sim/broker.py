@@ -67,7 +67,8 @@ class Partition:
     @property
     def stable(self) -> int:
         """The LSO: nothing from here on is given to a read_committed reader."""
-        return min((part.first for part in self.open), default=len(self.entries))
+        # The parts are opened at the end of the log, so the first of them stands lowest.
+        return self.open[0].first if self.open else len(self.entries)
 
     def append(self, sent: Outgoing, at_ms: int, part: Part | None = None) -> int:
         offset = len(self.entries)
