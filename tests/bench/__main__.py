@@ -35,7 +35,10 @@ def main() -> int:
     given = parser.parse_args()
     say = live.stopwatch()
     try:
-        with Cluster().start() as cluster, tempfile.TemporaryDirectory(prefix="leidan-") as place:
+        with (
+            Cluster(lasting=True).start() as cluster,
+            tempfile.TemporaryDirectory(prefix="leidan-") as place,
+        ):
             bench = live.run(
                 cluster,
                 Path(place),

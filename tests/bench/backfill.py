@@ -258,7 +258,7 @@ def main() -> int:
     chosen = parser.parse_args()
     say = live.stopwatch()
     try:
-        with tempfile.TemporaryDirectory() as place, Cluster().start() as cluster:
+        with tempfile.TemporaryDirectory() as place, Cluster(lasting=True).start() as cluster:
             bench = run(
                 cluster,
                 Path(place),

@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     home = Path(tempfile.mkdtemp(prefix="leidan-kills-"))
     run = Rounds(given, home)
     try:
-        with Cluster().start() as broker:
+        with Cluster(lasting=True).start() as broker:
             run.rounds_on(broker)
     except KeyboardInterrupt:
         run.note("interrupted")

@@ -506,7 +506,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     plan = Plan(**vars(given))
     home = Path(tempfile.mkdtemp(prefix="leidan-draws-"))
     try:
-        with Cluster().start() as broker:
+        with Cluster(lasting=True).start() as broker:
             topics, workers, figures = run(broker, home, plan, prefix="draws.")
             print(f"drawn in {figures.drawing_s:.1f} s; reading it again", flush=True)
             prove(topics, workers, plan, figures)
