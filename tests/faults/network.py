@@ -34,7 +34,7 @@ def behind_proxies(brokers: int = 1, **settings: str | int) -> Iterator[tuple[Cl
     """Brokers whose client and inter-broker listeners are reached through proxies."""
     with (
         Proxies(marks=(CAMPAIGNS,)) as proxies,
-        Cluster().start(brokers, through=proxies.open, settings=settings) as cluster,
+        Cluster(lasting=True).start(brokers, through=proxies.open, settings=settings) as cluster,
     ):
         yield cluster, proxies
 
