@@ -1,68 +1,91 @@
 """Is everything folded? Judged from what stands on the topics, never from what anybody says.
 
 A worker's work makes more of it: what a task asks of a pool is a record to fold, its answer one
-more, and the rights service answers what the ledger commands. So it is over when the worker has
-committed all that is there, the service has answered all that is there, and nothing came meanwhile.
+more, and the rights service answers what the ledger commands. So it is over when the worker had
+committed, and the service answered, all that is there a moment later: what either makes of a record
+is there before it says that it has done with it.
 """
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from streams.store.meta import META, decode_meta
 from streams.topics import CHANGELOG, FOLDED, REWARDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from streams.demo.reading import Reader
+    from streams.demo.reading import At, Reader
 
-    Ends = dict[tuple[str, int], int]
+SETTLE_S = 0.1
+"""The embedded broker shows a transaction's records one by one, its meta row perhaps not last."""
 
 TAILS = (8, 50_000)  # offsets of a partition to look for its newest record in: markers take some
 
 
-def ends(reader: Reader, topics: Sequence[str]) -> Ends:
-    """Return the offset after the last record of every partition that holds one.
+class Draining:
+    """Asks again and again; reads only partitions that have grown since it asked before."""
 
-    Not the high watermark: behind a transaction's last record comes its marker, which nobody reads.
-    """
-    there = reader.partitions(topics)
-    bounds = {(t, p): reader.bounds(t, p) for t in topics for p in range(there[t])}
-    filled = {at for at, (low, high) in bounds.items() if high > low}
-    found: Ends = {}
-    for tail in TAILS:
-        for record in reader.all_of(sorted({topic for topic, _ in filled}), tail=tail):
-            found[record.topic, record.partition] = record.offset + 1
-        if filled <= found.keys():
-            break
-    return found
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._highs: dict[At, int] = {}  # when a partition was read last
+        self._ends: dict[At, int] = {}  # the offset after its last record
+        self._committed: dict[int, dict[str, int]] = {}  # by partition, by topic: the next offset
 
+    def over(self, answered: Callable[[], dict[int, int]] | None) -> bool:
+        """Return whether nothing is left to fold, nor to answer.
 
-def committed(reader: Reader, wanted: Ends) -> bool:
-    """Return whether the newest meta row of every partition has reached what is wanted."""
-    for tail in TAILS:
-        reached: Ends = {}
-        for row in reader.all_of([CHANGELOG], tail=tail):
-            if row.key == META and row.value is not None:
-                for topic, offset in decode_meta(row.value).next.items():
-                    reached[topic, row.partition] = offset
-        if all(reached.get(at, 0) >= end for at, end in wanted.items()):
-            return True
-    return False
-
-
-def over(reader: Reader, answered: Callable[[], dict[int, int]] | None) -> bool:
-    """Return whether nothing is left to fold, nor to answer.
-
-    answered: what the rights service has done with `rewards`, by partition; None: there is none.
-    """
-    topics = (*FOLDED, REWARDS)
-    wanted = ends(reader, topics)
-    if not committed(reader, {at: end for at, end in wanted.items() if at[0] != REWARDS}):
-        return False
-    if answered is not None:
-        done = answered()
-        if any(done.get(p, 0) < end for (topic, p), end in wanted.items() if topic == REWARDS):
+        answered: what the rights service has done with `rewards`, by partition; None: no service.
+        """
+        if not self._at_rest(answered):
             return False
-    return ends(reader, topics) == wanted
+        time.sleep(SETTLE_S)
+        return self._at_rest(answered)
+
+    def _at_rest(self, answered: Callable[[], dict[int, int]] | None) -> bool:
+        self._read_commits()
+        done = None if answered is None else answered()
+        self._read_ends()  # last: what stands here now was done with before
+        for (topic, p), end in self._ends.items():
+            if topic != REWARDS:
+                reached = self._committed.get(p, {}).get(topic, 0)
+            elif done is not None:
+                reached = done.get(p, 0)
+            else:
+                continue
+            if reached < end:
+                return False
+        return True
+
+    def _read_commits(self) -> None:
+        """Take the offsets of the newest meta row of each partition of the changelog."""
+        left = self._grown([CHANGELOG])
+        for tail in TAILS:
+            found: dict[At, dict[str, int]] = {}
+            for row in self._reader.newest(left, tail):
+                if row.key == META and row.value is not None:
+                    found[row.topic, row.partition] = dict(decode_meta(row.value).next)
+            self._committed |= {p: offsets for (_, p), offsets in found.items()}
+            left = {at: high for at, high in left.items() if at not in found}
+
+    def _read_ends(self) -> None:
+        """Take the offset after the last record of each partition that holds one.
+
+        Not the high watermark: behind a transaction's last record comes its marker, which nobody
+        reads.
+        """
+        left = self._grown([*FOLDED, REWARDS])
+        for tail in TAILS:
+            found: dict[At, int] = {}
+            for record in self._reader.newest(left, tail):
+                found[record.topic, record.partition] = record.offset + 1
+            self._ends |= found
+            left = {at: high for at, high in left.items() if at not in found}
+
+    def _grown(self, topics: list[str]) -> dict[At, int]:
+        highs = self._reader.highs(topics)
+        grown = {at: high for at, high in highs.items() if high != self._highs.get(at)}
+        self._highs |= grown
+        return grown

@@ -5,19 +5,28 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
 
 from streams import connect
 from streams.errors import BrokerUnreachable, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Self
+
+    At = tuple[str, int]  # topic without prefix, partition
 
 TIMEOUT_S = 5.0  # one answer of the broker
 SILENCE_S = 30.0  # no record and no end of a partition for this long: the broker is gone
-FETCH = 5_000  # records a call, which waits for so many, or for WAIT_S
-WAIT_S = 0.1
+FETCH = 5_000  # records a call
+WAIT_S = 0.1  # that it waits
 RETRY_S = 0.1
 NOT_YET = frozenset(
     {  # a topic was made a moment ago, and not every broker knows it
@@ -60,7 +69,7 @@ class Reader:
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
                 "auto.offset.reset": "earliest",
-                "fetch.wait.max.ms": 50,
+                "fetch.wait.max.ms": 10,  # so long it takes to learn that nothing is left
                 "fetch.message.max.bytes": 16 * 1024 * 1024,
                 "log_level": 0,
             },
@@ -120,28 +129,60 @@ class Reader:
                     raise BrokerUnreachable(f"{self.bootstrap}: {error.args[0].str()}") from error
             time.sleep(RETRY_S)
 
+    def highs(self, topics: Sequence[str]) -> dict[At, int]:
+        """Return the offset after the last one of each partition, markers counted; 0: empty.
+
+        One request a broker, for all partitions together. Topics that are not there are left out.
+        Raises as `bounds`.
+        """
+        there = self.topics()
+        ats = [(topic, p) for topic in topics for p in range(there.get(topic, 0))]
+        if not ats:
+            return {}
+        # For the protocol the end is a time like any other.
+        asked = [TopicPartition(self.prefix + topic, p, OFFSET_END) for topic, p in ats]
+        deadline_s = time.monotonic() + TIMEOUT_S
+        while True:
+            try:
+                found = self._consumer.offsets_for_times(asked, timeout=TIMEOUT_S)
+                error = next((one.error for one in found if one.error is not None), None)
+            except KafkaException as failed:
+                error = failed.args[0]
+            if error is None:
+                names = {self.prefix + topic: topic for topic in topics}
+                return {(names[one.topic], one.partition): int(one.offset) for one in found}
+            if error.code() not in NOT_YET or time.monotonic() > deadline_s:
+                raise BrokerUnreachable(f"{self.bootstrap}: {error.str()}")
+            time.sleep(RETRY_S)
+
     def all_of(self, topics: Sequence[str], *, tail: int | None = None) -> Iterator[Read]:
         """Yield every committed record of the topics, partition by partition in offset order.
 
         tail: only those among the last so many offsets of each partition.
         Ends at the end of each partition; raises BrokerUnreachable when the broker falls silent.
         """
-        there = self.topics()
-        at: list[TopicPartition] = []
-        for topic in topics:
-            for partition in range(there.get(topic, 0)):
-                low, high = self.bounds(topic, partition)
-                if high == low:
-                    continue
-                first = OFFSET_BEGINNING if tail is None else max(low, high - tail)
-                at.append(TopicPartition(self.prefix + topic, partition, first))
-        if not at:
+        highs = self.highs(topics)
+        yield from (
+            self.newest(highs, tail)
+            if tail
+            else self._from({at: OFFSET_BEGINNING for at, high in highs.items() if high})
+        )
+
+    def newest(self, highs: Mapping[At, int], most: int) -> Iterator[Read]:
+        """Yield what is committed from `most` offsets before these on, to the ends as they are."""
+        yield from self._from({at: max(0, high - most) for at, high in highs.items() if high})
+
+    def _from(self, firsts: Mapping[At, int]) -> Iterator[Read]:
+        if not firsts:
             return
+        at = [TopicPartition(self.prefix + topic, p, first) for (topic, p), first in firsts.items()]
         self._consumer.assign(at)
         open_ends = {(place.topic, place.partition) for place in at}
         silent_s = 0.0
         while open_ends:
-            messages = self._consumer.consume(FETCH, WAIT_S)
+            # A call waits until it has as many as it may give: at least the ends will come.
+            messages = self._consumer.consume(len(open_ends), WAIT_S)
+            messages += self._consumer.consume(FETCH, 0)
             silent_s = 0.0 if messages else silent_s + WAIT_S
             if silent_s > SILENCE_S:
                 raise BrokerUnreachable(f"{self.bootstrap}: silent for {SILENCE_S:.0f} s")

@@ -16,8 +16,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from streams.broker.embedded import EmbeddedBroker, EmbeddedBrokerError, EmbeddedBrokerFull
-from streams.demo import draining, topics
+from streams.demo import topics
 from streams.demo.child import Worker
+from streams.demo.draining import Draining
 from streams.demo.progress import Look
 from streams.demo.reading import Reader
 from streams.demo.sending import send
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 STATE = "state"  # below the directory of the run
 LOOK_EVERY_S = 0.25
-NEXT_LOOK_S = 0.05  # when only the end of a day is waited for
+NEXT_LOOK_S = 0.05  # when only the end of a day, or of all, is waited for
 TICKS_AT_MOST = 12  # while records are sent
 STUCK_S = (
     90.0  # nothing new committed for so long, with records left: longer than the watchdog's 60
@@ -107,7 +108,7 @@ def run(plan: Plan, progress: Progress) -> Outcome:
         progress.say(f"worker started; its log: {worker.log}")
         reader = stack.enter_context(Reader(bootstrap, plan.prefix, plan.client))
         around = stack.enter_context(_Around(plan, bootstrap, reader))
-        fold_s = _fold_all(plan, around, reader, worker, progress)
+        fold_s = _fold_all(plan, around, Draining(reader), worker, progress)
         progress.doing("stopping the worker")
         worker.stop()
         progress.doing("counting")
@@ -239,10 +240,10 @@ class _Around:
         self._sending.result()
         return True
 
-    def over(self, reader: Reader) -> bool:
+    def over(self, draining: Draining) -> bool:
         """Return whether nothing is left to fold, nor to answer."""
         service = self._service
-        return draining.over(reader, None if service is None else lambda: service.rested)
+        return draining.over(None if service is None else lambda: service.rested)
 
     def tick(self) -> bool:
         """Tell the next of the times at the end; False: there is none left."""
@@ -255,24 +256,25 @@ class _Around:
         plan, every_ms = self.plan, self.plan.tick_every_ms
         at_least = len(plan.records) // TICKS_AT_MOST
         with Reader(self.bootstrap, plan.prefix, plan.client) as reader:
+            draining = Draining(reader)
             send(
                 self.bootstrap,
                 with_ticks(plan.records, every_ms, at_least) if every_ms else plan.records,
                 prefix=plan.prefix,
                 on_sent=self._on_sent,
-                on_tick=lambda at_ms: self._tell_when_over(reader, at_ms),
+                on_tick=lambda at_ms: self._tell_when_over(draining, at_ms),
                 client=plan.client,
             )
 
     def _on_sent(self, number: int) -> None:
         self.sent = number
 
-    def _tell_when_over(self, reader: Reader, at_ms: int) -> None:
+    def _tell_when_over(self, draining: Draining, at_ms: int) -> None:
         """Let a day's work be done before the next one, as it would be.
 
         What is sent in a second asks pools after its last order: nothing issued is ever revoked.
         """
-        while not self._stopped.is_set() and not self.over(reader):
+        while not self._stopped.is_set() and not self.over(draining):
             self._stopped.wait(NEXT_LOOK_S)
         if not self._stopped.is_set():
             self._tell(at_ms)
@@ -283,7 +285,7 @@ class _Around:
 
 
 def _fold_all(
-    plan: Plan, around: _Around, reader: Reader, worker: Worker, progress: Progress
+    plan: Plan, around: _Around, draining: Draining, worker: Worker, progress: Progress
 ) -> float:
     """Wait until the worker has folded all; return the seconds it took for what was sent."""
     times = sorted(timestamp_ms for _, _, _, timestamp_ms in plan.records)
@@ -301,12 +303,12 @@ def _fold_all(
         elif now_s - moved_s > STUCK_S:
             raise DemoFailed(f"nothing was folded for {STUCK_S:.0f} s; the log: {worker.log}")
         progress.show(_look(plan, times, around.sent, folded, stats))
-        if around.all_sent() and folded >= len(plan.records) and around.over(reader):
+        if around.all_sent() and folded >= len(plan.records) and around.over(draining):
             if fold_s is None:
                 fold_s = time.monotonic() - (ready_s or now_s)
             if not around.tick():
                 return fold_s
-        time.sleep(LOOK_EVERY_S)
+        time.sleep(NEXT_LOOK_S if around.all_sent() else LOOK_EVERY_S)
 
 
 def _folded(stats: dict[str, Any] | None) -> int:
