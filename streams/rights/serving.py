@@ -130,7 +130,7 @@ class Service:
         try:
             while not stopped():
                 down = self.book.down_until_ms > _now_ms()
-                messages = [] if down else consumer.consume(FETCH, POLL_S)
+                messages = [] if down else _what_is_there(consumer)
                 commands = [
                     one for one in (command_of(*v, self.only) for v in _values(messages)) if one
                 ]
@@ -181,7 +181,7 @@ class Service:
         ends, heard_s = len(consumer.assignment()), time.monotonic()
         try:
             while ends:
-                messages = consumer.consume(FETCH, POLL_S)  # it waits for so many, or so long
+                messages = _what_is_there(consumer)
                 heard_s = time.monotonic() if messages else heard_s
                 if time.monotonic() - heard_s > TIMEOUT_S:
                     raise BrokerUnreachable(f"{self.bootstrap}: {topic} is not to be read")
@@ -213,6 +213,12 @@ class Service:
             raise Refused(f"topics missing: {name}; create them: leidan topics apply --execute")
         consumer.assign([TopicPartition(name, p, OFFSET_BEGINNING) for p in found[name].partitions])
         return consumer
+
+
+def _what_is_there(consumer: Any) -> list[Any]:
+    """Wait for one message, then take what came with it: a call waits for all it may return."""
+    messages: list[Any] = consumer.consume(1, POLL_S)
+    return messages + consumer.consume(FETCH, 0) if messages else messages
 
 
 def _is_end(message: Any) -> bool:
