@@ -186,17 +186,24 @@ def test_the_lottery_is_proved_and_its_seed_revealed(four):
     assert f"{row['draws']} draws, {row['won']} won: all as the rules make it\n" in ran.out
 
 
-def test_a_lottery_of_a_sample_has_another_seed_in_every_run(four, tmp_path):
-    again = tmp_path / "public.ndjson"
-    demo("--users", 20, "--orders", 100, "--public", again)
-    first, second = (json.loads(path.read_text().splitlines()[0]) for path in (four[1], again))
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory):
+    """Another run of the four as a person sees it; and its public records."""
+    public = tmp_path_factory.mktemp("printed") / "public.ndjson"
+    ran = leidan("demo", "--orders", 300, "--users", 40, "--chaos", "", "--public", public)
+    assert ran.code == 0, ran.err
+    return ran, public
+
+
+def test_a_lottery_of_a_sample_has_another_seed_in_every_run(four, printed):
+    runs = (four[1], printed[1])
+    first, second = (json.loads(path.read_text().splitlines()[0]) for path in runs)
     assert first["commitment"] != second["commitment"]
     assert "0" * 64 not in (first["commitment"], second["commitment"])
 
 
-def test_without_json_it_ends_with_a_summary_and_what_to_try_next():
-    ran = leidan("demo", "--orders", 300, "--users", 40, "--chaos", "")
-    assert ran.code == 0, ran.err
+def test_without_json_it_ends_with_a_summary_and_what_to_try_next(printed):
+    ran, _ = printed
     for name in ("records", "duplicates", "dead letters", "rewards net", "wall time"):
         assert name in ran.out
     for campaign in ("grocery-dark", "grocery-light", "grocery-spin", "grocery-full"):
