@@ -268,6 +268,9 @@ def _host(worker: Worker) -> int:
                 worker.watchdog.done()
                 stop_process(Exit.OK)
 
+        async def _sentinel_task(self) -> None:
+            await _tasks_left()
+
     host = Host(
         worker.app,
         loop=loop,
@@ -282,6 +285,16 @@ def _host(worker: Worker) -> int:
     except SystemExit as left:
         return int(Exit.BROKEN if left.code else Exit.OK)  # Faust's own codes mean nothing here
     return int(Exit.OK)
+
+
+async def _tasks_left() -> None:
+    """Wait until all other tasks have ended; a second at most.
+
+    mode sleeps that second before it closes the loop, whatever is left: of a stop's 1.6 s.
+    """
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    if left:
+        await asyncio.wait(left, timeout=1.0)
 
 
 def _faust(settings: Settings) -> faust.App:
