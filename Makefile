@@ -12,7 +12,7 @@ ARGS ?=
 PIP_TOOLS := pip-tools==7.6.2
 PIP_AUDIT := pip-audit==2.10.1
 
-# Processes of `make test`: the one with the real broker waits more than it works.
+# Processes of `make test`: those with a real broker wait more than they work.
 JOBS ?= 3
 
 # What starts processes, or goes on for many seeds.
