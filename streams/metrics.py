@@ -58,9 +58,10 @@ def histogram(
 
 RECORDS = counter(
     "rewards_records_total",
-    labels=("topic", "outcome"),  # applied, duplicate, late, ignored, rejected
+    labels=("topic", "outcome"),  # applied, duplicate, late, ignored, compacted, rejected
     meaning="Input records decided; raised after the commit.",
-    remedy="rejected rises: leidan dlq list --by reason. duplicate rises: a shop sends twice.",
+    remedy="rejected rises: leidan dlq list --by reason. duplicate rises: a shop sends twice. "
+    "compacted is not 0: events in time are read more than 7 days past their horizon; alert.",
 )
 RECORD_DELAY = histogram(
     "rewards_record_delay_seconds",

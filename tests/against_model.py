@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from streams.domain import state as states
-from streams.domain.fold import refold, step
+from streams.domain.fold import Outcome, refold, step
 from streams.domain.state import STANDING, UserState, new, unpack_ledger
 from tests import builders as b
 from tests.answering import answers, as_event
@@ -26,6 +26,7 @@ from tests.generators import campaigns as campaign_records
 from tests.generators import histories
 from tests.generators.minimal import smallest
 from tests.given import registry
+from tests.models.compaction import cause_of, misjudged, told
 from tests.models.definitions import Version
 from tests.models.facts import RANKS, event_id, unique
 from tests.models.ids import request_id
@@ -75,6 +76,11 @@ COMPARED: tuple[tuple[str, ...], ...] = (
     (*ALL, "ticks", "required", "results"),
     (*ALL, "ticks", "risk", "release", "collect"),
     (*ALL, "ticks", "risk", "release", "collect", "required", "results"),
+    ("ticks", "over"),
+    ("ticks", "over", "stop", "amount", "saved"),
+    ("ticks", "over", "required", "results"),
+    ("ticks", "over", "budget"),
+    ("ticks", "over", "groups"),
 )
 """Features of `tests.generators` which the engine has, alone and together."""
 
@@ -139,9 +145,12 @@ def differing(
         if r.get("results") == "required" or "debt_cap_minor" in r
     }
     run = fold(events, campaigns, services)
-    replayed = Replay(USER, records).read(run.events)
+    refused = frozenset(run.refused)
+    replayed = Replay(USER, records, refused).read(run.events)
     earned = replayed.earned
     found = list(run.strayed)
+    calm_ = not (services or run.asked or len(records) > 1)
+    found += misjudged(USER, records, run.events, replayed.pins, refused, calm=calm_)
     found += compare("tasks", tasks_of(run.state), tasks_of_model(earned))
     plain = not services and not any(r.get("release") or r.get("collect") for r in records)
     plain = plain and not any(e.get("verdict") == "review" for e in events)
@@ -196,6 +205,7 @@ class Run:
     strayed: list[str] = field(default_factory=list)
     lives: dict[str, str] = field(default_factory=dict)
     closed: Counter[str] = field(default_factory=Counter)
+    refused: set[tuple[str, str]] = field(default_factory=set)  # as COMPACTED
     short: bool = False  # more was asked for than what began a task
 
     def live(self, output: Output) -> None:
@@ -212,7 +222,9 @@ class Run:
             self.strayed.append(f"short path: another result than the walk's for {event}")
 
 
-def fold(events: list[dict[str, Any]], campaigns: Campaigns, services: dict[str, str]) -> Run:
+def fold(  # noqa: C901  # who reads, who answers, who refuses
+    events: list[dict[str, Any]], campaigns: Campaigns, services: dict[str, str]
+) -> Run:
     """Fold the events as they arrive, and what pools and rights services answer on the way."""
     run = Run(new(USER))
     kills = any(campaigns.killed_at(each.campaign_id) for each in campaigns)  # passed before a fact
@@ -230,7 +242,12 @@ def fold(events: list[dict[str, Any]], campaigns: Campaigns, services: dict[str,
             event = arriving.pop(0)
         run.events.append(event)
         before, fact = run.state, as_event(event)
-        run.state, outputs, _ = step(before, fact, campaigns)
+        run.state, outputs, outcome = step(before, fact, campaigns)
+        run.refused |= told(output.body for output in outputs)
+        if _is_refused(event, outcome) and run.state.facts == before.facts:
+            run.refused.add((cause_of(event), ""))  # by all, and it begins no task
+        if outcome is Outcome.COMPACTED and event["type"] == "risk.verdict" and not outputs:
+            run.refused |= by_all(event, before)
         if event["type"] in HELD_TO_THE_WALK and not kills:
             run.by_walk(event, outputs, refold(before, fact, campaigns))
         for output in outputs:
@@ -245,6 +262,18 @@ def fold(events: list[dict[str, Any]], campaigns: Campaigns, services: dict[str,
             for event, later in answers(output, services):
                 waiting.append((len(run.events) + later, len(waiting), event))
     return run
+
+
+def _is_refused(event: dict[str, Any], outcome: Outcome) -> bool:
+    """COMPACTED, or a version of an order that came after the horizon of all that is over."""
+    if outcome is Outcome.IGNORED:
+        return "version" in event
+    return outcome is Outcome.COMPACTED
+
+
+def by_all(event: dict[str, Any], state: UserState) -> set[tuple[str, str]]:
+    """A verdict on the user is refused without a word, for all tasks that are over."""
+    return {(cause_of(event), task.task_id) for task in state.tasks if task.frozen}
 
 
 def is_further(output: Output) -> bool:
@@ -271,7 +300,7 @@ def undrawn(run: Run, earned: Earned, records: list[dict[str, Any]]) -> list[str
         (event["task_id"], event["step"])
         for event in in_key_order(run.events)
         if event["type"] == "draw.requested"
-        and earned.answers[event["claim_id"]][0] == "DRAW"
+        and earned.answers.get(event["claim_id"], ("", None))[0] == "DRAW"
         and any(
             task["task_id"] == event["task_id"]
             and task["granted"]

@@ -59,6 +59,8 @@ def after_walk(
             whole = reservations.whole(ask, campaigns)
             outputs += _release(ask, whole, campaigns, asked, say, moves=True)
     for task in by_id.values():
+        if task.frozen:
+            continue
         campaign = campaigns.of_task(task)
         if task.pending:
             cause_id = walk.begun_by[task.task_id]
@@ -186,6 +188,8 @@ def deadlines(
     """Yield what time alone will do: end chances, release reservations, return lost prizes."""
     by_id = {task.task_id: task for task in tasks}
     for task in by_id.values():
+        if task.frozen:
+            continue
         campaign = campaigns.of_task(task)
         left = chances.undrawn(task, campaign, asked)
         ends_ms = chances.closes_ms(campaign, campaigns) if left else None

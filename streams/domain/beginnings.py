@@ -14,7 +14,7 @@ from streams.domain.candidates import Visitor, candidates
 from streams.domain.events import ClaimRequested, OrderReported, RiskVerdict
 from streams.domain.state import unpack_pins
 from streams.domain.trace import Clause, part_of
-from streams.domain.walk import Walk
+from streams.domain.walk import begun
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from streams.domain.events import Fact
     from streams.domain.registry import Campaigns
     from streams.domain.state import Task, UserState
+    from streams.domain.walk import Walk
 
 NOT_CLAIMED = "NOT_CLAIMED"  # the campaign begins with a claim; an order begins nothing
 
@@ -50,7 +51,7 @@ def tried(
     known: the row's facts, in key order; causes: which of them to look at. A claim meets its own
     campaign, an order every one that is in force at its time.
     """
-    walk = Walk(row.user_id, campaigns, asked, unpack_pins(row.pins))
+    walk = begun(row, asked, campaigns, unpack_pins(row.pins))
     verdicts: list[RiskVerdict] = []
     found: dict[str, list[Tried]] = {}
     for fact in known:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from streams.domain.state import Task
 
 SPARE = "SPARE"
+LAST_ID = "\U0010ffff"  # no id is greater: which order completed a frozen task is not kept
 
 
 class Offer(NamedTuple):
@@ -187,8 +188,16 @@ class Counter:
         return Tally(task, self._completed_by, self._counted, codes, self._saved, self._held)
 
 
+def as_it_stands(task: Task) -> Tally:
+    """Return the tally of a frozen task: what it counted is known by numbers alone."""
+    completed_by = (task.completed_at_ms, LAST_ID) if task.completed_at_ms else None
+    return Tally(task, completed_by, [], {}, [], set())
+
+
 def count(task: Task, campaign: Campaign, offers: Iterable[Offer]) -> Tally:
     """Count the offers from nothing: each counts, is a spare, or says why it does not count."""
+    if task.frozen:
+        return as_it_stands(task)
     counter = Counter(task, campaign)
     codes: dict[str, str] = {}
     for offer in sorted(offers):

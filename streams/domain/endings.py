@@ -28,7 +28,8 @@ def next_deadline_ms(state: UserState, campaigns: Campaigns) -> int:
     found = []
     for task in state.tasks:
         killed = campaigns.killed_at(task.campaign_id)
-        if killed is not None and not task.closed_ms and is_killed(task, killed.at_ms):
+        over = task.closed_ms or task.frozen
+        if killed is not None and not over and is_killed(task, killed.at_ms):
             found.append(killed.at_ms)
     return min(found, default=0)
 

@@ -15,9 +15,11 @@ from streams.domain import (
     answers,
     asking,
     asks,
+    compaction,
     deadlines,
     endings,
     expiry,
+    frozen,
     holding,
     ledger,
     notices,
@@ -51,7 +53,7 @@ from streams.domain.state import (
     unpack_pins,
 )
 from streams.domain.tasks import Answer
-from streams.domain.walk import Walk, walked
+from streams.domain.walk import Walk, begun, walked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,6 +77,7 @@ class Outcome(StrEnum):
     IGNORED = "ignored"
     CONFLICT = "conflict"
     ROW_FULL = "row_full"
+    COMPACTED = "compacted"  # in time, but read when that history was compacted: alert
 
 
 NO_EVENT = frozenset({Outcome.DUPLICATE, Outcome.CONFLICT, Outcome.ROW_FULL})
@@ -117,6 +120,8 @@ def step(state: UserState, event: Event, campaigns: Campaigns) -> Folded:
 def _fact(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
     fact = msgspec.structs.replace(event, user_id="")  # the row's key has it already
     key = facts_.key_of(fact)
+    if state.frozen and frozen.may_meet(state, fact):
+        return _of_the_past(state, event, campaigns)
     ahead = key > state.newest and len(state.facts.data) <= MAX_FACTS_BYTES
     if ahead and facts_.USER not in state.seen:  # a verdict about the user is about every order
         marks = facts_.marks_of(fact)
@@ -142,9 +147,39 @@ def _fact(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
                 state.noticed_ms,
                 _gone(state, found.tasks) if state.gone else (),  # this path undoes none
                 state.due_ms,
+                state.compact_ms,
+                state.past_ms,
+                state.frozen,
             )
             return Folded(after, tuple(found.outputs), Outcome.APPLIED)
     return _refold(state, event, campaigns)
+
+
+def _of_the_past(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
+    """Fold an event that may be about what was compacted: it changes nothing there."""
+    say = Announcer(state.user_id, event.cause_id, event.occurred_at_ms)
+    met = frozen.meet(state, msgspec.structs.replace(event, user_id=""), campaigns, say)
+    if met is None:
+        return _refold(state, event, campaigns)
+    if met.known:
+        return Folded(state, (), Outcome.DUPLICATE)
+    if met.stops:
+        outcome = Outcome.COMPACTED if met.in_time else Outcome.IGNORED
+        if not met.said:
+            return Folded(state, (), outcome)
+        after = msgspec.structs.replace(
+            state,
+            version=state.version + 1,
+            seen=state.seen + facts_.marks([event]),
+            frozen=frozen.pack(met.frozen),
+        )
+        return Folded(after, tuple(met.said), outcome)
+    after = msgspec.structs.replace(state, frozen=frozen.pack(met.frozen))
+    folded = _refold(after, event, campaigns)
+    if folded.outcome in NO_EVENT or folded.state is after:
+        return folded._replace(state=state)
+    outcome = Outcome.COMPACTED if met.in_time else folded.outcome
+    return Folded(folded.state, (*met.said, *folded.outputs), outcome)
 
 
 def _dated(before: UserState, folded: Folded, campaigns: Campaigns) -> Folded:
@@ -207,6 +242,8 @@ def refold(state: UserState, event: Fact | RewardResult, campaigns: Campaigns) -
     """
     if isinstance(event, RewardResult):
         return _dated(state, _result(state, event, campaigns, anew=True), campaigns)
+    if state.frozen and frozen.may_meet(state, event):
+        return _dated(state, _of_the_past(state, event, campaigns), campaigns)
     return _dated(state, _refold(state, event, campaigns), campaigns)
 
 
@@ -227,13 +264,15 @@ def _refold(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
     if asked is None:
         return Folded(state, (), Outcome.IGNORED)
     pins, reached_ms = unpack_pins(state.pins), endings.reached_ms(state)
-    before = Walk(state.user_id, campaigns, then, pins).take(known).reach(reached_ms)
+    before = begun(state, then, campaigns, pins).take(known).reach(reached_ms)
     old = _Seen(before, then, known)
     late = key < state.newest
     if late or answer or fact.occurred_at_ms < before.reached_ms:
         known = sorted([*known, fact], key=facts_.key_of)
-        after = Walk(state.user_id, campaigns, asked, pins).take(known).reach(reached_ms)
-        facts, seen = facts_.pack(known), facts_.marks(known)
+        after = begun(state, asked, campaigns, pins).take(known).reach(reached_ms)
+        # What was compacted is looked for by these marks too, so they stay.
+        marks = state.seen + facts_.marks([fact]) if state.frozen else facts_.marks(known)
+        facts, seen = facts_.pack(known), marks
     else:
         known.append(fact)
         after = before.take([fact])
@@ -278,7 +317,7 @@ class _Kills:
         return reached.state, list(reached.outputs)
 
 
-PARTS: tuple[Timed, ...] = (notices, _Kills(), expiry, settlement, asking)
+PARTS: tuple[Timed, ...] = (notices, _Kills(), expiry, settlement, asking, compaction)
 """To which time alone does something, in the order in which they act at one instant."""
 
 
@@ -301,21 +340,24 @@ def _told(  # noqa: PLR0913  # two sides of a difference, and what they were mad
     entries = unpack_ledger(state.ledger) if moved else {}
     stood, gone = {task.task_id: task for task in state.tasks}, gone_of(state)
     outputs = _rejections(old, new, known, say)
-    begun: list[Task] = []
+    stand: list[Task] = []
     for tally in new.tallies:
         task = tally.task
+        if task.frozen:
+            stand.append(task)
+            continue
         highest = peak(entries, asked, task.task_id) if moved else stood[task.task_id].peak
         campaign = campaigns.of_task(task)
         id_ = task.task_id
         task, said = task_changes(stood.get(id_), task, highest, campaign, say, gone.get(id_))
-        begun.append(task)
+        stand.append(task)
         outputs += said
-    outputs += _order_changes(old, new, {task.task_id: task for task in begun}, campaigns, say)
+    outputs += _order_changes(old, new, {task.task_id: task for task in stand}, campaigns, say)
     early, ledger_ms = answers.unpack(state.early), state.ledger_ms
     if moved:
         told, early, ledger_ms = settlement.settle(entries, new.dues, early, asked, campaigns, say)
         outputs += told
-    outputs += asking.after_walk(stood, begun, after, asked, say)
+    outputs += asking.after_walk(stood, stand, after, asked, say)
     if asked.any and not moved:
         entries = unpack_ledger(state.ledger)
     folded = UserState(
@@ -324,19 +366,22 @@ def _told(  # noqa: PLR0913  # two sides of a difference, and what they were mad
         state.newest,
         state.facts,
         state.seen,
-        tuple(begun),
+        tuple(stand),
         pack_ledger(entries) if moved else state.ledger,
         ledger.owed(entries) if moved else state.owed_minor,
         asked.pack(),
-        asking.earliest_ms(begun, entries, asked, campaigns),
+        asking.earliest_ms(stand, entries, asked, campaigns),
         state.results,
         answers.pack(early),
         ledger_ms,
         state.pins,
         state.notices,
         state.noticed_ms,
-        _gone(state, begun),
+        _gone(state, stand),
         state.due_ms,
+        state.compact_ms,
+        state.past_ms,
+        state.frozen,
     )
     paid = None if moved else {task.task_id: task.paid_step for task in state.tasks}
     return pinned(folded, new.tallies, entries, campaigns, paid), tuple(outputs)

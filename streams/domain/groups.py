@@ -63,14 +63,12 @@ def count_all(runs: Sequence[Run], pins: Pinned) -> list[Tally]:
     """Count every task, those of a group together; in the order given."""
     shared: dict[str, list[Run]] = {}
     for run in runs:
-        if run.campaign.exclusion_group:
+        if run.campaign.exclusion_group and not run.task.frozen:
             shared.setdefault(run.campaign.exclusion_group, []).append(run)
     tallies = {
         t.task.task_id: t for name, group in shared.items() for t in _share(name, group, pins)
     }
-    return [
-        tallies[run.task.task_id] if run.campaign.exclusion_group else count(*run) for run in runs
-    ]
+    return [tallies.get(run.task.task_id) or count(*run) for run in runs]
 
 
 def _share(group: str, runs: list[Run], pins: Pinned) -> list[Tally]:
@@ -186,7 +184,7 @@ def with_paid_steps(
     tasks = []
     for task in state.tasks:
         paid = paid_step(entries, task, campaigns.of_task(task))
-        same = paid == task.paid_step
+        same = paid == task.paid_step or task.frozen
         tasks.append(task if same else msgspec.structs.replace(task, paid_step=paid))
     return msgspec.structs.replace(state, tasks=tuple(tasks))
 
@@ -210,6 +208,9 @@ def pinned(
     latest = {key: ids[-1] for key, ids in pins.items()}
     tasks, made = [], []
     for task, tally, group in zip(state.tasks, tallies, names, strict=True):
+        if task.frozen:
+            tasks.append(task)
+            continue
         if stood is None:
             paid = paid_step(entries, task, campaigns.of_task(task))
         else:

@@ -6,7 +6,8 @@ shown then can be answered. Choices where semantics.md 3 is silent:
 - Without a time it is the newest that the row knows or the clock of the edge, whichever is later.
 - At a past time the facts recorded by then are walked again, and what was not yet known is not
   shown, be it of an event, of a tick or of a kill. Rewards are then what was due, as `due`: the
-  ledger remembers how it stands, not how it stood.
+  ledger remembers how it stands, not how it stood. A task whose history was compacted is shown as
+  it ended, from its beginning on.
 - A context given with the question goes first, else the row's newest by then; unknown allows
   nothing. An entry that is not named is not asked for.
 - A campaign is of a type if that is one of its features (the phases of section 2).
@@ -40,7 +41,7 @@ from streams.domain.records import (
     valid,
 )
 from streams.domain.state import unpack_ledger, unpack_pins
-from streams.domain.walk import Walk
+from streams.domain.walk import begun
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -187,13 +188,13 @@ class _Then(_Now):
     def __init__(self, row: UserState, campaigns: Campaigns, at_ms: int) -> None:
         super().__init__(row, at_ms)
         pins = [pin for pin in unpack_pins(row.pins) if pin.since.at_ms <= at_ms]
-        walk = Walk(row.user_id, campaigns, self.asked, pins).take(self.facts).reach(at_ms)
+        walk = begun(row, self.asked, campaigns, pins).take(self.facts).reach(at_ms)
         self._tallies = walk.tallies()
         self.dues = settlement.dues_of(walk, self._tallies, self.asked, self.facts)
 
     @property
     def tasks(self) -> Iterable[Task]:
-        return [tally.task for tally in self._tallies]
+        return [t.task for t in self._tallies if t.task.begun_at_ms <= self._at_ms]
 
     @cached_property
     def asked(self) -> Asked:

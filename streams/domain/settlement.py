@@ -51,7 +51,7 @@ def dues_of(walk: Walk, tallies: list[Tally], asked: Asked, known: Iterable[Fact
     taken: dict[str, int] | None = None
     found: list[Due] = []
     for tally in tallies:
-        if tally.task.pending:
+        if tally.task.pending or tally.task.frozen:
             continue
         campaign = walk.campaigns.of_task(tally.task)
         dues = earned.of_tally(tally, asked, walk.campaigns, walk.verdict(tally.task))

@@ -50,9 +50,11 @@ class Settling:
         entries = self.entries
         wanted = {due.reward_id: due for due in with_fallbacks(entries, dues)}
         for entry in entries.values():
-            entry.due = entry.reward_id in wanted
+            if not entry.frozen:
+                entry.due = entry.reward_id in wanted
         for reward_id in sorted(entries.keys() - wanted.keys()):
-            self.lose(entries[reward_id])
+            if not entries[reward_id].due:  # of a frozen task: it is due as it was
+                self.lose(entries[reward_id])
         standing = [(entries[id_], due) for id_, due in wanted.items() if id_ in entries]
         for entry, due in standing:
             self.keep(entry, due)

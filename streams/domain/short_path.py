@@ -71,7 +71,7 @@ def prior_versions(known: Sequence[Fact], fact: OrderReported) -> list[OrderRepo
     return prior
 
 
-def next_order(  # noqa: PLR0915  # one pass over the tasks, each thing once
+def next_order(  # noqa: PLR0915, C901  # one pass over the tasks, each thing once
     state: UserState, fact: OrderReported, prior: Sequence[OrderReported], campaigns: Campaigns
 ) -> Step | None:
     """Fold the latest event of an order that stands alone: no other part, nothing returned."""
@@ -94,6 +94,8 @@ def next_order(  # noqa: PLR0915  # one pass over the tasks, each thing once
         time = fact if moves else reached or prior[0]
         admitted = tasks.admits(task, time.occurred_at_ms, fact.order_id)
         held = held or admitted
+        if admitted and task.frozen:
+            return None  # what it comes to is not to be counted
         if not (moves and admitted):  # to this task nothing is different
             after.append(task)
             continue

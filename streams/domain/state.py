@@ -112,6 +112,7 @@ class Task(msgspec.Struct, frozen=True, array_like=True):
     closed: bool = False  # task.closed was said: of a task it is said once, wherever its end moves
     # Of a lottery: the counted orders that brought chances, as (step, checkout id).
     chances: tuple[tuple[int, str], ...] = ()
+    frozen: bool = False  # its history was compacted: it stays as it stands (frozen.py)
 
 
 # Where a reward stands; `rights.py` has the table of how it moves (rows hold the numbers).
@@ -149,6 +150,7 @@ class Entry(msgspec.Struct, array_like=True):
     debt: int = 0  # all of its debt so far
     written_off: int = 0
     since_ms: int = 0  # since when it is owed: the time of the cause
+    frozen: bool = False  # its task's history was compacted: it stays as due as it is
 
     @property
     def paid(self) -> int:
@@ -192,6 +194,9 @@ class UserState(msgspec.Struct, frozen=True):
     noticed_ms: int = 0  # the latest time of such a notice that a tick has reached
     gone: tuple[Task, ...] = ()  # tasks we spoke of that a late fact has undone; they may return
     due_ms: int = 0  # the earliest instant at which time alone changes something; 0: none
+    compact_ms: int = 0  # when a tick next looks for what can be compacted; 0: never
+    past_ms: int = 0  # an event of an earlier time may be about what was compacted
+    frozen: bytes = b""  # what is left of that; `frozen.py` knows what it is
 
 
 def new(user_id: str) -> UserState:
@@ -217,7 +222,7 @@ def unpack_pins(pins: Packed[Pin]) -> list[Pin]:
     return _pins(pins.as_array()) if pins.count else []
 
 
-def canonical_state(state: UserState) -> bytes:
+def canonical_state(state: UserState, ids: list[bytes] | None = None) -> bytes:
     """Return what must not depend on the order of arrival, as bytes to compare.
 
     Facts, tasks, and the rewards that are due with their value: waiting, given or spent. Without
@@ -225,6 +230,9 @@ def canonical_state(state: UserState) -> bytes:
     reached and let us say, without pins, which are facts of their own, and without what the world
     was once given and is not due: debts, and rewards kept (semantics.md 5, L2 and L11: given the
     same facts). A reward that is due and being taken back will be given again, so it is given.
+
+    ids: in place of the facts. How many of them are compacted is a matter of ticks: where either of
+    two rows has a frozen part, they are compared by `frozen.ids_of`.
     """
     due = sorted(
         (entry.reward_id, entry.value, _CLASS[entry.state])
@@ -232,12 +240,12 @@ def canonical_state(state: UserState) -> bytes:
         if entry.due and entry.state in _CLASS
     )
     tasks = [msgspec.structs.replace(task, **_TOLD) for task in state.tasks]
-    known = (state.facts, state.results)
+    known = (state.facts if ids is None else ids, state.results)
     return _encode((state.user_id, state.newest, known, tasks, due))
 
 
 _TOLD: dict[str, Any] = {
     "rev": 0, "peak": 0, "paid_step": 0, "passed_ms": 0, "noticed_ms": 0, "expired": False,
-    "closed": False,
+    "closed": False, "frozen": False,
 }  # fmt: skip
 _CLASS = {RESERVED: 0, ISSUING: 1, ISSUED: 1, REVOKING: 1, SPENT: 2}

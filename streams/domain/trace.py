@@ -112,6 +112,9 @@ def traced(walk: Walk) -> list[Traced]:
     held: dict[str, set[str]] = {}  # by campaign: what earlier rounds have kept
     found = []
     for run, tally in zip(runs, tallies, strict=True):
+        if run.task.frozen:  # what it counted is known by numbers alone
+            found.append(Traced(tally.task, run.campaign, tally, ()))
+            continue
         earlier = held.setdefault(run.task.campaign_id, set())
         verdicts = _verdicts(walk, run, tally, earlier, shares)
         found.append(Traced(tally.task, run.campaign, tally, tuple(verdicts)))

@@ -24,6 +24,7 @@ from streams.domain.events import (
     RiskVerdict,
     TaskWithdrawn,
 )
+from streams.domain.frozen import Held
 from streams.domain.groups import Run
 from streams.domain.orders import Order
 from streams.domain.state import KILLED, WITHDRAWN, unpack_pins
@@ -55,6 +56,7 @@ class Walk:
         campaigns: Campaigns,
         asked: Asked | None = None,
         pins: Sequence[Pin] = (),
+        held: Held | None = None,
     ) -> None:
         self.user_id, self.campaigns, self._asked = user_id, campaigns, asked or Asked()
         self._pins = pins
@@ -73,6 +75,9 @@ class Walk:
         self._withdrawn: dict[str, int] = {}  # by cancellation id: when its record was written
         self._verdicts: dict[str, list[RiskVerdict]] = {"": []}  # by order id; empty: the user
         self._rounds: dict[str, list[Task]] = {}  # by campaign id, in order of rounds
+        self._held, self._at_ms = held, 0
+        for task in held.tasks if held else ():
+            self._rounds.setdefault(task.campaign_id, []).append(task)
         # What a checkout is to a window, until something is said about the checkout again.
         self._offers: dict[str, dict[tuple[str, int, int], Offer]] = {}
 
@@ -82,6 +87,7 @@ class Walk:
             if self._next_kill is not None:
                 self.reach(fact.occurred_at_ms)
             self._now = facts_.key_of(fact) if self._pins else None
+            self._at_ms = fact.occurred_at_ms
             self._take(fact)
         self._now = None
         return self
@@ -150,7 +156,7 @@ class Walk:
         said = {
             checkout_id: self._unfunded.get(checkout_id, tasks.NO_TASK)
             for checkout_id in self._checkouts
-            if checkout_id not in held
+            if checkout_id not in held and not (self._held and self._held.any(checkout_id))
         }
         for order_id, order in self._orders.items():
             if order.cancellations and orders.over_refunded(order):
@@ -253,13 +259,13 @@ class Walk:
 
     def _kill(self, campaign_id: str, at_ms: int) -> None:
         rounds = self._rounds.get(campaign_id, [])
-        if rounds and endings.is_killed(rounds[-1], at_ms):
+        if rounds and not rounds[-1].frozen and endings.is_killed(rounds[-1], at_ms):
             rounds[-1] = tasks.ended(rounds[-1], KILLED, at_ms)
 
     def _leave(self, fact: TaskWithdrawn) -> None:
         """End a task that runs when its user leaves it; orders of that instant come after it."""
         for campaign_id, rounds in self._rounds.items():
-            if rounds[-1].task_id == fact.task_id:
+            if rounds[-1].task_id == fact.task_id and not rounds[-1].frozen:
                 task = self._count(campaign_id)[-1].task
                 if tasks.runs(task, fact.occurred_at_ms):
                     rounds[-1] = tasks.ended(rounds[-1], WITHDRAWN, fact.occurred_at_ms)
@@ -284,7 +290,7 @@ class Walk:
         found: list[tuple[Campaign, Tally | None]] = []
         for campaign in self.campaigns.auto_in_force(fact.occurred_at_ms):
             rounds = self._rounds.get(campaign.campaign_id, [])
-            if len(rounds) < campaign.rounds_max:
+            if not rounds or rounds[-1].round < campaign.rounds_max:
                 last = self._count(campaign.campaign_id)[-1] if rounds else None
                 found.append((campaign, last))
         return found
@@ -345,12 +351,21 @@ class Walk:
         mine = self._runs(campaign_id)
         names = {run.campaign.exclusion_group for run in mine} - {""}
         if not names:
-            return [counting.count(*run) for run in mine]
+            return self._as_then(counting.count(*run) for run in mine)
         runs = list(mine)
         for other in sorted(self._rounds.keys() - {campaign_id}):
             shares = any(self._campaign(t).exclusion_group in names for t in self._rounds[other])
             runs += self._runs(other) if shares else []
-        return groups.count_all(runs, self.pinned())[: len(mine)]
+        return self._as_then(groups.count_all(runs, self.pinned())[: len(mine)])
+
+    def _as_then(self, tallies: Iterable[Tally]) -> list[Tally]:
+        """Return the tallies; a frozen task had not been completed before it was."""
+        return [
+            t._replace(task=msgspec.structs.replace(t.task, completed_at_ms=0), completed_by=None)
+            if t.task.frozen and t.task.completed_at_ms > self._at_ms
+            else t
+            for t in tallies
+        ]
 
     def _runs(self, campaign_id: str) -> list[Run]:
         """Return the rounds of one campaign, each with its offers; rounds never share an order."""
@@ -359,10 +374,17 @@ class Walk:
         for task in self._rounds.get(campaign_id, ()):
             campaign = self._campaign(task)
             offers: list[Offer] = []
+            if task.frozen:
+                runs.append(Run(task, campaign, offers))
+                continue
             for checkout_id in self._checkouts:
                 if checkout_id in taken:
                     continue
+                if self._held and self._held.by_campaign(campaign_id, checkout_id):
+                    continue
                 offer = self._offer(checkout_id, campaign, task.end_ms)
+                if self._held and self._held.by_group(campaign.exclusion_group, checkout_id):
+                    offer = offer._replace(code=offer.code or groups.LOST_GROUP)
                 if tasks.admits(task, offer.at_ms, offer.order_id) or tasks.looks_back_to(
                     task, campaign, offer
                 ):
@@ -388,5 +410,11 @@ class Walk:
 
 def walked(state: UserState, known: Iterable[Fact], asked: Asked, campaigns: Campaigns) -> Walk:
     """Return the walk of a row's own facts, as far as it has come. known: those facts."""
-    walk = Walk(state.user_id, campaigns, asked, unpack_pins(state.pins))
+    walk = begun(state, asked, campaigns, unpack_pins(state.pins))
     return walk.take(known).reach(endings.reached_ms(state))
+
+
+def begun(state: UserState, asked: Asked, campaigns: Campaigns, pins: Sequence[Pin]) -> Walk:
+    """Return a walk that has taken nothing yet: it begins where the row's frozen part ends."""
+    held = Held(state, campaigns) if state.frozen else None
+    return Walk(state.user_id, campaigns, asked, pins, held)

@@ -94,7 +94,7 @@ static bool begin(Work *work, const Campaign *campaign, const Task *last, int64_
     task->counted = task->completed_at_ms = task->last_day_count = 0;
     task->peak = task->rev = task->variant = task->accumulated_minor = 0;
     task->passed_ms = 0;
-    task->expired = task->closed = false;
+    task->expired = task->closed = task->frozen = false;
     task->last_day = -1;
     char round[20];
     char *id = work->own_ids[work->own++];
@@ -255,9 +255,10 @@ static int64_t deadline_ms(const Task *task, const Campaign *campaign) {
     return task->closed ? 0 : end_ms + campaign->horizon_ms;
 }
 
-/* The earliest of all tasks: nothing else of a plain row waits for time. */
+/* The earliest of all tasks, and when there is something to compact: nothing else of a plain row
+ * waits for time. */
 static int64_t due_ms(const Work *work) {
-    int64_t due = 0;
+    int64_t due = work->row.compact_ms;
     for (size_t i = 0; i < work->row.tasks; i++) {
         int64_t at_ms = deadline_ms(&work->row.task[i], work->of[i]);
         if (at_ms && (!due || at_ms < due)) due = at_ms;
@@ -321,7 +322,7 @@ Result fold(Plan *plan, Work *work, Span key, Span value, int64_t recorded_ms, S
     mark(order->order_id, four);
     Span marked = {four, sizeof four};
     if (!is_newest(&work->row, order) || work->row.facts.data.len > (size_t)plan->facts_max ||
-        contains(work->row.seen, marked) || contains(work->row.seen, plan->verdict))
+        order->at_ms < work->row.past_ms || contains(work->row.seen, marked) || contains(work->row.seen, plan->verdict))
         return NOT_MINE;
     work->user_id = order->user_id;
     work->said = work->issued = work->own = 0;

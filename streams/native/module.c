@@ -107,7 +107,8 @@ static int take_campaign(const Plan *plan, PyObject *given, Campaign *campaign) 
 static int take_layout(PyObject *given, Layout *layout) {
     Py_ssize_t count;
     PyObject *gap[GAPS_MAX];
-    if (!PyArg_ParseTuple(given, "nSSSSS", &count, &gap[0], &gap[1], &gap[2], &gap[3], &gap[4]))
+    if (!PyArg_ParseTuple(given, "nSSSSSS", &count, &gap[0], &gap[1], &gap[2], &gap[3], &gap[4],
+                          &gap[5]))
         return -1;
     layout->count = (size_t)count;
     for (int i = 0; i < GAPS_MAX; i++) layout->gap[i] = span_of(gap[i]);

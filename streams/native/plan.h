@@ -53,7 +53,7 @@ typedef struct {
 
 /* How many fields a struct has, and the defaults of those that are not known here, as msgpack: they
  * stand in gaps between fields that are. The first gap is behind the fields that row.c lists first. */
-#define GAPS_MAX 5
+#define GAPS_MAX 6
 
 typedef struct {
     size_t count;

@@ -53,11 +53,13 @@ KNOWN: dict[Any, tuple[str, ...]] = {
 INERT: dict[Any, tuple[str, ...]] = {
     rows._Row: (  # noqa: SLF001
         "asks", "asks_ms", "results", "early", "ledger_ms", "pins", "notices", "noticed_ms", "gone",
+        "compact_ms", "past_ms", "frozen",
     ),
-    state.Entry: ("due", "why", "held", "back", "debt", "written_off", "since_ms"),
+    state.Entry: ("due", "why", "held", "back", "debt", "written_off", "since_ms", "frozen"),
     state.Task: (
         "pending", "lacks", "accumulated_minor", "saved_minor", "ended_ms", "ended", "paid_step",
         "held", "passed_ms", "noticed_ms", "expired", "closed", "chances",
+        "frozen",
     ),
     events.OrderReported: ("entry", "context"),
 }  # fmt: skip
@@ -85,12 +87,12 @@ TUPLES: dict[Any, tuple[str, ...]] = {
 }
 
 AMONG: dict[Any, tuple[str, ...]] = {
-    rows._Row: ("results",),  # noqa: SLF001
-    state.Task: ("accumulated_minor", "passed_ms", "expired", "closed"),
+    rows._Row: ("results", "compact_ms", "past_ms", "frozen"),  # noqa: SLF001
+    state.Task: ("accumulated_minor", "passed_ms", "expired", "closed", "frozen"),
 }
 """Those of them that row.c knows all the same; the others stand in the gaps between."""
 
-GAPS = 5  # plan.h, GAPS_MAX
+GAPS = 6  # plan.h, GAPS_MAX
 
 READ = frozenset({
     "campaign_id", "version", "effective_from_ms", "currency", "features", "calendar", "auto",

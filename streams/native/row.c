@@ -43,7 +43,8 @@ static bool read_task(Cursor *from, const Layout *layout, Task *task) {
         read_number(from, &task->accumulated_minor) && read_exactly(from, layout->gap[1]) &&
         read_number(from, &task->passed_ms) && read_exactly(from, layout->gap[2]) &&
         read_bool(from, &task->expired) && read_exactly(from, layout->gap[3]) &&
-        read_bool(from, &task->closed) && read_exactly(from, layout->gap[4]);
+        read_bool(from, &task->closed) && read_exactly(from, layout->gap[4]) &&
+        read_bool(from, &task->frozen) && read_exactly(from, layout->gap[5]);
     if (good) task->raw = (Span){begin, (size_t)(from->at - begin)};
     return good;
 }
@@ -81,6 +82,8 @@ static void write_task(const Layout *layout, const Task *task, Buffer *to) {
     put_span(to, layout->gap[3]);
     write_bool(to, task->closed);
     put_span(to, layout->gap[4]);
+    write_bool(to, task->frozen);
+    put_span(to, layout->gap[5]);
 }
 
 bool row_read(const Plan *plan, Span data, Row *row) {
@@ -97,7 +100,10 @@ bool row_read(const Plan *plan, Span data, Row *row) {
         if (!read_task(&from, &plan->task, &row->task[i])) return false;
     return read_packed(&from, &row->ledger) && read_number(&from, &row->owed_minor) &&
            read_exactly(&from, plan->row.gap[0]) && read_bytes(&from, &row->results) &&
-           read_exactly(&from, plan->row.gap[1]) && from.at == from.end;
+           read_exactly(&from, plan->row.gap[1]) && read_number(&from, &row->compact_ms) &&
+           read_exactly(&from, plan->row.gap[2]) && read_number(&from, &row->past_ms) &&
+           read_exactly(&from, plan->row.gap[3]) && read_bytes(&from, &row->frozen) &&
+           read_exactly(&from, plan->row.gap[4]) && from.at == from.end;
 }
 
 void row_write(const Plan *plan, const Row *row, int64_t due_ms, const Order *order, Span fact,
@@ -133,6 +139,13 @@ void row_write(const Plan *plan, const Row *row, int64_t due_ms, const Order *or
     write_bytes_head(to, row->results.len);
     put_span(to, row->results);
     put_span(to, plan->row.gap[1]);
+    write_int(to, row->compact_ms);
+    put_span(to, plan->row.gap[2]);
+    write_int(to, row->past_ms);
+    put_span(to, plan->row.gap[3]);
+    write_bytes_head(to, row->frozen.len);
+    put_span(to, row->frozen);
+    put_span(to, plan->row.gap[4]);
 }
 
 void entry_write(const Plan *plan, const Entry *entry, Buffer *to) {

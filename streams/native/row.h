@@ -27,7 +27,7 @@ typedef struct {
     Span closed_order_id;
     int64_t counted, completed_at_ms, last_day, last_day_count, peak, rev, variant;
     int64_t accumulated_minor, passed_ms;
-    bool expired, closed;
+    bool expired, closed, frozen;
     char own_id[ID_LEN]; /* of a task begun here: what task_id points at */
 } Task;
 
@@ -43,6 +43,9 @@ typedef struct {
     Packed ledger;
     int64_t owed_minor;
     Span results; /* known of the rights service: no order has to do with them */
+    int64_t compact_ms; /* when a tick next looks at it */
+    int64_t past_ms;    /* what is earlier may be about what was compacted */
+    Span frozen;        /* what is left of that */
 } Row;
 
 typedef struct {

@@ -73,7 +73,7 @@ def explained(question: Question, campaigns: Campaigns) -> dict[str, Any]:
     if at_ms is not None:
         told = [one for one in told if one.event.recorded_at_ms <= at_ms]
         ticked_ms = min(ticked_ms, at_ms)
-    again = story.told_again(question.user_id, told, campaigns, ticked_ms)
+    again = story.told_again(question.user_id, told, campaigns, ticked_ms, question.row)
     row, differs = again.state, list[str]()
     if question.row is not None and at_ms is None:
         row = question.row
@@ -83,7 +83,7 @@ def explained(question: Question, campaigns: Campaigns) -> dict[str, Any]:
         "v": 1,
         "user_id": row.user_id,
         "at": UTC.text(shown_ms),
-        "known": bool(row.facts.count),
+        "known": bool(row.facts.count or row.frozen),
         "events": [_chapter(one) for one in again.chapters],
         "differs_from_events": differs,
         **_World(row, campaigns, shown_ms).told(),

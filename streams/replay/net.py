@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from streams.domain.state import UserState, canonical_state
+from streams.domain import frozen
+from streams.domain.state import UserState
 from streams.feed.align import rounds
 from streams.feed.batch import Batch
 from streams.replay.difference import Difference, at, shown
@@ -115,7 +116,7 @@ def _chunks(log: Log, p: int, vector: Mapping[str, int]) -> Iterator[list[Record
 
 
 def _difference(record: Record, found: UserState, wanted: UserState) -> Difference | None:
-    live, right = canonical_state(found), canonical_state(wanted)
+    live, right = frozen.alike(found, wanted)
     if live == right:
         return None
     decode = msgspec.msgpack.decode

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from streams.domain import frozen
 from streams.domain.events import (
     CancellationReported,
     OrderReported,
@@ -19,7 +20,7 @@ from streams.domain.events import (
     Tick,
 )
 from streams.domain.fold import step
-from streams.domain.state import canonical_state, new, unpack_ledger
+from streams.domain.state import new, unpack_ledger
 from streams.topics import CANCELLATIONS, CLAIMS, DRAW_RESULTS, ORDERS, REWARD_RESULTS
 
 if TYPE_CHECKING:
@@ -69,9 +70,24 @@ def topic_of(event: Fact | RewardResult) -> str:
     return REWARD_RESULTS if isinstance(event, RewardResult) else CLAIMS
 
 
-def told_again(user_id: str, told: Iterable[Told], campaigns: Campaigns, ticked_ms: int) -> Story:
-    """Fold the events again in the order of their records. ticked_ms: the latest tick; 0: none."""
+def told_again(
+    user_id: str,
+    told: Iterable[Told],
+    campaigns: Campaigns,
+    ticked_ms: int,
+    row: UserState | None = None,
+) -> Story:
+    """Fold the events again in the order of their records. ticked_ms: the latest tick; 0: none.
+
+    row: whose events they are, if there is one. Where they are only those that it has left, they
+    are folded on what is compacted of it.
+    """
+    told = list(told)
     state, chapters = new(user_id), list[Chapter]()
+    if row is not None and row.frozen:
+        facts = [one.event for one in told if not isinstance(one.event, RewardResult)]
+        if not any(frozen.is_gone(row, fact) for fact in facts):
+            state = frozen.alone(row)
 
     def pass_time(to_ms: int) -> None:
         nonlocal state
@@ -90,12 +106,16 @@ def told_again(user_id: str, told: Iterable[Told], campaigns: Campaigns, ticked_
 def differences(row: UserState, again: UserState) -> list[str]:
     """Return in what a row differs from what its events give when they are folded again.
 
-    That is no fault: the ledger of a row remembers in which order things came in.
+    That is no fault: the ledger of a row remembers in which order things came in. What was
+    compacted has no events in the row to be folded again, and is not held against them.
     """
-    found = [] if canonical_state(row) == canonical_state(again) else ["state"]
+    live, told = frozen.alike(row, again)
+    found = [] if row.frozen or live == told else ["state"]
     ours, theirs = unpack_ledger(row.ledger), unpack_ledger(again.ledger)
     for reward_id in sorted(ours.keys() | theirs.keys()):
         one, other = ours.get(reward_id), theirs.get(reward_id)
+        if one is not None and one.frozen:
+            continue
         if one is None or other is None or one.seq != other.seq or one.state != other.state:
             found.append(reward_id)
     return found

@@ -6,7 +6,8 @@ An older schema is upcast here and nowhere else; a newer one is refused (exit 78
 Schema 1 held the same structs with fewer fields at their ends, which decode to their defaults, but
 for what its ledger left to be inferred (`_ledger_of_1`), and no deadline: the next tick looks at
 such a row and finds it. Schema 2 did not know which orders had brought a task's chances: a draw of
-such a task is walked, which writes it down.
+such a task is walked, which writes it down. Schema 3 knew no compaction: its rows differ by
+defaults alone, and are compacted once a tick has closed another task of them.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from streams.wire import pool_rows
 
 State = UserState | pool_state.Row
 
-ROW_SCHEMA = 3
+ROW_SCHEMA = 4
 
 
 class _Row(msgspec.Struct, frozen=True, array_like=True):
@@ -54,6 +55,9 @@ class _Row(msgspec.Struct, frozen=True, array_like=True):
     notices: tuple[Notice, ...] = ()
     noticed_ms: int = 0
     gone: tuple[Task, ...] = ()
+    compact_ms: int = 0
+    past_ms: int = 0
+    frozen: bytes = b""
 
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
@@ -110,6 +114,9 @@ def encode_row(state: UserState) -> bytes:
         state.notices,
         state.noticed_ms,
         state.gone,
+        state.compact_ms,
+        state.past_ms,
+        state.frozen,
     )
     return _PREFIX + state.due_ms.to_bytes(8, "big") + _encode(row)
 
@@ -152,6 +159,9 @@ def decode_row(user_id: str, data: bytes) -> UserState:
         row.noticed_ms,
         row.gone,
         due_of(data),
+        row.compact_ms,
+        row.past_ms,
+        row.frozen,
     )
 
 

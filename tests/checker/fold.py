@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from streams.domain import pools
 from streams.domain.events import Tick
 from streams.domain.fold import step
+from streams.domain.frozen import ids_of
 from streams.domain.pool_state import Row
 from streams.domain.pool_state import new as new_row
 from streams.domain.registry import Campaigns
@@ -146,6 +147,11 @@ class Fold:
         """Tell whether results are known of commands that were never given, in this order."""
         return key in self.states and self.states[key].early.count > 0
 
-    def canonical(self, key: bytes) -> bytes | None:
+    def canonical(self, key: bytes, *, by_ids: bool = False) -> bytes | None:
         state = self.states.get(key)
-        return None if state is None else canonical_state(state)
+        if state is None:
+            return None
+        return canonical_state(state, ids_of(state) if by_ids else None)
+
+    def is_compacted(self, key: bytes) -> bool:
+        return key in self.states and bool(self.states[key].frozen)

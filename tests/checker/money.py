@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.checker.findings import BROKEN, LOST, SPURIOUS
+from tests.models.compaction import told
 from tests.models.users import earn
 from tests.pooling import SEED
 from tests.second_verifier import Wrong, judge
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from tests.checker.evidence import Bad, Entry, Evidence
     from tests.checker.findings import Report
+    from tests.models.compaction import Refused
 
 
 INSIDE = "draw-requests"
@@ -51,11 +53,21 @@ def expected(
                 event["recorded_at_ms"] = seen.timestamp_ms
                 by_user[event["user_id"]].append(event)
     due = {}
+    refused = compacted(evidence)
     for user_id, events in by_user.items():
-        earned = earn(user_id, events, list(definitions)).rewards
+        earned = earn(user_id, events, list(definitions), refused=refused[user_id]).rewards
         for reward_id, (_step, _kind, _right_id, value_minor) in earned.items():
             due[reward_id] = Right(user_id, value_minor)
     return due
+
+
+def compacted(evidence: Evidence) -> dict[str, Refused]:
+    """By user, which events came in time and were read when the histories of a user were over."""
+    found: dict[str, Refused] = defaultdict(frozenset)
+    for seen in evidence.outputs.get("task-events", ()):
+        body = json.loads(seen.value or b"{}")
+        found[body["user_id"]] |= {(cause, "") for cause, _ in told([body])}
+    return found
 
 
 class Held:

@@ -21,7 +21,7 @@ PARENTS = {"o5": "o1", "o6": "p1", "o7": "p1"}  # a checkout may bear an order's
 PARTS = {"o1", *PARENTS}
 
 
-def history(  # noqa: C901  a line or two for each feature
+def history(  # noqa: C901, PLR0912  a line or two for each feature
     rng: random.Random, features: frozenset[str], records: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """Up to twenty events, some of them twice; half of the histories are fertile: much counts."""
@@ -61,6 +61,9 @@ def history(  # noqa: C901  a line or two for each feature
     if "ticks" in features:
         for day in sorted(rng.sample(range(2, 50), rng.randint(0, 4)), reverse=True):
             made.insert(min(len(made), rng.randint(day // 2, day)), b.tick(day))
+        if "over" in features:  # histories are over, and what is read then is not
+            for day in sorted(rng.sample(range(42, 66), rng.randint(1, 3)), reverse=True):
+                made.insert(rng.randint(len(made) // 2, len(made)), b.tick(day))
         made.append(b.tick(60))  # later than any horizon
     return made
 

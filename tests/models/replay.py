@@ -19,13 +19,18 @@ from tests.models.world import Pin
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from tests.models.compaction import Refused
+
 
 class Replay:
     """One user. `earned` is of all events read; a moment before a pin is judged without it."""
 
-    def __init__(self, user_id: str, records: list[dict[str, Any]]) -> None:
+    def __init__(
+        self, user_id: str, records: list[dict[str, Any]], refused: Refused = frozenset()
+    ) -> None:
         self.user_id = user_id
         self.records = records
+        self.refused = refused
         self.events: list[dict[str, Any]] = []
         self.books = Books()
         self.pins: list[Pin] = []
@@ -80,7 +85,14 @@ class Replay:
     def settle(self, now_ms: int) -> None:
         """Bring the books to what is due. now_ms: of a tick; 0: of another event."""
         facts = unique(self.events)
-        self.earned = earn(self.user_id, self.events, self.records, pins=self.pins, over=self.over)
+        self.earned = earn(
+            self.user_id,
+            self.events,
+            self.records,
+            pins=self.pins,
+            over=self.over,
+            refused=self.refused,
+        )
         dues = list(self.earned.dues.values())
         waiting = {due.reward_id: waits(due, facts, now_ms) for due in dues}
         self.books.settle(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.models.beginnings import walk
 from tests.models.chances import chances_of, expiring
+from tests.models.compaction import heeded
 from tests.models.counting import tally_of
 from tests.models.dues import Due, dues_of
 from tests.models.facts import largest_tick_ms, unique
@@ -25,6 +26,7 @@ from tests.models.saved import saved_by
 from tests.models.world import World
 
 if TYPE_CHECKING:
+    from tests.models.compaction import Refused
     from tests.models.world import Pin
 
 
@@ -55,20 +57,22 @@ def earn(  # noqa: PLR0913  the set, and what depends on arrival
     now_ms: int | None = None,
     pins: list[Pin] | None = None,
     over: frozenset[str] = frozenset(),
+    refused: Refused = frozenset(),
 ) -> Earned:
     """Work out everything from the set; `now_ms` only tells active from expired and killed.
 
     Without it, now is the largest tick, else the latest occurred_at: a function of the set as well.
+    refused: what was read when the history of a task was over (`compaction.py`).
     A kill is known from the first event or tick of its time on.
     """
-    facts = unique(events)
+    facts = heeded(unique(events), refused)
     latest_ms = max((fact.key[0] for fact in facts), default=0)
     tick_ms = largest_tick_ms(events)
     if now_ms is None:
         now_ms, told_ms = latest_ms if tick_ms is None else tick_ms, max(latest_ms, tick_ms or 0)
     else:
         told_ms = now_ms
-    world = World(user_id, campaigns, facts, pins, over)
+    world = World(user_id, campaigns, facts, pins, over, refused)
     begun, answers = walk(world, facts)
     tasks: list[dict[str, Any]] = []
     dues: dict[str, Due] = {}

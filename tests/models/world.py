@@ -8,6 +8,7 @@ from tests.models.definitions import Version
 from tests.models.facts import RESULT, Fact, instant_ms
 
 if TYPE_CHECKING:
+    from tests.models.compaction import Refused
     from tests.models.facts import Key
 
 
@@ -42,11 +43,13 @@ class World:
         facts: list[Fact],
         pins: list[Pin] | None = None,
         over: frozenset[str] = frozenset(),
+        refused: Refused = frozenset(),
     ) -> None:
         self.user_id = user_id
         self.facts = facts
         self.pins = pins or []
         self.over = over
+        self.refused = refused
         self.versions = [Version(r) for r in of_kind(records, "campaign.defined")]
         self.campaign_ids = sorted({version.campaign_id for version in self.versions})
         self.stops = {r["campaign_id"]: begins_ms(r) for r in of_kind(records, "campaign.stopped")}

@@ -49,6 +49,20 @@ def both(beside: Beside, events: list[dict], *, ticks: bool = False) -> None:
         state = step(state, b.decoded(event), beside.campaigns).state
 
 
+def test_an_order_later_than_a_compacted_history_is_folded_here_and_one_of_its_time_is_not():
+    beside = Beside(registry(b.campaign(step_rewards=None, features=["light_box"], entries=None)))
+    state = states.new(b.USER)
+    for event in [b.claim(), b.order("o1"), b.order("o2"), b.tick(11), b.tick(41), b.tick(60)]:
+        state = step(state, b.decoded(event), beside.campaigns).state
+    assert state.frozen
+    assert beside.judge(record_of(b.order("o70")), state)
+    assert not beside.judge(record_of(b.order("o3")), state)  # in the window of what is over
+    assert not beside.judge(record_of(b.order("o1", version=2, day=70)), state)
+    # A round that begins after it, and what it has earned.
+    state = step(state, b.decoded(b.order("o70")), beside.campaigns).state
+    assert beside.judge(record_of(b.order("o71")), state)
+
+
 @settings(max_examples=400, deadline=None)
 @given(
     campaigns=st.lists(histories.campaigns(), min_size=1, max_size=3),

@@ -31,6 +31,7 @@ ASKING = (SPUN, BY_REQUEST, BUDGETED, ANSWERED)
 
 COFFEE = rights(cup=4, cake=2)
 DAY_MS = 86_400_000
+LATE_TOPICS = ("orders", "claims", "cancellations")
 LIGHT_BYTES = 4_000
 """Poison of megabytes is tier T4's: here it would only cost time."""
 
@@ -68,7 +69,32 @@ def history(seed: int) -> list[Sent]:
     _claim_others(rng, sent)
     if rng.random() < 0.6:
         _tell_the_time(rng, sent)
+        if rng.random() < 0.4:
+            _read_late(rng, sent)
     return sent
+
+
+def _read_late(rng: random.Random, sent: list[Sent]) -> None:
+    """Records that came in time, and some known ones, read when all histories are over."""
+    over_ms = max(one.at_ms for one in sent) + 120 * DAY_MS
+    if any(one.reason == "conflict" for one in sent):
+        return  # the first of an id in log order is the one that stands
+    good = [n for n, one in enumerate(sent) if one.reason is None and one.topic in LATE_TOPICS]
+    taken = rng.sample(good, min(len(good), rng.choice((1, 3, 8))))
+    late = [sent[n]._replace(kind="read late") for n in taken]
+    moved = {n for n in taken if rng.random() < 0.7}
+    sent[:] = [one for n, one in enumerate(sent) if n not in moved]
+    anew = [_anew(one, over_ms + DAY_MS) for one in late if one.topic == "orders"]
+    sent += [_tick(over_ms), *late, *anew, _tick(over_ms + 60 * DAY_MS)]
+
+
+def _anew(one: Sent, at_ms: int) -> Sent:
+    """Another order of that user, when all is over."""
+    event = orjson.loads(one.value)
+    event["order_id"] += "-anew"
+    event["occurred_at"] = datetime.fromtimestamp(at_ms / 1000, UTC).isoformat()
+    event.pop("parent_order_id", None)
+    return one._replace(value=orjson.dumps(event), at_ms=at_ms, kind="comes again")
 
 
 def _tell_the_time(rng: random.Random, sent: list[Sent]) -> None:

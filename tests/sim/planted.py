@@ -20,8 +20,9 @@ import msgspec
 
 from streams.agents import draws, folding
 from streams.domain import fold as fold_module
-from streams.domain import pools
+from streams.domain import frozen, pools
 from streams.domain.pool_state import POOL, PoolState
+from streams.domain.settling import Settling
 from streams.feed import batch as batch_module
 from streams.feed import journal
 from streams.feed.align import Aligner
@@ -360,6 +361,16 @@ def _parts_by_the_hints() -> AbstractContextManager[Any]:
     )
 
 
+def _frozen_settled() -> AbstractContextManager[Any]:
+    """What is due is asked of tasks that are over, too: nothing of theirs is."""
+    return changed(Settling, "bring_to", ("if not entry.frozen:", "if True:"))
+
+
+def _past_forgotten() -> AbstractContextManager[Any]:
+    """What was compacted is not known any more when it comes again."""
+    return mock.patch.object(frozen, "may_meet", return_value=False)
+
+
 class Bug(NamedTuple):
     """start: a seed shortly before the one that catches it. force: faults that it takes."""
 
@@ -396,6 +407,8 @@ BUGS = {
     "draws asked for and forgotten": Bug(_asks_forgotten),
     "two runs of the journal swapped": Bug(_runs_swapped),
     "a tick's users in any order": Bug(_parts_by_the_hints),
+    "settle reaches what is frozen": Bug(_frozen_settled),
+    "what was compacted forgotten": Bug(_past_forgotten),
 }
 
 

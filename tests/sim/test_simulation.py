@@ -27,7 +27,7 @@ ENOUGH = {
     "scaled out": 50, "rebalance": 500, "partitions lost": 20, "fenced": 50,
     "restore waited for pending offsets": 50, "offsets moved by hand": 3, "error callback": 20,
     "duplicate": 500, "conflict": 100, "poison": 100, "cancel before order": 30,
-    "draw requested": 300, "rights service killed": 100, "killed late": 100,
+    "draw requested": 300, "read late": 200, "rights service killed": 100, "killed late": 100,
 }  # fmt: skip
 """By kind, how many must have landed over all seeds: else the run was void."""
 
@@ -37,7 +37,9 @@ DONE = {
     "transactions aborted": 50, "producers": 500, "restored rows": 500, "exit 74": 30,
     "exit 75": 100, "broker: late end_txn refused: INVALID_PRODUCER_EPOCH": 5,
     "compared rewards due": 1_000, "compared rows refolded": 1_000, "compared dead letters": 100,
-    "compared asks": 300, "compared requests": 300, "answers: issued": 100,
+    "compared asks": 300,
+    "compared compacted rows": 200, "compared users with refusals": 8,
+    "compared requests": 300, "answers: issued": 100,
 }  # fmt: skip
 
 whole = Total()

@@ -1,0 +1,265 @@
+"""Histories are compacted 7 days after the horizon: what stays, and what is said from then on.
+
+The task of THREE is claimed on day 1 and over at the start of day 11; grace is until day 13, its
+horizon day 41, and its history is over on day 48.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from streams.domain import facts, frozen
+from streams.domain.fold import Outcome
+from streams.domain.state import unpack_ledger
+from tests.builders import (
+    at,
+    campaign,
+    cancel,
+    claim,
+    decoded,
+    leave,
+    order,
+    result,
+    tick,
+    verdict,
+    withdraw,
+)
+from tests.given import given, said
+
+THREE = campaign(rounds={"max": 30, "cool_down_days": 2})
+ONE = [claim(), order("o1")]
+DONE = [*ONE, order("o2"), order("o3")]
+AT_48 = [tick(day) for day in (11, 13, 41, 48)]
+IN_TIME = at(40)  # recorded before the horizon
+ALL = ("1 rp-1", "2 rp-2", "3 c-3", "3 pts")
+
+
+def compacted(events, definitions=THREE, *more):
+    """A user whose first history was compacted on day 48."""
+    known = given(definitions, events).when(*AT_48, *more)
+    assert known.state.frozen
+    return known
+
+
+def held(known):
+    return [fact.cause_id for fact in facts.unpack(known.state.facts)]
+
+
+def test_nothing_is_said_and_no_reward_moves_when_a_history_is_compacted():
+    known = given(THREE, DONE).when(*AT_48[:-1])
+    ledger = unpack_ledger(known.state.ledger)
+    known.when(tick(48)).then().standing(*ALL)
+    assert held(known) == []
+    assert known.task().frozen
+    assert known.state.due_ms == 0
+    after = unpack_ledger(known.state.ledger)
+    assert all(entry.frozen and entry.due for entry in after.values())
+    assert [(e.seq, e.state, e.value) for e in after.values()] == [
+        (e.seq, e.state, e.value) for e in ledger.values()
+    ]
+
+
+def test_it_is_compacted_7_days_after_its_horizon_and_not_before():
+    known = given(THREE, ONE).when(*AT_48[:-1], tick(47, "23:59"))
+    assert not known.state.frozen
+    known.when(order("o4", recorded=at(12)))
+    known.then("task.advanced 2", "issued 2 rp-2")
+    assert known.outcome is not Outcome.COMPACTED
+
+
+def test_an_order_that_came_in_time_and_is_read_after_that_is_compacted():
+    known = compacted(ONE).when(order("o4", recorded=at(12)))
+    known.then("order.ignored COMPACTED").standing("1 rp-1")
+    assert known.outcome is Outcome.COMPACTED
+    known.when(order("o4", recorded=at(12))).then()  # it is said once
+    assert known.outcome is Outcome.DUPLICATE
+
+
+def test_an_order_recorded_after_grace_is_late_as_ever():
+    known = compacted(ONE).when(order("o4", recorded=at(50)))
+    known.then("order.ignored LATE").standing("1 rp-1")
+    assert known.outcome is Outcome.IGNORED
+
+
+def test_an_order_of_a_compacted_time_and_of_no_task_is_of_no_task():
+    known = compacted([claim(day=5), order("o6")], THREE, tick(60))
+    known.when(order("o2", recorded=at(70))).then("order.ignored NO_TASK")
+    known.when(order("o3", recorded=at(4))).then("order.ignored COMPACTED")
+
+
+@pytest.mark.parametrize("again", [claim(), order("o1"), cancel("o2", day=4)])
+def test_what_was_known_is_dropped_when_it_is_sent_again(again):
+    known = compacted([*ONE, order("o2"), cancel("o2", day=4)])
+    row = known.state
+    known.when({**again, "recorded_at_ms": again["recorded_at_ms"] + 50 * 86_400_000}).then()
+    assert known.outcome is Outcome.DUPLICATE
+    assert known.state == row
+
+
+def test_a_cancellation_recorded_after_the_horizon_is_past_it_as_ever():
+    known = compacted(DONE)
+    known.when(cancel("o2", day=60)).then("order.ignored PAST_HORIZON").standing(*ALL)
+    assert known.outcome is Outcome.IGNORED
+    known.when(cancel("o2", day=60)).then()
+
+
+def test_a_cancellation_that_came_in_time_and_is_read_after_that_is_compacted():
+    known = compacted(DONE)
+    known.when(cancel("o2", day=30, recorded=IN_TIME)).then("order.ignored COMPACTED")
+    known.standing(*ALL)
+    assert known.outcome is Outcome.COMPACTED
+    assert held(known) == []  # and it is no tombstone
+    known.when(order("o2", version=2, day=60)).then()
+
+
+def test_a_cancellation_of_an_order_that_nobody_knows_is_a_tombstone_still():
+    known = compacted(ONE).when(cancel("o60", day=59), claim("k2", day=60))
+    known.when(order("o60")).then().standing("1 rp-1")
+
+
+def test_a_withdrawal_that_came_in_time_and_is_read_after_that_is_compacted():
+    known = compacted([*DONE, cancel("o2", day=20)]).standing("1 rp-1", "2 rp-2")
+    known.when({**withdraw("c-o2"), "recorded_at_ms": round(IN_TIME.timestamp() * 1000)})
+    known.then("order.ignored COMPACTED").standing("1 rp-1", "2 rp-2")
+    assert known.outputs[0].body["order_id"] == "o2"
+    known.when({**withdraw("c-o2"), "cancellation_id": "w2", "recorded_at_ms": 1.8e12}).then()
+
+
+def test_a_verdict_on_an_order_of_a_compacted_history():
+    known = compacted(DONE)
+    known.when(verdict("block", 30, "o1", recorded=IN_TIME)).then("order.ignored COMPACTED")
+    known.when(verdict("block", 60, "o1")).then("order.ignored PAST_HORIZON")
+    known.when(verdict("clear", 61, "o1")).then()
+    known.standing(*ALL)
+
+
+def test_a_verdict_on_the_user_stays_in_force():
+    known = compacted([*ONE, verdict("block", 9)])
+    assert held(known) == ["cancel:v-block-None-9"]
+    known.when(claim("k2", day=60)).then("claim.rejected RULE_RISK")
+
+
+def test_a_claim_of_a_compacted_time_is_refused_and_begins_nothing():
+    known = compacted(ONE)
+    known.when(claim("k0", day=2, recorded=at(50))).then("claim.rejected COMPACTED")
+    assert known.outcome is Outcome.COMPACTED
+    known.when(leave(known.task().task_id, at(3))).then("claim.rejected COMPACTED")
+    assert len(known.state.tasks) == 1
+
+
+def test_a_result_for_a_reward_of_a_compacted_history_is_booked():
+    known = compacted(ONE)
+    reward_id = known.reward_id("1", "rp-1")
+    known.when(result(reward_id, "spent", day=50)).then("spent 1 rp-1 100").standing("1 rp-1")
+    known.when(result(reward_id, "spent", day=50)).then()
+    assert known.outcome is Outcome.DUPLICATE
+
+
+def test_a_reward_that_fails_after_that_is_void_and_the_others_stay():
+    known = compacted(DONE)
+    known.when(result(known.reward_id("2", "rp-2"), "failed", day=50)).then("failed 2 rp-2 200")
+    known.standing("1 rp-1", "3 c-3", "3 pts")
+
+
+def test_a_debt_of_a_compacted_history_is_set_off_by_a_later_reward_and_ends_in_time():
+    first = given(THREE, ONE)
+    first.when(result(first.reward_id("1", "rp-1"), "spent", day=5), cancel("o1", day=6))
+    first.then("task.regressed 0", "owed 1 rp-1 100").when(*AT_48)
+    assert first.state.frozen
+    again = first.when(claim("k2", day=60), order("o60"))
+    again.then("task.advanced 1", "issued 1 rp-1 offset=100")
+    lone = given(THREE, ONE)
+    lone.when(result(lone.reward_id("1", "rp-1"), "spent", day=5), cancel("o1", day=6), *AT_48)
+    assert lone.when(tick(95, "23:00")).then().state.owed_minor == 100
+    lone.when(tick(96, "12:00")).then("written_off 1 rp-1 100")
+
+
+def test_a_reward_that_has_set_off_a_debt_waits_with_that_debt():
+    """Were the debt regained, it would be given anew: until then nobody may throw away why."""
+    other = campaign(campaign_id="long", window={"days": 60}, qualify={"min_amount_minor": 9000})
+    known = given([other, THREE], [claim("k0", campaign_id="long"), order("o1", yuan=90)])
+    spent = [e for e in unpack_ledger(known.state.ledger).values() if e.campaign_id == "long"]
+    known.when(result(spent[0].reward_id, "spent", day=2), cancel("o1", day=3))
+    known.when(claim(day=4), order("o5")).when(*AT_48, tick(51))
+    paid = [e for e in unpack_ledger(known.state.ledger).values() if e.set_off]
+    assert paid
+    assert not any(entry.frozen for entry in paid)
+    known.when({**withdraw("c-o1"), "recorded_at_ms": decoded(order("o51")).recorded_at_ms})
+    assert any("restored" in said(output) for output in known.outputs)
+
+
+def test_rounds_cool_down_and_what_a_claim_is_told_go_on():
+    twice = campaign(rounds={"max": 2, "cool_down_days": 60})
+    known = compacted(DONE, twice)
+    known.when(claim("k2", day=49)).then("claim.rejected COOL_DOWN")
+    known.when(claim("k3", day=70)).then("task.claimed 0")
+    assert known.task().round == 2
+    known.when(*(tick(day) for day in (80, 82, 110, 117)))
+    assert all(task.frozen for task in known.state.tasks)
+    known.when(claim("k4", day=200)).then("claim.rejected ROUNDS_USED")
+
+
+def test_a_task_that_overlaps_and_goes_on_keeps_what_it_counts():
+    long = campaign(campaign_id="long", window={"days": 30}, target={"orders": 9})
+    known = given([THREE, long], [claim(), claim("k2", day=2, campaign_id="long")])
+    known.when(order("o1"), order("o2"), order("o3"), *AT_48)
+    short, running = sorted(known.state.tasks, key=lambda task: task.end_ms)
+    assert (short.frozen, running.frozen) == (True, False)
+    assert held(known) == ["claim:k2", "order:o2:1", "order:o3:1"]
+    # In time for one of them: the other has not counted it any more.
+    known.when(cancel("o3", day=47))
+    known.then("order.ignored PAST_HORIZON", "task.regressed 1", "revoked 2 rp-2")
+    known.when(order("o5", recorded=at(6)))
+    known.then(
+        "order.ignored COMPACTED", "task.revived 2", "task.advanced 2", "issued 2 rp-2 seq=3"
+    )
+    assert known.outcome is Outcome.COMPACTED
+
+
+def test_in_a_group_an_order_stays_with_the_task_that_was_compacted():
+    long = campaign(campaign_id="long", window={"days": 30}, exclusion_group="g", priority=0)
+    first = campaign(exclusion_group="g", priority=5)
+    known = given([first, long], [claim(), claim("k2", campaign_id="long", day=1, when=None)])
+    known.when(order("o1"), order("o2"), *AT_48)
+    assert [task.frozen for task in known.state.tasks] == [False, True]
+    counted = [task.counted for task in known.state.tasks]
+    known.when(cancel("o9", day=47), order("o12", day=12, recorded=at(13)))
+    assert [task.counted for task in known.state.tasks] == [counted[0] + 1, counted[1]]
+
+
+def test_a_command_that_nobody_answered_keeps_its_history():
+    required = campaign(results="required")
+    known = given(required, ONE).when(*AT_48)
+    assert not known.state.frozen
+    known.when(result(known.reward_id("1", "rp-1"), "failed", day=49)).then("failed 1 rp-1 100")
+    known.when(tick(78)).then()
+    assert known.state.frozen
+
+
+def test_a_tombstone_stays_as_long_as_it_may_act():
+    known = compacted([*ONE, cancel("o70", day=9, recorded=at(9))])
+    assert held(known) == ["cancel:c-o70"]
+    known.when(tick(78))
+    assert held(known) == []
+    known.when(claim("k2", day=79), order("o80", recorded=at(80))).then(
+        "task.advanced 1", "issued 1 rp-1"
+    )
+    dead = order("o70", day=66)  # it would have been taken back
+    known.when(dead).then("order.ignored COMPACTED")
+
+
+def test_a_row_of_300_orders_in_a_year_stays_bounded():
+    events = []
+    for n, day in enumerate(range(1, 361, 12)):
+        events += [claim(f"k{day}", day=day), *(order(f"o{day + i}") for i in range(10))]
+        events += [tick(day + 10), tick(day + 11)] if n else []
+    known = given(THREE, [])
+    most = 0
+    for event in events:
+        known.when(event)
+        most = max(most, known.state.facts.count)
+    assert sum(event["type"] == "order.paid" for event in events) == 300
+    assert most < 70
+    assert known.state.facts.count < 70
+    assert len(frozen.unpack(known.state.frozen).ids) < 300 * 2 * 8 + 30 * 8
+    assert len(known.state.tasks) == 30

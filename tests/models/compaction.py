@@ -1,0 +1,99 @@
+"""Histories that are over (semantics.md 5, rule 9): which events may be refused, and which must be.
+
+The set model keeps everything. What was read after a tick had come 7 days past a task's horizon is
+refused for that task: `earn` is told which events (from the engine's own words), and here it is
+judged, from the rule alone, whether they were refused rightly, and whether one was missed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tests.models.definitions import Version
+from tests.models.facts import DAY_MS, ORDER, RANKS, RESULT, event_id, instant_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tests.models.facts import Fact
+    from tests.models.world import Pin
+
+AFTER_MS = 7 * DAY_MS
+Refused = frozenset[tuple[str, str]]
+"""(cause id, task id) of each COMPACTED; no task id: of everything."""
+
+
+def told(bodies: Iterable[dict[str, Any]]) -> Refused:
+    """Read off task events which events were refused, and for which tasks."""
+    return frozenset(
+        (body["cause_id"], body.get("task_id", "") if body["type"] == "order.ignored" else "")
+        for body in bodies
+        if body.get("code") == "COMPACTED"
+    )
+
+
+def heeded(facts: Iterable[Fact], refused: Refused, task_id: str = "") -> list[Fact]:
+    """Return the facts less those that are refused for a task, or (none named) for all."""
+    return [fact for fact in facts if (fact.cause_id, task_id) not in refused]
+
+
+def cause_of(event: dict[str, Any]) -> str:
+    rank = RANKS[event["type"]]
+    name, version = event_id(rank, event)
+    return f"order:{name}:{version}" if rank == ORDER else f"{('claim', '', 'cancel')[rank]}:{name}"
+
+
+def misjudged(  # noqa: PLR0913  # whose events, under which rules, and what was refused
+    user_id: str,
+    records: list[dict[str, Any]],
+    arrived: list[dict[str, Any]],
+    pins: list[Pin],
+    refused: Refused,
+    *,
+    calm: bool,
+) -> list[str]:
+    """Name the events refused too early, or without need; calm: and those that were missed.
+
+    arrived: in order of arrival, ticks among them. calm: nothing is asked of others, so nothing
+    holds a history back.
+    """
+    from tests.models.users import earn  # noqa: PLC0415  # which heeds what is refused
+
+    versions = {
+        (record["campaign_id"], record["version"]): Version(record)
+        for record in records
+        if record.get("type", "campaign.defined") == "campaign.defined"
+    }
+    found, now_ms, known = [], 0, set[str]()
+    over: dict[str, tuple[dict[str, Any], Version]] = {}  # when time last came by
+    for n, event in enumerate(arrived):
+        if event["type"] == "tick":
+            now_ms = max(now_ms, instant_ms(event["at"]))
+            for task in earn(user_id, arrived[:n], records, now_ms, pins, refused).tasks:
+                version = versions[task["campaign_id"], task["campaign_version"]]
+                if task["granted"] and now_ms >= version.horizon(task["end"]) + AFTER_MS:
+                    over[task["task_id"]] = (task, version)
+        rank = RANKS.get(event["type"], RESULT)
+        if rank == RESULT or cause_of(event) in known:
+            continue
+        cause = cause_of(event)
+        of = {task_id for refused_, task_id in refused if refused_ == cause}
+        for name in of:
+            if name not in over and (name or not over):
+                found.append(f"refused {cause}: too early for {name or 'all'}")
+            elif name and event["recorded_at_ms"] > over[name][1].horizon(over[name][0]["end"]):
+                found.append(f"refused {cause}: too late for {name} anyway")
+        if calm and rank == ORDER and "" not in of and not event.get("parent_order_id"):
+            rounds = {(task["campaign_id"], task["round"]) for task, _ in over.values()}
+            new = not any(other.startswith(f"order:{event['order_id']}:") for other in known)
+            found += [
+                f"missed {cause}: {task['task_id']} is over"
+                for task, version in over.values()
+                if new
+                and task["task_id"] not in of
+                and task["start"] <= instant_ms(event["occurred_at"]) < task["end"]
+                and (task["campaign_id"], task["round"] + 1) not in rounds
+                and event["recorded_at_ms"] <= task["end"] + version.grace_ms
+            ]
+        known.add(cause)
+    return found
