@@ -36,7 +36,7 @@ class World:
     they are input here; `replay.py` works them out.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # whose events, and what of arrival they cannot say
         self,
         user_id: str,
         records: list[dict[str, Any]],
