@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from streams.domain import asks, chances, frozen, settlement
+from streams.domain import asks, chances, frozen, reservations, settlement
 from streams.domain import facts as facts_
 from streams.domain.asks import ASKED, DENIED, GRANTED, RESERVE
 from streams.domain.counting import SPARE
@@ -43,12 +43,10 @@ from streams.domain.events import (
 from streams.domain.frozen import AFTER_MS, Past
 from streams.domain.orders import COUNTS, TOMBSTONE_MS
 from streams.domain.state import (
-    DEBT,
     ISSUING,
     RESERVED,
+    REVOKED,
     REVOKING,
-    SPENT,
-    VOID,
     pack_ledger,
     packed,
     unpack_ledger,
@@ -71,7 +69,6 @@ if TYPE_CHECKING:
 
 AGAIN_MS = 30 * DAY_MS
 _MOVING = frozenset({RESERVED, ISSUING, REVOKING})
-_DONE = frozenset({SPENT, VOID, DEBT})
 
 
 def next_deadline_ms(state: UserState, _campaigns: Campaigns) -> int:
@@ -361,8 +358,12 @@ class _Going:
 
 
 def _asks_left(asked: Asked, entries: Mapping[str, Entry], ended: Collection[str]) -> Asked:
-    """Return the asks less the reservations of frozen tasks from which nothing can come back."""
-    holding = {entry.task_id for entry in entries.values() if entry.state not in _DONE}
+    """Return the asks less the reservations of frozen tasks of which no reward has a share."""
+    holding = {
+        entry.task_id
+        for entry in entries.values()
+        if entry.state == REVOKED or reservations.holds(entry)
+    }
     return asks.Asked(
         ask
         for ask in (*asked.reservations(), *asked.draws())

@@ -116,7 +116,7 @@ def test_a_reward_whose_orders_never_come_so_far_is_void_at_the_horizon():
 
 
 def test_what_is_void_at_the_horizon_is_not_set_aside_again_by_what_is_read_after_it():
-    known = given(releasing(), [claim(), order("o1"), tick(60)]).standing()
+    known = given(releasing(), [claim(), order("o1"), tick(45)]).standing()
     known.when(cancel("o1", day=9), withdraw("c-o1", day=10)).standing()
     assert not [output for output in known.outputs if output.topic == "rewards"]
     came = order("o1", day=5, status="fulfilled", version=2)
