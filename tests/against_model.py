@@ -86,6 +86,9 @@ COMPARED: tuple[tuple[str, ...], ...] = (
 
 SAVED_ANEW = "a saved amount that changes is given anew, also where policy keeps what is lost"
 ONCE_DIFFERED: dict[tuple[str, ...], dict[int, str]] = {
+    ("ticks", "over", "stop", "amount", "saved"): {
+        58: "what came too late for a round that is compacted begins no later one"
+    },
     LONG: {948: "debts of one instant are paid by their ids, not as read", 1051: SAVED_ANEW},
     RELEASED: {683: SAVED_ANEW, 1892: SAVED_ANEW},
     ("ticks", "kill", "stop", "groups"): {48: "an order is pinned by a step that is paid"},

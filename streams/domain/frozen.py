@@ -153,6 +153,7 @@ class Held:
 
     def __init__(self, state: UserState, campaigns: Campaigns) -> None:
         self.tasks = [task for task in state.tasks if task.frozen]
+        self._rounds = {task.task_id: task.campaign_id for task in self.tasks}
         self._past = {past.task_id: past for past in unpack(state.frozen).past}
         self._groups = {
             task.task_id: campaigns.of_task(task).exclusion_group for task in self.tasks
@@ -162,6 +163,15 @@ class Held:
         """Tell whether an order lay in the window of one."""
         marks = (of_order(checkout_id),)
         return any(past.holds(marks) for past in self._past.values())
+
+    def lay_in(self, campaign_id: str, checkout_id: str) -> bool:
+        """Tell whether an order lay in the window of a frozen round of this campaign."""
+        marks = (of_order(checkout_id),)
+        return any(
+            past.holds(marks)
+            for task_id, past in self._past.items()
+            if self._rounds[task_id] == campaign_id
+        )
 
     def by_campaign(self, campaign_id: str, checkout_id: str) -> bool:
         of = (task.task_id for task in self.tasks if task.campaign_id == campaign_id)

@@ -288,8 +288,11 @@ class Walk:
     def _last_rounds(self, fact: OrderReported) -> list[tuple[Campaign, Tally | None]]:
         """Return the campaigns an order may begin by itself, each with its latest round so far."""
         found: list[tuple[Campaign, Tally | None]] = []
+        checkout_id = fact.parent_order_id or fact.order_id
         for campaign in self.campaigns.auto_in_force(fact.occurred_at_ms):
             rounds = self._rounds.get(campaign.campaign_id, [])
+            if self._held and self._held.lay_in(campaign.campaign_id, checkout_id):
+                continue  # counted there or refused there: it begins no later round
             if not rounds or rounds[-1].round < campaign.rounds_max:
                 last = self._count(campaign.campaign_id)[-1] if rounds else None
                 found.append((campaign, last))

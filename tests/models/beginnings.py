@@ -170,7 +170,8 @@ def automatic_round(
     if len(rounds) >= version.max_rounds or gives_time(facts, order["order_id"], version) != order:
         return None
     last = last_round(world, facts, begun, version.campaign_id, order.key)
-    if last is not None and last.free_ms is None:
+    read_late = any((order.cause_id, earlier.task_id) in world.refused for earlier in rounds)
+    if last is not None and (last.free_ms is None or read_late):
         return None
     if kept_out(version, world.user_id, order.event) is not None:
         return None

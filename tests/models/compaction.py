@@ -65,12 +65,14 @@ def misjudged(  # noqa: PLR0913  # whose events, under which rules, and what was
         if record.get("type", "campaign.defined") == "campaign.defined"
     }
     found, now_ms, known = [], 0, set[str]()
+    rounds = set[tuple[str, int]]()
     over: dict[str, tuple[dict[str, Any], Version]] = {}  # when time last came by
     for n, event in enumerate(arrived):
         if event["type"] == "tick":
             now_ms = max(now_ms, instant_ms(event["at"]))
             for task in earn(user_id, arrived[:n], records, now_ms, pins, refused).tasks:
                 version = versions[task["campaign_id"], task["campaign_version"]]
+                rounds.add((task["campaign_id"], task["round"]))
                 if task["granted"] and now_ms >= version.horizon(task["end"]) + AFTER_MS:
                     over[task["task_id"]] = (task, version)
         rank = RANKS.get(event["type"], RESULT)
@@ -84,7 +86,6 @@ def misjudged(  # noqa: PLR0913  # whose events, under which rules, and what was
             elif name and event["recorded_at_ms"] > over[name][1].horizon(over[name][0]["end"]):
                 found.append(f"refused {cause}: too late for {name} anyway")
         if calm and rank == ORDER and "" not in of and not event.get("parent_order_id"):
-            rounds = {(task["campaign_id"], task["round"]) for task, _ in over.values()}
             new = not any(other.startswith(f"order:{event['order_id']}:") for other in known)
             found += [
                 f"missed {cause}: {task['task_id']} is over"
