@@ -43,6 +43,16 @@ def cause_of(event: dict[str, Any]) -> str:
     return f"order:{name}:{version}" if rank == ORDER else f"{('claim', '', 'cancel')[rank]}:{name}"
 
 
+def recorded(arrived: list[dict[str, Any]]) -> dict[str, int]:
+    """When each was recorded; of one id with two contents either may be the one refused."""
+    found: dict[str, int] = {}
+    for event in arrived:
+        if event["type"] != "tick" and RANKS.get(event["type"], RESULT) != RESULT:
+            at_ms = event["recorded_at_ms"]
+            found[cause_of(event)] = min(at_ms, found.get(cause_of(event), at_ms))
+    return found
+
+
 def misjudged(  # noqa: PLR0913  # whose events, under which rules, and what was refused
     user_id: str,
     records: list[dict[str, Any]],
@@ -67,6 +77,7 @@ def misjudged(  # noqa: PLR0913  # whose events, under which rules, and what was
     found, now_ms, known = [], 0, set[str]()
     rounds = set[tuple[str, int]]()
     over: dict[str, tuple[dict[str, Any], Version]] = {}  # when time last came by
+    earliest_ms = recorded(arrived)
     for n, event in enumerate(arrived):
         if event["type"] == "tick":
             now_ms = max(now_ms, instant_ms(event["at"]))
@@ -83,7 +94,7 @@ def misjudged(  # noqa: PLR0913  # whose events, under which rules, and what was
         for name in of:
             if name not in over and (name or not over):
                 found.append(f"refused {cause}: too early for {name or 'all'}")
-            elif name and event["recorded_at_ms"] > over[name][1].horizon(over[name][0]["end"]):
+            elif name and earliest_ms[cause] > over[name][1].horizon(over[name][0]["end"]):
                 found.append(f"refused {cause}: too late for {name} anyway")
         if calm and rank == ORDER and "" not in of and not event.get("parent_order_id"):
             new = not any(other.startswith(f"order:{event['order_id']}:") for other in known)
