@@ -142,11 +142,11 @@ class KafkaProducer:
         started_s = time.monotonic()
         try:
             left = self._producer.flush(CALL_S)
-        except SystemError as error:
+        except SystemError as lost:
             # confluent-kafka raises a fatal error between delivery reports and loses it there (seen
             # of a make-good that was fenced); what comes next on this producer says what it was
             self.suspect = True
-            raise TransactionAbortable(f"flush: {error}") from error
+            raise TransactionAbortable(f"flush: {lost}") from lost
         self._note_time(started_s)
         if left or self._errors or len(self._marked) != self._expected:
             self.suspect = True

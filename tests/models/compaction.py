@@ -74,13 +74,13 @@ def misjudged(  # noqa: PLR0913  # whose events, under which rules, and what was
         for record in records
         if record.get("type", "campaign.defined") == "campaign.defined"
     }
-    found, now_ms, known = [], 0, set[str]()
+    found, known = [], set[str]()
     rounds = set[tuple[str, int]]()
     over: dict[str, tuple[dict[str, Any], Version]] = {}  # when time last came by
     earliest_ms = recorded(arrived)
     for n, event in enumerate(arrived):
         if event["type"] == "tick":
-            now_ms = max(now_ms, instant_ms(event["at"]))
+            now_ms = instant_ms(event["at"])
             for task in earn(user_id, arrived[:n], records, now_ms, pins, refused).tasks:
                 version = versions[task["campaign_id"], task["campaign_version"]]
                 rounds.add((task["campaign_id"], task["round"]))
