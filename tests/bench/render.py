@@ -181,7 +181,8 @@ def serve(worker: Worker) -> int:
         PARTITIONS, worker.committed, lambda: worker.campaigns, owners, lambda: worker.now_ms
     )
     listening = server.bind("127.0.0.1", 0)
-    server.serve(listening, pages(lambda: {"ok": True}, page), server.Tokens())
+    fine = server.Answer(200, b"{}")
+    server.serve(listening, pages(lambda: fine, lambda: fine, page), server.Tokens())
     return int(listening.getsockname()[1])
 
 
