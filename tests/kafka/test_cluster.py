@@ -14,7 +14,7 @@ from subprocess import DEVNULL, PIPE
 from typing import TYPE_CHECKING
 
 import pytest
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -74,9 +74,18 @@ def values(bootstrap: str, topic: str) -> list[bytes]:
 
 
 def committed(bootstrap: str, group: str, topic: str) -> int:
+    """Where the group is; a broker that has just started is its coordinator a little later."""
     reader = consumer_of(bootstrap, group)
+    until = time.monotonic() + TIMEOUT_S
     try:
-        return reader.committed([TopicPartition(topic, 0)], TIMEOUT_S)[0].offset
+        while True:
+            try:
+                return reader.committed([TopicPartition(topic, 0)], TIMEOUT_S)[0].offset
+            except KafkaException as error:
+                away = error.args[0].code() == KafkaError.NOT_COORDINATOR
+                if not away or time.monotonic() > until:
+                    raise
+                time.sleep(0.1)
     finally:
         reader.close()
 
