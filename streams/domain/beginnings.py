@@ -110,7 +110,7 @@ class _Met:
 
     def order(self, fact: OrderReported, walk: Walk) -> Iterator[Tried]:
         """Yield what the order met: it may begin a task of a campaign that enrols by itself."""
-        checkout_id = fact.parent_order_id or fact.order_id
+        checkout_id = fact.checkout_id
         part = next(one for one in walk.checkouts()[checkout_id] if one.order_id == fact.order_id)
         for campaign_id, one in sorted(self.found.items()):
             campaign = one.campaign

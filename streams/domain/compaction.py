@@ -142,7 +142,7 @@ def compacted(state: UserState, at_ms: int, campaigns: Campaigns) -> UserState:
         frozen.with_marks(before.tombs, going.tombs),
         past,
     )
-    orders = {id_ for fact in left for id_ in _checkouts(fact)}
+    orders = {fact.checkout_id for fact in left if isinstance(fact, OrderReported)}
     pins = [p for p in unpack_pins(state.pins) if p.task_id in stay and p.order_id in orders]
     after = msgspec.structs.replace(
         state,
@@ -267,10 +267,6 @@ def _from_ms(task: Task, campaigns: Campaigns) -> int:
     return min(task.start_ms, task.begun_at_ms, day_ms)
 
 
-def _checkouts(fact: Fact) -> tuple[str, ...]:
-    return (fact.parent_order_id or fact.order_id,) if isinstance(fact, OrderReported) else ()
-
-
 class _Going:
     """Which facts go, and what is to be remembered of those that went."""
 
@@ -292,7 +288,7 @@ class _Going:
         checkout_of: dict[str, str] = {}
         for fact in known:
             if isinstance(fact, OrderReported):
-                (called,) = _checkouts(fact)
+                called = fact.checkout_id
                 checkout_of[fact.order_id] = called
                 latest[called] = max(fact.occurred_at_ms, latest.get(called, 0))
         needed = {id_ for tally in live for id_ in tally.codes}
@@ -328,7 +324,7 @@ class _Going:
     def _is_over(self, fact: Fact) -> bool:  # noqa: PLR0911  # one for each kind of fact
         old = fact.occurred_at_ms < self._cut_ms
         if isinstance(fact, OrderReported):
-            return _checkouts(fact)[0] in self._orders
+            return fact.checkout_id in self._orders
         if isinstance(fact, ClaimRequested):
             return old or fact.cause_id in self._began
         if isinstance(fact, OrderCancelled):

@@ -94,6 +94,11 @@ class OrderReported(Reported, frozen=True, tag=1):
     def cause_id(self) -> str:
         return f"order:{self.order_id}:{self.version}"
 
+    @property
+    def checkout_id(self) -> str:
+        """The checkout that it is a part of; its own id when it stands alone."""
+        return self.parent_order_id or self.order_id
+
 
 class ClaimRequested(UserAsked, frozen=True, tag=2):
     """claim.requested: a user asks to take part in a campaign."""

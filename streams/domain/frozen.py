@@ -130,7 +130,7 @@ def marks_of(fact: Fact) -> list[bytes]:
     """Return what is remembered of a fact that goes."""
     marks = [of_fact(fact)]
     if isinstance(fact, OrderReported):
-        marks += map(of_order, {fact.order_id, fact.parent_order_id or fact.order_id})
+        marks += map(of_order, {fact.order_id, fact.checkout_id})
     return marks
 
 
@@ -153,7 +153,6 @@ class Held:
 
     def __init__(self, state: UserState, campaigns: Campaigns) -> None:
         self.tasks = [task for task in state.tasks if task.frozen]
-        self._rounds = {task.task_id: task.campaign_id for task in self.tasks}
         self._past = {past.task_id: past for past in unpack(state.frozen).past}
         self._groups = {
             task.task_id: campaigns.of_task(task).exclusion_group for task in self.tasks
@@ -167,11 +166,8 @@ class Held:
     def lay_in(self, campaign_id: str, checkout_id: str) -> bool:
         """Tell whether an order lay in the window of a frozen round of this campaign."""
         marks = (of_order(checkout_id),)
-        return any(
-            past.holds(marks)
-            for task_id, past in self._past.items()
-            if self._rounds[task_id] == campaign_id
-        )
+        mine = [task.task_id for task in self.tasks if task.campaign_id == campaign_id]
+        return any(self._past[id_].holds(marks) for id_ in mine if id_ in self._past)
 
     def by_campaign(self, campaign_id: str, checkout_id: str) -> bool:
         of = (task.task_id for task in self.tasks if task.campaign_id == campaign_id)
@@ -240,7 +236,7 @@ class _Meeting:
 
     def order(self, fact: OrderReported, known: Sequence[Fact]) -> Met | None:
         """An order of which nothing is known, or a version of one."""
-        called = fact.parent_order_id or fact.order_id
+        called = fact.checkout_id
         marks = {of_order(fact.order_id), of_order(called)}
         gone = any(has(self.frozen.ids, one) for one in marks)
         dead = has(self.frozen.tombs, of_order(fact.order_id))

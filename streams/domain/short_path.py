@@ -75,7 +75,7 @@ def next_order(  # noqa: PLR0915, C901  # one pass over the tasks, each thing on
     state: UserState, fact: OrderReported, prior: Sequence[OrderReported], campaigns: Campaigns
 ) -> Step | None:
     """Fold the latest event of an order that stands alone: no other part, nothing returned."""
-    called = fact.parent_order_id or fact.order_id
+    called = fact.checkout_id
     begun = _begun(state, fact, prior, campaigns)
     if begun is None:
         return None

@@ -198,7 +198,7 @@ class Walk:
         before = self._last_rounds(fact)
         order = self._orders.get(fact.order_id)
         if order is None:
-            checkout_id = fact.parent_order_id or fact.order_id
+            checkout_id = fact.checkout_id
             order = Order(fact.order_id, checkout_id, self._withdrawn, self._verdicts[""])
             order.verdicts = self._verdicts.get(fact.order_id, [])
             self._orders[fact.order_id] = order
@@ -288,7 +288,7 @@ class Walk:
     def _last_rounds(self, fact: OrderReported) -> list[tuple[Campaign, Tally | None]]:
         """Return the campaigns an order may begin by itself, each with its latest round so far."""
         found: list[tuple[Campaign, Tally | None]] = []
-        checkout_id = fact.parent_order_id or fact.order_id
+        checkout_id = fact.checkout_id
         for campaign in self.campaigns.auto_in_force(fact.occurred_at_ms):
             rounds = self._rounds.get(campaign.campaign_id, [])
             if self._held and self._held.lay_in(campaign.campaign_id, checkout_id):

@@ -108,7 +108,7 @@ class _World:
         first: dict[str, OrderReported] = {}
         for fact in self._facts:
             if isinstance(fact, OrderReported):
-                first.setdefault(fact.parent_order_id or fact.order_id, fact)
+                first.setdefault(fact.checkout_id, fact)
         causes = {claim.cause_id for claim in claims}
         causes |= {first[id_].cause_id for id_, code in loose.items() if code == NO_TASK}
         met = tried(self._row, self._facts, self._asked, self._campaigns, causes)

@@ -98,4 +98,4 @@ def _ids(row: state.UserState) -> Iterator[str]:
     for fact in facts.unpack(row.facts):
         if isinstance(fact, OrderReported):
             yield fact.order_id
-            yield fact.parent_order_id or fact.order_id
+            yield fact.checkout_id
