@@ -17,7 +17,7 @@ from streams.topics import CHANGELOG, FOLDED, REWARDS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from streams.demo.reading import At, Reader
+    from streams.demo.reading import At, Read, Reader
 
 SETTLE_S = 0.1
 """The embedded broker shows a transaction's records one by one, its meta row perhaps not last."""
@@ -61,14 +61,9 @@ class Draining:
 
     def _read_commits(self) -> None:
         """Take the offsets of the newest meta row of each partition of the changelog."""
-        left = self._grown([CHANGELOG])
-        for tail in TAILS:
-            found: dict[At, dict[str, int]] = {}
-            for row in self._reader.newest(left, tail):
-                if row.key == META and row.value is not None:
-                    found[row.topic, row.partition] = dict(decode_meta(row.value).next)
-            self._committed |= {p: offsets for (_, p), offsets in found.items()}
-            left = {at: high for at, high in left.items() if at not in found}
+        rows = self._newest([CHANGELOG], lambda row: row.key == META and row.value is not None)
+        for (_, p), row in rows.items():
+            self._committed[p] = dict(decode_meta(row.value or b"").next)
 
     def _read_ends(self) -> None:
         """Take the offset after the last record of each partition that holds one.
@@ -76,13 +71,19 @@ class Draining:
         Not the high watermark: behind a transaction's last record comes its marker, which nobody
         reads.
         """
-        left = self._grown([*FOLDED, REWARDS])
+        for at, record in self._newest([*FOLDED, REWARDS], lambda _: True).items():
+            self._ends[at] = record.offset + 1
+
+    def _newest(self, topics: list[str], wanted: Callable[[Read], bool]) -> dict[At, Read]:
+        """Return the newest wanted record of each partition that has grown and holds one."""
+        found: dict[At, Read] = {}
+        left = self._grown(topics)
         for tail in TAILS:
-            found: dict[At, int] = {}
             for record in self._reader.newest(left, tail):
-                found[record.topic, record.partition] = record.offset + 1
-            self._ends |= found
+                if wanted(record):
+                    found[record.topic, record.partition] = record
             left = {at: high for at, high in left.items() if at not in found}
+        return found
 
     def _grown(self, topics: list[str]) -> dict[At, int]:
         highs = self._reader.highs(topics)
