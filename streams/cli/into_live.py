@@ -147,9 +147,7 @@ def _archive(path: Path, there: There) -> Archive:
             "the other: give the archive of this log"
         )
     if JOURNAL not in whose.topics:
-        raise Refused(
-            f"{path}: holds no {JOURNAL}. Export it with all topics: `leidan export --out DIR`"
-        )
+        raise Refused(f"{path}: holds no {JOURNAL}. Export it with all topics: `leidan export DIR`")
     archive.verify()
     return archive
 
