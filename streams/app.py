@@ -261,8 +261,12 @@ def _host(worker: Worker) -> int:
             # the feed first, while its agents still live to answer the batch under way
             await worker.service.stop()
             stopping = asyncio.ensure_future(super()._stop_on_signal(signal))
-            # not wait_for: mode swallows the cancellation and leaves threads behind
-            _, left = await asyncio.wait({stopping}, timeout=FAUST_STOP_S)
+            # Its start as well: stopping cancels that once, and one that mode swallows is waited
+            # for without end. Not wait_for: mode swallows its cancellation, too, and leaves threads
+            # behind.
+            assert self._starting_fut is not None, "it runs the loop that calls this"
+            both = {stopping, self._starting_fut}
+            _, left = await asyncio.wait(both, timeout=FAUST_STOP_S)
             if left:  # a rebalance of its dead-letters group may hold it up for long
                 log.info("Faust is still leaving its group; nothing durable is there")
                 worker.watchdog.done()
@@ -280,6 +284,7 @@ def _host(worker: Worker) -> int:
         quiet=True,
     )
     host.spinner = None  # a terminal's cursor is not ours to hide
+    worker.watchdog.tell_tasks_of(loop)
     try:
         host.execute_from_commandline()
     except SystemExit as left:

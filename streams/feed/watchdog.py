@@ -1,22 +1,26 @@
 """Notices that nothing moves, and ends the process: exit 71 after a dump of all stacks.
 
 Faust's own checks only log (reliability.md 3), and a worker that hangs looks well from outside.
-Own thread, armed before Faust starts; it trusts nothing of the event loop.
+Own thread, armed before Faust starts; it trusts nothing of the event loop. The dump has the event
+loop's tasks as well: its thread's own stack only ever says that it waits.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import faulthandler
 import logging
 import os
+import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from streams.errors import Exit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +36,7 @@ class Watchdog:
     def __init__(self) -> None:
         self._beat_s: Callable[[], float] | None = None
         self._busy_since_s: Callable[[], float | None] = lambda: None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._stop_by_s: float | None = None
         self._started_s = time.monotonic()
         self._done = threading.Event()
@@ -44,6 +49,10 @@ class Watchdog:
     def watch(self, beat_s: Callable[[], float], busy_since_s: Callable[[], float | None]) -> None:
         """``beat_s``: last sign of life; ``busy_since_s``: since when a unit of work is open."""
         self._beat_s, self._busy_since_s = beat_s, busy_since_s
+
+    def tell_tasks_of(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have the tasks of this event loop in the dump."""
+        self._loop = loop
 
     def stopping(self) -> None:
         """Begin the 20 s of a shutdown; whoever takes longer is stuck."""
@@ -75,4 +84,26 @@ class Watchdog:
             if stuck is not None:
                 log.critical("stuck: %s; exit 71", stuck)
                 faulthandler.dump_traceback(file=2, all_threads=True)
+                with contextlib.suppress(Exception):  # read from outside its thread, while it runs
+                    self._dump_tasks()
                 os._exit(int(Exit.STUCK))
+
+    def _dump_tasks(self) -> None:
+        for task in asyncio.all_tasks(self._loop) if self._loop is not None else ():
+            lines = (f"Task {task.get_name()}:", *awaits(task.get_coro()))
+            sys.stderr.write("\n  ".join(lines) + "\n")
+        sys.stderr.flush()
+
+
+def awaits(waiting: Any) -> Iterator[str]:
+    """Yield where a coroutine waits, then where that which it waits for does, to the innermost.
+
+    `Task.print_stack` tells the outermost line alone.
+    """
+    while waiting is not None:
+        frame = getattr(waiting, "cr_frame", None) or getattr(waiting, "gi_frame", None)
+        if frame is not None:
+            code = frame.f_code
+            yield f'File "{code.co_filename}", line {frame.f_lineno} in {code.co_qualname}'
+        inner = getattr(waiting, "cr_await", None)
+        waiting = inner if inner is not None else getattr(waiting, "gi_yieldfrom", None)

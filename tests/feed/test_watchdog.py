@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 
 import pytest
 
+from streams.errors import Exit
 from streams.feed.watchdog import BATCH_S, SILENT_S, STOP_S, Watchdog
 
 
@@ -42,3 +45,31 @@ def test_before_the_loop_runs_the_start_itself_is_limited():
     now_s = time.monotonic()
     assert dog.verdict(now_s + BATCH_S) is None
     assert dog.verdict(now_s + BATCH_S + SILENT_S + 1) is not None
+
+
+HUNG_STOP = """
+import asyncio
+from streams.feed import watchdog
+
+watchdog.STOP_S = watchdog.CHECK_S = 0.05
+
+async def never_answered():
+    await asyncio.get_running_loop().create_future()
+
+async def main():
+    dog = watchdog.Watchdog()
+    dog.tell_tasks_of(asyncio.get_running_loop())
+    dog.start()
+    dog.stopping()
+    await never_answered()
+
+asyncio.run(main())
+"""
+
+
+def test_the_dump_names_what_a_task_of_the_event_loop_waits_for():
+    ran = subprocess.run(
+        [sys.executable, "-c", HUNG_STOP], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ran.returncode == Exit.STUCK
+    assert "in never_answered" in ran.stderr
