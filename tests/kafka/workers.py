@@ -34,7 +34,7 @@ RESTARTED = frozenset({Exit.STUCK, Exit.DISK, Exit.FENCED, Exit.UNREACHABLE})
 """What a supervisor starts again without a word."""
 
 STOP_LIMIT_S = 25.0  # reliability.md 3: gone 20 s after SIGTERM, whatever is stuck
-TAIL_LINES = 40
+TAIL_LINES = 100  # a dump of all stacks is some 60, and what led to it stands before
 
 
 class Unexpected(AssertionError):
