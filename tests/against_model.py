@@ -89,6 +89,10 @@ ONCE_DIFFERED: dict[tuple[str, ...], dict[int, str]] = {
     ("ticks", "over", "stop", "amount", "saved"): {
         58: "what came too late for a round that is compacted begins no later one"
     },
+    ("ticks", "over"): {1244: "a sub-order that gave back more than it had keeps no other history"},
+    ("ticks", "over", "budget"): {
+        283: "a denial of more does not deny the task that its cause would begin"
+    },
     LONG: {948: "debts of one instant are paid by their ids, not as read", 1051: SAVED_ANEW},
     RELEASED: {683: SAVED_ANEW, 1892: SAVED_ANEW},
     ("ticks", "kill", "stop", "groups"): {48: "an order is pinned by a step that is paid"},

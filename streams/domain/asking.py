@@ -54,7 +54,8 @@ def after_walk(
     campaigns, by_id = walk.campaigns, {task.task_id: task for task in begun}
     outputs: list[Output] = []
     for ask in asked.reservations():
-        if ask.state == GRANTED and (ask.task_id, ask.cause_id) in walk.refused:
+        refused = (ask.task_id, ask.cause_id) in walk.refused and reservations.begins(ask)
+        if ask.state == GRANTED and refused:
             # Before anything is asked: the next claim may need what this one gives back.
             whole = reservations.whole(ask, campaigns)
             outputs += _release(ask, whole, campaigns, asked, say, moves=True)

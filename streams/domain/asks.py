@@ -41,7 +41,7 @@ class Ask(msgspec.Struct, frozen=True, array_like=True):
     until_ms: int  # the task's end + grace: until then nothing is given back
     state: int = ASKED
     step: str = ""  # of a draw: the chance's label
-    cause_id: str = ""  # of a reservation: the claim or order that began the task
+    cause_id: str = ""  # of a reservation: what would begin the task, or fell short of money
     amount_minor: int = 0
     units: dict[str, int] = {}  # by right_id
     released: dict[str, int] = {}  # as units; minor units under the empty name
@@ -92,14 +92,6 @@ class Asked:
         of_budget = [ask for ask in self.reservations() if ask.amount_minor]
         released = {ask.task_id for ask in of_budget if ask.state == RELEASED}
         return frozenset(released - {ask.task_id for ask in of_budget if ask.state == GRANTED})
-
-    def groups(self, task_id: str) -> dict[str, dict[str, Ask]]:
-        """Return a task's reservations: what began the task -> pool -> ask."""
-        groups: dict[str, dict[str, Ask]] = {}
-        for ask in self.reservations():
-            if ask.task_id == task_id:
-                groups.setdefault(ask.cause_id, {})[ask.pool_id] = ask
-        return groups
 
     def answered(self, answer: PoolAnswered) -> Asked | None:
         """Return the asks with one more answer; None: nobody asked that, or not so."""

@@ -385,8 +385,9 @@ def _bends(  # noqa: PLR0913  # two sides of a difference, and what they were ma
         return True
     if any(walk.answers.get(id_) != answer for id_, answer in again.answers.items()):
         return True
-    orders = again.checkouts()
-    loose = {id_: code for id_, code in walk.loose_orders(walk.tallies()).items() if id_ in orders}
+    stay = again.checkouts()
+    names = {*stay, *(part.order_id for parts in stay.values() for part in parts)}
+    loose = {id_: code for id_, code in walk.loose_orders(walk.tallies()).items() if id_ in names}
     if again.loose_orders(again.tallies()) != loose:
         return True
     dues = settlement.terms(settlement.dues_of(walk, list(live), asked, known))

@@ -81,7 +81,7 @@ def judge(task: Task, campaign: Campaign, cause_id: str, asked: Asked) -> Verdic
     wanted = needs(campaign)
     if not wanted:
         return HONOURED
-    groups = asked.groups(task.task_id)
+    groups = _groups(asked, task.task_id)
     own = _verdict(wanted, groups.get(cause_id, {}), campaign)
     if own.code or not own.pending:
         return own
@@ -108,7 +108,7 @@ def to_ask(
     task: Task, campaign: Campaign, cause_id: str, at_ms: int, asked: Asked
 ) -> Iterator[Ask]:
     """Yield the reservations of a pending task; none while an answer is outstanding for it."""
-    groups = asked.groups(task.task_id)
+    groups = _groups(asked, task.task_id)
     if cause_id in groups or any(
         ask.state == ASKED for group in groups.values() for ask in group.values()
     ):
@@ -127,6 +127,15 @@ def to_ask(
             round=task.round,
             campaign_version=task.campaign_version,
         )
+
+
+def begins(ask: Ask) -> bool:
+    """Tell whether a reservation was asked for by what would begin its task.
+
+    What is asked for later (`more`) may have the same cause; denied, it undoes no task.
+    """
+    purpose = _purpose(RESERVE, ask.pool_id)
+    return ask.request_id == ids.request_id(ask.task_id, purpose, ask.cause_id)
 
 
 def of_pool(asked: Asked, task_id: str, pool_id: str) -> list[Ask]:
@@ -326,6 +335,15 @@ def quantity(campaign: Campaign, right_id: str) -> int:
     """Return the units of one reward of the right; the most where variants differ."""
     rights = (right for variant in campaign.each_variant() for right in variant.rights())
     return max((right.quantity for right in rights if right.right_id == right_id), default=1)
+
+
+def _groups(asked: Asked, task_id: str) -> dict[str, dict[str, Ask]]:
+    """Return what was asked to begin a task: what would begin it -> pool -> ask."""
+    groups: dict[str, dict[str, Ask]] = {}
+    for ask in asked.reservations():
+        if ask.task_id == task_id and begins(ask):
+            groups.setdefault(ask.cause_id, {})[ask.pool_id] = ask
+    return groups
 
 
 def _verdict(wanted: list[Need], group: Mapping[str, Ask], campaign: Campaign) -> Verdict:

@@ -19,6 +19,7 @@ from tests.builders import (
     decoded,
     leave,
     order,
+    refund,
     result,
     tick,
     verdict,
@@ -246,6 +247,14 @@ def test_a_tombstone_stays_as_long_as_it_may_act():
     )
     dead = order("o70", day=66)  # it would have been taken back
     known.when(dead).then("order.ignored COMPACTED")
+
+
+def test_a_sub_order_that_gave_back_more_than_it_had_keeps_no_other_history():
+    """It lies in nobody's window and stays 67 days; what is said of it is said of its own id."""
+    apart = order("o12", parent_order_id="p12", recorded=at(12))
+    back = refund("o12", {"1": 9}, day=13)
+    known = compacted([*ONE, apart, back])
+    assert held(known) == ["order:o12:1", "cancel:r-o12"]
 
 
 def test_a_row_of_300_orders_in_a_year_stays_bounded():

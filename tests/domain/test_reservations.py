@@ -426,3 +426,29 @@ def test_what_was_never_collected_asks_for_nothing_after_the_release():
     for undone in (cancel("o2", day=14), withdraw("c-o2", day=15)):
         assert asked(known.when(undone)) == []
     known.standing()
+
+
+def test_a_denial_of_more_does_not_deny_the_task_that_its_cause_would_begin():
+    """An order falls short of money in a round; later it begins that round, granted before it."""
+    window = {"mode": "fixed", "first_day": "2026-03-01"}
+    rounds = {"max": 2, "cool_down_days": 1}
+    twice = campaign(
+        enrolment="auto", window=window, target={"orders": 2}, step_rewards=[], rounds=rounds
+    )
+    known = user(with_budget(twice), order("o1"))
+    known.when(answer(asked(known)[0], "denied"), order("o2"))
+    [still_out] = asked(known)
+    known.when(order("o3"))
+    known.when(answer(asked(known)[0], "granted"), clock(30))
+    known.then("task.expired 1", f"pool.release {BUDGET} 500", "released 500")
+    known.when(order("o4"))
+    known.then(
+        *("task.revived 2", "task.advanced 2", "task.completed 2", f"pool.reserve {BUDGET} 500")
+    )
+    known.when(answer(asked(known)[0], "denied")).then()
+    known.when(answer(still_out, "denied"))  # so o3 begins round 1
+    assert [task.round for task in known.state.tasks if not task.pending] == [2]
+    assert known.task().begun_at_ms == millis(at(4))
+    known.when(answer(asked(known, "pool.reserve")[0], "granted"), clock(31))
+    known.then("task.expired 1")
+    assert [(task.round, task.counted) for task in known.state.tasks] == [(1, 2), (2, 1)]
