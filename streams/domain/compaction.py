@@ -5,8 +5,9 @@ often there are ticks, and says nothing. It goes by task, not by age alone, sinc
 campaigns overlap without a gap in which a user has no task:
 
 - A task is frozen once its time has come, nothing of it is in flight (a command, a request to a
-  pool, a reward that waits, an undrawn chance), the round before it is frozen, and what its rewards
-  have set off are debts of frozen tasks. Held back, it is tried again 30 days later.
+  pool, a reward that waits, an undrawn chance), no task of its campaign or group is pending, the
+  round before it is frozen, and what its rewards have set off are debts of frozen tasks. Held back,
+  it is tried again 30 days later.
 - The cut is what all later tasks begin after: it lies at the earliest beginning of a task not
   frozen, else at the end of the last frozen one. A checkout goes when all its events lie before the
   cut; what says something about it, or about a frozen task alone, goes with it.
@@ -191,6 +192,10 @@ def _over(  # noqa: PLR0913  # all that may hold a task back
     over: set[str] = set()
     frozen_: set[str] = set()
     waiting: set[str] = set()  # campaigns of which an earlier round is not over
+    # Denied, a task that is pending leaves its orders to the others of its campaign and group.
+    unsettled = {
+        name for tally in tallies if tally.task.pending for name in _shares(tally.task, campaigns)
+    }
     for tally in tallies:
         task = tally.task
         campaign = campaigns.of_task(task)
@@ -198,7 +203,7 @@ def _over(  # noqa: PLR0913  # all that may hold a task back
             frozen_.add(task.task_id)
         elif (
             task.task_id in closed
-            and not task.pending
+            and unsettled.isdisjoint(_shares(task, campaigns))
             and task.task_id not in moving
             and task.campaign_id not in waiting
             and _is_over(task, at_ms, campaigns)
@@ -225,6 +230,12 @@ def _over(  # noqa: PLR0913  # all that may hold a task back
         first = next(i for i, id_ in enumerate(mine) if id_ not in over | frozen_)
         over -= set(mine[first:])
     return over
+
+
+def _shares(task: Task, campaigns: Campaigns) -> set[tuple[str, str]]:
+    """Return with whom a task shares orders: its campaign, and its group if it has one."""
+    group = campaigns.of_task(task).exclusion_group
+    return {("campaign", task.campaign_id)} | ({("group", group)} if group else set())
 
 
 def _past(tally: Tally, walk: Walk) -> Past:

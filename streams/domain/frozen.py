@@ -245,9 +245,9 @@ class _Meeting:
             isinstance(other, OrderReported) and called in (other.order_id, other.parent_order_id)
             for other in known
         )
-        held = False
+        held: set[str] = set()  # campaigns in a window of which it lies
         for task, past in self._holders(marks):
-            held = True
+            held.add(task.campaign_id)
             if fact.recorded_at_ms <= self._horizon_ms(task):
                 self._of_task(called, COMPACTED, task)
             self._past[past.task_id] = _with(past, marks)
@@ -257,16 +257,33 @@ class _Meeting:
             admitted = tasks.admits(task, fact.occurred_at_ms, fact.order_id)
             if past.holds(marks) or not admitted:
                 continue
-            held = True
+            held.add(task.campaign_id)
             late = fact.recorded_at_ms > task.end_ms + campaign.grace_ms
             self._of_task(called, LATE if late else COMPACTED, task)
             self._past[task.task_id] = _with(past, marks)
         stops = gone or (fact.occurred_at_ms < self.frozen.cut_ms and not stays)
-        if stops and not held:
+        if not stops:
+            self._may_have_begun(fact, held)
+        elif not held:
             in_time = fact.recorded_at_ms <= self.frozen.in_time_ms
             if in_time or not gone:
                 self._said.append(self._say.order(called, COMPACTED if in_time else tasks.NO_TASK))
         return self._met(fact, marks if stops else (), stops=stops)
+
+    def _may_have_begun(self, fact: OrderReported, held: set[str]) -> None:
+        """Say it of the automatic rounds that an order which is taken in might have begun sooner.
+
+        Of a checkout that is known still, say: what it comes to matters to later tasks.
+        """
+        for task in self._tasks.values():
+            campaign = self._campaigns.of_task(task)
+            if task.campaign_id in held or not campaign.auto:
+                continue
+            if fact.occurred_at_ms >= task.begun_at_ms:
+                continue
+            held.add(task.campaign_id)
+            if fact.recorded_at_ms <= self._horizon_ms(task):
+                self._of_task(fact.checkout_id, COMPACTED, task)
 
     def word_on_order(self, fact: OrderCancelled | RiskVerdict) -> Met | None:
         """A cancellation or a verdict on an order that a frozen task held."""

@@ -196,6 +196,15 @@ def test_a_chance_that_nobody_used_expires_with_its_pool():
     known.when(draw(known, "3", when=at(19))).then("claim.rejected POOL_CLOSED")
 
 
+def test_a_chance_asked_for_lost_and_regained_is_its_draw_and_does_not_expire():
+    known = user(with_lottery(), *WON)
+    known.when(draw(known, "3"))
+    [request] = asked(known)
+    known.when(cancel("o3", day=5, id="c1"), order("o6", day=6))
+    tick(known, at(21)).then()
+    known.when(answer(request, "drawn", PRIZE)).then("issued 3 rp-100")
+
+
 def test_or_is_drawn_with_its_pool_as_of_the_pools_end():
     known = user(with_lottery(at_close="draw"), *WON)
     tick(known, at(21)).then("draw.asked wheel 3")

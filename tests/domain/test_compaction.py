@@ -11,6 +11,7 @@ import pytest
 from streams.domain import facts, frozen
 from streams.domain.fold import Outcome
 from streams.domain.state import unpack_ledger
+from tests.asking import answer, asked
 from tests.builders import (
     at,
     campaign,
@@ -228,6 +229,20 @@ def test_in_a_group_an_order_stays_with_the_task_that_was_compacted():
     assert [task.counted for task in known.state.tasks] == [counted[0] + 1, counted[1]]
 
 
+def test_a_history_waits_for_what_a_pool_says_to_another_task_of_its_group():
+    """Denied, that one leaves its orders to this; it is tried again after 30 days."""
+    paid = {"budget": {"amount_minor": 10**6}, "priority": 5}
+    other = campaign(campaign_id="other", exclusion_group="g", **paid)
+    known = given([campaign(exclusion_group="g"), other], [claim()])
+    [request] = asked(known.when(claim("k2", campaign_id="other")))
+    known.when(order("o1"), *AT_48)
+    assert not known.state.frozen
+    known.when(answer(request, "denied"))
+    known.then("claim.rejected BUDGET_EXHAUSTED", "task.advanced 1", "issued 1 rp-1")
+    known.when(tick(78))
+    assert [task.frozen for task in known.state.tasks] == [True]
+
+
 def test_a_command_that_nobody_answered_keeps_its_history():
     required = campaign(results="required")
     known = given(required, ONE).when(*AT_48)
@@ -247,6 +262,23 @@ def test_a_tombstone_stays_as_long_as_it_may_act():
     )
     dead = order("o70", day=66)  # it would have been taken back
     known.when(dead).then("order.ignored COMPACTED")
+
+
+def test_an_order_that_might_have_begun_an_automatic_round_sooner_is_compacted():
+    """Its checkout is known still, for later tasks; the round begins where it began."""
+    auto = campaign(enrolment="auto", target={"orders": 1}, step_rewards=[], window={"days": 3})
+    events = [order("o4", parent_order_id="p4", yuan=10), order("o6")]
+    known = given(auto, events).when(tick(9), tick(11), tick(39), tick(46))
+    assert held(known) == ["order:o4:1"]
+    begun_at_ms = known.task().begun_at_ms
+    other = order("o5", when=at(4, "10:00"), parent_order_id="p4", yuan=10)
+    known.when(other).then("order.ignored COMPACTED")
+    assert known.outcome is Outcome.COMPACTED
+    assert known.outputs[0].body["task_id"] == known.task().task_id
+    assert (known.task().begun_at_ms, held(known)) == (begun_at_ms, ["order:o5:1", "order:o4:1"])
+    known.when(other).then()
+    late = order("o3", when=at(4, "09:00"), parent_order_id="p4", recorded=at(40))
+    known.when(late).then()  # after the horizon: nobody missed it
 
 
 def test_a_sub_order_that_gave_back_more_than_it_had_keeps_no_other_history():

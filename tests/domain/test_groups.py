@@ -180,6 +180,15 @@ def test_of_tasks_that_would_begin_by_themselves_the_one_that_gets_the_order_doe
     )
 
 
+def test_an_order_begins_no_task_of_a_group_that_would_not_count_it():
+    """As each would run: b's other order of the day is not a's because a might have begun."""
+    auto = {"enrolment": "auto", "audience": {"segments_any": ["new"]}}
+    known = given([member("a", **auto), member("b", priority=1, **auto)], [order("o1")])
+    fits = {"context": {"segments": ["new"]}}
+    known.when(order("o2", when=at(1, "13:00"), **fits)).then("order.ignored NO_TASK")
+    known.when(order("o3", day=2, **fits)).then("task.claimed 1", "task.advanced 1", "issued 1 r-b")
+
+
 def test_an_order_that_came_after_the_reward_was_taken_back_is_not_pinned():
     done = [*claims("a"), order("o1"), order("o2"), order("o3")]
     gone = [cancel("o1", day=4, id="c1"), cancel("o2", day=4, id="c2")]

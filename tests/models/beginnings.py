@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 from tests.models.chances import answer_to_draw
 from tests.models.checkouts import checkout_of, gives_time, times_of
+from tests.models.compaction import heeded
 from tests.models.counting import as_of, cool_end, free_for, last_round, tally_of
 from tests.models.definitions import Version, in_force, is_open
 from tests.models.facts import ORDER, Fact
+from tests.models.groups import preference
 from tests.models.ids import draw_id, task_id
 from tests.models.reservations import reserved
 from tests.models.rounds import Begun, Round
@@ -150,9 +152,10 @@ def begin_alone(world: World, facts: list[Fact], begun: Begun, order: Fact) -> N
             if found is not None and not isinstance(reserved(world, found)[0], str):
                 proposed.append(found)  # what a pool denied never began, nor competes
     so_far = [fact for fact in facts if fact.key <= order.key]
-    together = begun.with_rounds(proposed)
-    for this in proposed:
-        counted = tally_of(world, so_far, together, this, order.key).counted
+    for this in sorted(proposed, key=preference):
+        # "a user's first order that would count begins it": in the task itself, as it would run,
+        # and not beside others that the order does not begin (semantics.md 2, enrolment).
+        counted = tally_of(world, so_far, begun.with_rounds([this]), this, order.key).counted
         serves = any(order["order_id"] in found.names for found in counted)
         if serves or not this.version.group:
             begin(world, begun, this)
@@ -173,10 +176,12 @@ def automatic_round(
     read_late = any((order.cause_id, earlier.task_id) in world.refused for earlier in rounds)
     if last is not None and (last.free_ms is None or read_late):
         return None
-    if kept_out(version, world.user_id, order.event) is not None:
+    name = task_id(world.user_id, version.campaign_id, len(rounds) + 1)
+    # What is COMPACTED for a round did not begin it either (semantics.md 5, rule 9).
+    so_far = heeded((fact for fact in facts if fact.key <= order.key), world.refused, name)
+    if order not in so_far or kept_out(version, world.user_id, order.event) is not None:
         return None
     version = variant_of(version, order.event.get("context"))
-    so_far = [fact for fact in facts if fact.key <= order.key]
     for time_ms in times_of(so_far, version, order["order_id"]):
         end_ms = version.window_end(time_ms)
         found = checkout_of(so_far, version, end_ms, order["order_id"])
@@ -192,7 +197,7 @@ def automatic_round(
         if last is not None and not free_for(version, last, found):
             continue
         return Round(
-            task_id=task_id(world.user_id, version.campaign_id, len(rounds) + 1),
+            task_id=name,
             number=len(rounds) + 1,
             version=version,
             start_ms=time_ms if rounds else first_ms,

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from tests.models.checkouts import Checkout
     from tests.models.counting import Tally
     from tests.models.facts import Key
+    from tests.models.rounds import Round
     from tests.models.world import World
 
 
@@ -21,12 +22,14 @@ def winner(
         key=lambda found: (
             found[0].round.task_id != pinned_to,
             not found[0].can_count(found[1]),
-            -found[0].round.version.priority,
-            found[0].round.end_ms,
-            found[0].round.begun_ms,
-            found[0].round.task_id,
+            *preference(found[0].round),
         ),
     )
+
+
+def preference(this: Round) -> tuple[int, int, int, str]:
+    """Priority; earlier deadline; earlier claim; smaller task_id."""
+    return -this.version.priority, this.end_ms, this.begun_ms, this.task_id
 
 
 def holder(world: World, candidates: list[tuple[Tally, Checkout]], until: Key | None) -> str | None:

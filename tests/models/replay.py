@@ -35,6 +35,7 @@ class Replay:
         self.books = Books()
         self.pins: list[Pin] = []
         self.chances: dict[str, tuple[str, str, int]] = {}
+        self.asked: set[str] = set()  # draws that pools were ever asked for
         self.over: frozenset[str] = frozenset()
         self.earned = Earned([], {}, {})
 
@@ -51,6 +52,7 @@ class Replay:
                 )
             self.settle(instant_ms(event["at"]) if event["type"] == "tick" else 0)
             self.note_chances()
+            self.note_draws()
             if event["type"] == "tick":
                 self.return_prizes(instant_ms(event["at"]))
                 self.expire_chances(instant_ms(event["at"]))
@@ -63,6 +65,18 @@ class Replay:
                 self.chances.setdefault(
                     draw_id(task["task_id"], label), (task["task_id"], label, task["regains"])
                 )
+
+    def note_draws(self) -> None:
+        """What a pool was once asked for it will answer: lost and regained, "a regained step
+        returns the same draw" (semantics.md 5, rule 6), so that chance does not expire (L9).
+        """
+        labels = {task["task_id"]: task["chances"] for task in self.earned.tasks if task["granted"]}
+        for event in self.events:
+            if event["type"] != "draw.requested" or event["claim_id"] not in self.earned.answers:
+                continue
+            code, task_id = self.earned.answers[event["claim_id"]]
+            if code == "DRAW" and event["step"] in labels.get(task_id, ()):
+                self.asked.add(draw_id(task_id, event["step"]))
 
     def return_prizes(self, tick_ms: int) -> None:
         """A prize that is lost goes back at end + grace, and is not due again (section 6)."""
@@ -79,7 +93,7 @@ class Replay:
             draw_id(task["task_id"], label)
             for task in self.earned.tasks
             for label, closes_ms in task["expires"].items()
-            if tick_ms >= closes_ms
+            if tick_ms >= closes_ms and draw_id(task["task_id"], label) not in self.asked
         }
 
     def settle(self, now_ms: int) -> None:

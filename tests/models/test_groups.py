@@ -79,6 +79,17 @@ def test_of_two_automatic_campaigns_of_a_group_the_first_by_p5_begins():
     assert [task["campaign_id"] for task in earn(USER, later, both).tasks] == ["c", "d"]
 
 
+def test_no_task_of_a_group_begins_at_an_order_that_it_would_not_count():
+    """Section 2, enrolment: "a user's first order that would count begins it"."""
+    auto = {"enrolment": "auto", "audience": {"segments_any": ["new"]}}
+    both = [{**one, **auto} for one in pair(priority=5)]
+    fits = {"context": {"segments": ["new"], "orders_30d": 0}}
+    first = [order("o", 1), order("p", 1, "13:00:00", **fits)]  # o would be the day's, of either
+    assert earn(USER, first, both).tasks == []
+    begun = earn(USER, [*first, order("q", 2, **fits)], both).tasks
+    assert [task["campaign_id"] for task in begun] == ["d"]
+
+
 def test_what_a_fallback_was_paid_for_is_pinned():
     """Section 7: the fallback right becomes due as its own reward; P5, glossary: a paid step."""
     instead = {"right_id": "instead", "type": "points", "value_minor": 70}
