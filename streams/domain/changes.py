@@ -4,7 +4,7 @@ How a task moves, beside its claim (semantics.md 3, 8):
 
     active    -> completed  the target is met
     active    -> expired    a tick has reached its end, or once more the end of grace (`expiry.py`)
-    expired   -> active     task.revived: an order of its window came within grace
+    expired   -> active     task.revived: it has more again, by what happened within grace
     completed -> active     task.reopened: the target is no longer met, the window is still open
     completed -> expired    the same, and the window is over or the next round began
     any       -> withdrawn, killed    see `endings.py`
@@ -115,13 +115,14 @@ def _expired(
     """Tell whether a task is (still) to be called expired after an event of this time."""
     if task.completed_at_ms or task.ended:
         return False
-    over = passed_ms >= task.end_ms + campaign.grace_ms  # no order can bring it back any more
+    grace_ends_ms = task.end_ms + campaign.grace_ms
+    over = passed_ms >= grace_ends_ms  # no order can bring it back any more
     if stood is None:
         return over
     if stood.completed_at_ms or stood.ended:
         return over or bool(task.closed_ms) or at_ms >= task.end_ms
-    if not stood.expired or over or task.closed_ms:
-        return stood.expired
+    if not stood.expired or over or at_ms >= grace_ends_ms or task.closed_ms:
+        return stood.expired  # by its own time too: whether a tick came before does not show
     opened = bool(stood.closed_ms) and passed_ms < task.end_ms  # the next round has been undone
     return _measure(task, campaign) <= _measure(stood, campaign) and not opened
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from streams.domain.fold import Outcome
 from streams.domain.view import state_of
-from tests.builders import at, campaign, cancel, claim, order, tick
+from tests.builders import at, campaign, cancel, claim, order, tick, withdraw
 from tests.given import given
 
 THREE = campaign()  # claimed on day 1, over at the start of day 11; grace to 13, horizon to 41
@@ -73,6 +75,21 @@ def test_an_order_recorded_in_grace_but_read_after_it_counts_and_the_next_tick_s
     known.when(order("o3", day=9, recorded=at(12))).then(
         "task.revived 3", "task.advanced 3", "task.completed 3", "issued 3 c-3", "issued 3 pts"
     )
+
+
+@pytest.mark.parametrize("ticks", [(), (tick(13),)], ids=["before the tick", "after it"])
+def test_a_cancellation_withdrawn_after_grace_counts_again_and_revives_nothing(ticks):
+    known = given(THREE, [*ONE, order("o2"), cancel("o2", day=5, id="c1"), tick(11), *ticks])
+    known.when(withdraw("c1", day=13)).then("task.advanced 2", "issued 2 rp-2 seq=3")
+    assert state_of(known.task()) == "expired"
+    known.when(tick(14)).then()
+
+
+def test_a_cancellation_withdrawn_in_grace_revives_the_task():
+    known = given(THREE, [*ONE, order("o2"), cancel("o2", day=5, id="c1"), tick(11)])
+    known.when(withdraw("c1", day=12))
+    known.then("task.revived 2", "task.advanced 2", "issued 2 rp-2 seq=3")
+    known.when(tick(14)).then("task.expired 2")
 
 
 def test_an_order_at_the_end_is_not_of_the_window():
