@@ -9,6 +9,7 @@ What came in time but is read now is COMPACTED: said, counted for an alert, and 
 
 from __future__ import annotations
 
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -233,6 +234,7 @@ class _Meeting:
         self._tasks = {task.task_id: task for task in state.tasks if task.frozen}
         self._past = {past.task_id: past for past in self.frozen.past}
         self._said: list[Output] = []
+        self._entries = partial(unpack_ledger, state.ledger)
 
     def order(self, fact: OrderReported, known: Sequence[Fact]) -> Met | None:
         """An order of which nothing is known, or a version of one."""
@@ -328,14 +330,22 @@ class _Meeting:
             task = self._tasks.get(fact.task_id)
             task_id = task.task_id if task else ""
             if task is not None and isinstance(fact, TaskWithdrawn):
-                refused = tasks.runs(task, fact.occurred_at_ms)
+                refused = _ran(task, fact.occurred_at_ms)
             refused = refused and task is not None
         elif isinstance(fact, RewardCollected):
-            refused = False  # it has come too late for all that is not running
+            task_id = self._never_given(fact)
+            refused = bool(task_id)
         if not refused:
             return None
         self._said.append(self._say.rejected(fact.claim_id, campaign_id, COMPACTED, task_id))
         return self._met(fact, (), stops=True)
+
+    def _never_given(self, fact: RewardCollected) -> str:
+        """Return the frozen task of a reward that has waited in vain, as far as was read; or ""."""
+        entry = self._entries().get(fact.reward_id)
+        task = self._tasks.get(entry.task_id) if entry and not entry.seq else None
+        in_time = task is not None and fact.recorded_at_ms <= self._horizon_ms(task)
+        return task.task_id if task is not None and in_time else ""
 
     def _looks_back(self, fact: ClaimRequested) -> bool:
         """Tell whether a claim asks for orders of its day, some of which may be gone."""
@@ -369,6 +379,13 @@ class _Meeting:
         kept = msgspec.structs.replace(self.frozen, ids=ids, past=past)
         in_time = any(output.body.get("code") == COMPACTED for output in self._said)
         return Met(kept, self._said, stops, in_time=in_time)
+
+
+def _ran(task: Task, at_ms: int) -> bool:
+    """Tell whether a frozen task was active as of then, when it was not completed before."""
+    if task.completed_at_ms >= at_ms:
+        task = msgspec.structs.replace(task, completed_at_ms=0)
+    return tasks.runs(task, at_ms)
 
 
 def with_marks(run: bytes, marks: Iterable[bytes]) -> bytes:

@@ -17,6 +17,7 @@ from tests.builders import (
     campaign,
     cancel,
     claim,
+    collect,
     decoded,
     leave,
     order,
@@ -147,6 +148,25 @@ def test_a_claim_of_a_compacted_time_is_refused_and_begins_nothing():
     assert known.outcome is Outcome.COMPACTED
     known.when(leave(known.task().task_id, at(3))).then("claim.rejected COMPACTED")
     assert len(known.state.tasks) == 1
+
+
+def test_a_task_left_in_time_and_heard_of_after_that_stays_as_it_was():
+    """It was completed, but not yet when its user left it."""
+    known = compacted(DONE)
+    left = leave(known.task().task_id, at(2, "10:00"))
+    known.when(left).then("claim.rejected COMPACTED").standing(*ALL)
+    assert known.outputs[0].body["task_id"] == known.task().task_id
+    known.when(left).then()
+    after = leave(known.task().task_id, at(4), "k-after")
+    known.when(after).then()
+
+
+def test_a_reward_collected_in_time_and_heard_of_after_that_stays_void():
+    known = compacted([claim(), order("o1")], campaign(collect="manual"))
+    reward_id = known.reward_id("1", "rp-1")
+    known.when(collect(reward_id, day=2)).then("claim.rejected COMPACTED").standing()
+    given_ = compacted([*ONE, collect(reward_id, day=2)], campaign(collect="manual"))
+    given_.when(collect(reward_id, 3, "t2")).then().standing("1 rp-1")
 
 
 def test_a_result_for_a_reward_of_a_compacted_history_is_booked():

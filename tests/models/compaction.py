@@ -103,6 +103,7 @@ def misjudged(  # noqa: PLR0913  # whose events, under which rules, and what was
                 for task, version in over.values()
                 if new
                 and task["task_id"] not in of
+                and task["state"] not in ("withdrawn", "killed")  # its window ended sooner
                 and task["start"] <= instant_ms(event["occurred_at"]) < task["end"]
                 and (task["campaign_id"], task["round"] + 1) not in rounds
                 and event["recorded_at_ms"] <= task["end"] + version.grace_ms

@@ -6,6 +6,7 @@ from collections import defaultdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
+from tests.models.compaction import heeded
 from tests.models.groups import winner
 from tests.models.rounds import in_window
 
@@ -65,6 +66,9 @@ def tally_of(
 
     until: the moment that `facts` lie before, if it is judged as of a moment.
     """
+    # A history that is over stays as it was, also in what the others of its group had
+    # (semantics.md 5, rule 9): what is refused for it has not happened.
+    facts = heeded(facts, world.refused, this.task_id)
     group = this.version.group
     rounds = [r for r in begun.all() if r.version.group == group] if group else [this]
     tallies = [Tally(each) for each in rounds]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tests.models.books import HELD, Books
+from tests.models.compaction import heeded
 from tests.models.facts import instant_ms, unique
 from tests.models.holds import in_vain, is_stuck, waits
 from tests.models.ids import draw_id, reward_id
@@ -98,7 +99,7 @@ class Replay:
 
     def settle(self, now_ms: int) -> None:
         """Bring the books to what is due. now_ms: of a tick; 0: of another event."""
-        facts = unique(self.events)
+        facts = heeded(unique(self.events), self.refused)
         self.earned = earn(
             self.user_id,
             self.events,
