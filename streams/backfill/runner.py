@@ -22,6 +22,7 @@ from streams.agents.ticks import MOST_ROWS, fold_part
 from streams.backfill import account, frozen, order, targets
 from streams.backfill.archive import Archive, told
 from streams.backfill.definitions import Definitions
+from streams.backfill.held import CHECKPOINT_RECORDS, HeldRows
 from streams.domain.fold import FOLD_VERSION
 from streams.errors import DiskError
 from streams.feed.background import Background
@@ -31,7 +32,7 @@ from streams.feed.unit_of_work import Versions
 from streams.partitioner import partition_of
 from streams.pool_secrets import Seeds
 from streams.store import meta, states
-from streams.store.rows import DiskRows, DiskStore, read_rows
+from streams.store.rows import DiskStore, read_rows
 from streams.wire import campaigns, outputs, rows
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ if TYPE_CHECKING:
 LOOK_S = 0.25
 """Between two looks that are told."""
 
+CACHE_BYTES = 32 << 20
+"""Of RocksDB: what is read soon again is held before it (`held.py`)."""
+
 
 class Job(msgspec.Struct, frozen=True):
     """What every process of a backfill is given."""
@@ -56,6 +60,7 @@ class Job(msgspec.Struct, frozen=True):
     plan: Plan
     settings: Settings
     directory: str
+    checkpoint_records: int = CHECKPOINT_RECORDS
 
     @property
     def users(self) -> Path:
@@ -115,13 +120,17 @@ def rows_digest(path: Path) -> tuple[int, str]:
     return count, found.hexdigest()
 
 
-class _States(DiskStore):
-    """The databases, and the one that is open."""
+class _States:
+    """The databases, and the one that is open. Implements `ports.Store`."""
 
-    opened: DiskRows | None = None
+    def __init__(self, job: Job) -> None:
+        identity = identity_of(job.plan, job.settings)
+        self._disk = DiskStore(job.users, identity, cache_bytes=CACHE_BYTES)
+        self._checkpoint_records = job.checkpoint_records
+        self.opened: HeldRows | None = None
 
-    def open(self, p: int) -> DiskRows:
-        self.opened = super().open(p)
+    def open(self, p: int) -> HeldRows:
+        self.opened = HeldRows(self._disk.open(p), self._checkpoint_records)
         return self.opened
 
 
@@ -135,7 +144,7 @@ class _Run:
         self.p, self.plan, settings = p, job.plan, job.settings
         self.folded, self.seconds, self.cpu_s = 0, 0.0, 0.0
         plan = self.plan
-        self.store = _States(job.users, identity_of(plan, settings))
+        self.store = _States(job)
         source = source_of(plan, settings)
         self.order = self._order(source, settings)
         shadow = plan.into == "shadow"

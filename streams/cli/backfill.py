@@ -18,7 +18,7 @@ from streams.errors import UsageError
 
 if TYPE_CHECKING:
     from streams.backfill.plan import Plan, Wanted
-    from streams.backfill.runner import Done
+    from streams.backfill.runner import Done, Job
     from streams.settings import Settings
 
 
@@ -52,6 +52,10 @@ if TYPE_CHECKING:
 @click.option("--to-committed", is_flag=True, help="End where the live group has committed.")
 @click.option("--keep-outputs", is_flag=True, help="Also write all outputs to DIR/outputs.")
 @click.option("--processes", type=click.IntRange(1), help="At most; default: one a core.")
+@click.option(
+    "--checkpoint-records", type=click.IntRange(1), default=200_000, show_default=True,
+    help="Of a partition, between two checkpoints; a kill loses the work of so many at most.",
+)  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with the run of --state-dir.")
 @click.option("--execute", is_flag=True, help="Act; without it this only shows the plan.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout at the end.")
@@ -73,6 +77,7 @@ def backfill(
     to_committed: bool,
     keep_outputs: bool,
     processes: int | None,
+    checkpoint_records: int,
     resume: bool,
     execute: bool,
     as_json: bool,
@@ -98,6 +103,7 @@ def backfill(
         return
     from streams.backfill import plan as plans
     from streams.backfill import targets
+    from streams.backfill.runner import Job
     from streams.feed import preflight
 
     if not state_dir:
@@ -143,7 +149,8 @@ def backfill(
         return
     if not resume:
         plans.save(plan, directory)
-    _run(plan, settings, directory, count, as_json=as_json)
+    job = Job(plan, settings, str(directory), checkpoint_records)
+    _run(job, count, as_json=as_json)
 
 
 @backfill.command()
@@ -283,15 +290,15 @@ def _tell(plan: Plan, directory: Path, count: int) -> None:
         say(f"  partition {p}: {ranges or 'nothing'}")
 
 
-def _run(plan: Plan, settings: Settings, directory: Path, count: int, *, as_json: bool) -> None:
+def _run(job: Job, count: int, *, as_json: bool) -> None:
     from streams.backfill import processes
     from streams.backfill.progress import Progress
-    from streams.backfill.runner import Job
 
+    plan = job.plan
     began_s = time.monotonic()
     offsets = {p: plan.offsets(p) for p in range(plan.partitions)}
     with Progress(offsets, say, lively=lively()) as progress:
-        done = processes.run(Job(plan, settings, str(directory)), count, progress.show)
+        done = processes.run(job, count, progress.show)
     summary = _summary(plan, done, time.monotonic() - began_s, processes.peak_bytes())
     if as_json:
         emit(summary)

@@ -2,7 +2,7 @@
 
 K6:17:stop stops it there instead (SIGSTOP): a zombie, once somebody lets it go on. A test of the
 commit protocol needs the process dead or asleep at a named line, not nearby. Points: K0 to K9
-(feed/unit_of_work.py), R1 to R6 (store/restore.py), REVOKE (feed/loop.py).
+(feed/unit_of_work.py), R1 to R6 (store/restore.py), REVOKE (feed/loop.py), LOAD (store/rows.py).
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import signal
 from streams.errors import UsageError
 from streams.settings import KILL
 
-POINTS = frozenset({*(f"K{n}" for n in range(10)), *(f"R{n}" for n in range(1, 7)), "REVOKE"})
+POINTS = frozenset(
+    {*(f"K{n}" for n in range(10)), *(f"R{n}" for n in range(1, 7)), "REVOKE", "LOAD"}
+)
 
 
 def parse(text: str) -> tuple[str, int, signal.Signals]:

@@ -18,12 +18,13 @@ import msgspec
 import rocksdict
 
 from streams.errors import DiskError, Refused
+from streams.feed.kill_points import reach
 from streams.feed.ports import NotReady
 from streams.store import meta
 from streams.wire.rows import due_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterator, Mapping, Sequence
     from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,9 @@ CACHE_BYTES = 128 << 20  # whole process, memtables included: reliability.md 4, 
 MEMTABLE_BYTES = 64 << 20  # of those; charged to the cache
 WRITE_BUFFER_BYTES = 8 << 20  # one memtable of one database
 MAX_OPEN_FILES = 128  # one database
+FILES_BEFORE_COMPACTION = 8
+"""Of level 0, where RocksDB has 4: half the rewriting of all rows (10 us a row with 96,000 of them,
+now 5), and reading is no slower: a bloom filter stands before each file."""
 RESERVED = b"\0"
 FIRST_ROW = b"\1"  # keys of ours begin with a NUL, those of pools with \1, no user's with either
 FIRST_USER = b"\2"
@@ -48,10 +52,11 @@ class DiskStore:
         identity: meta.Identity,
         *,
         lock_wait_s: float = LOCK_WAIT_S,
+        cache_bytes: int = CACHE_BYTES,
     ) -> None:
         """``identity``: the worker's own, its ``partition`` replaced by p at each open."""
         self.directory, self._identity, self._lock_wait_s = directory, identity, lock_wait_s
-        self._cache = rocksdict.Cache(CACHE_BYTES)
+        self._cache = rocksdict.Cache(cache_bytes)
         self._buffers = rocksdict.WriteBufferManager.new_write_buffer_manager_with_cache(
             MEMTABLE_BYTES,
             False,  # noqa: FBT003 - allow_stall: a stalled write looks like a stuck worker
@@ -70,7 +75,7 @@ class DiskStore:
         refuse_unless_ours(label, _read(label), identity)
         if _corrupt_note(path).exists():
             _move_aside(path)
-        rows = DiskRows(path, self._open(path), identity, label)
+        rows = DiskRows(path, self._open(path), identity, label, self._options)
         _write_label(label, identity)
         return rows
 
@@ -103,6 +108,7 @@ class DiskStore:
         options.set_write_buffer_size(WRITE_BUFFER_BYTES)
         options.set_write_buffer_manager(self._buffers)
         options.set_max_open_files(MAX_OPEN_FILES)
+        options.set_level_zero_file_num_compaction_trigger(FILES_BEFORE_COMPACTION)
         options.set_keep_log_file_num(3)
         options.set_compression_type(rocksdict.DBCompressionType.lz4())
         table = rocksdict.BlockBasedOptions()
@@ -116,9 +122,18 @@ class DiskStore:
 class DiskRows:
     """The rows of one partition, open. Implements `ports.Rows`."""
 
-    def __init__(self, path: Path, db: Any, identity: meta.Identity, label: Path) -> None:
-        self.path, self._db, self._identity = path, db, identity
+    def __init__(
+        self,
+        path: Path,
+        db: Any,
+        identity: meta.Identity,
+        label: Path,
+        options: Callable[[], Any],
+    ) -> None:
+        self.path, self._db, self._identity, self._options = path, db, identity, options
         self._peeking, self._closed = threading.Lock(), False
+        self.failed = False
+        """The disk has failed: the handle is not used again."""
         self._write_options = rocksdict.WriteOptions()
         self._write_options.sync = False  # the log is the truth; 207 us against 1153 us a batch
         try:
@@ -201,35 +216,91 @@ class DiskRows:
             else:
                 writes.put(key, value)
                 _put_hint(writes, key, value)
-        if next_offsets is not None:
-            writes.put(meta.NEXT, meta.encode_offsets(next_offsets))
-        writes.put(meta.CHANGELOG, str(changelog).encode())
-        writes.put(meta.BATCH, str(batch).encode())
-        writes.put(meta.FOLD, str(self._identity.fold_version).encode())
+        for key, value in self._place(next_offsets, changelog, batch):
+            writes.put(key, value)
         self._commit(writes)
+        self._wrote(next_offsets, changelog, batch)
+
+    def load(
+        self,
+        rows: Mapping[bytes, bytes | None],
+        *,
+        next_offsets: dict[str, int] | None,
+        changelog: int,
+        batch: int,
+    ) -> None:
+        """As `write`, for many rows: one sorted file, which RocksDB takes in whole or not at all.
+
+        Neither the memtable nor its log sees them: 4 us a row where a WriteBatch takes 10 and three
+        times their memory (45,000 rows of 1.2 kB, their flush included).
+        """
+        hints = {
+            meta.Hint(due_ms, key).encoded(): b""
+            for key, value in rows.items()
+            if value is not None and (due_ms := _due_ms(key, value))
+        }  # they win over a deletion of the same: the row that is there now has this deadline
+        place = self._place(next_offsets, changelog, batch)
+        found = {**rows, **hints, **dict(place), **dict(self._number())}
+        file = str(self.path.with_name(f"{self.path.name}.load.sst"))
+        try:
+            writer = rocksdict.SstFileWriter(self._options())
+            writer.open(file)
+            for key in sorted(found):
+                value = found[key]
+                if value is None:
+                    del writer[key]
+                else:
+                    writer[key] = value
+            writer.finish()
+            reach("LOAD")
+            taken_in = rocksdict.IngestExternalFileOptions()
+            taken_in.set_move_files(True)
+            self._db.ingest_external_file([file], taken_in)
+        except Exception as error:  # noqa: BLE001 - rocksdict raises just that
+            self._fail("load", error)
+        self._wrote(next_offsets, changelog, batch)
+
+    def _place(
+        self, next_offsets: dict[str, int] | None, changelog: int, batch: int
+    ) -> Iterator[tuple[bytes, bytes]]:
+        if next_offsets is not None:
+            yield meta.NEXT, meta.encode_offsets(next_offsets)
+        yield meta.CHANGELOG, str(changelog).encode()
+        yield meta.BATCH, str(batch).encode()
+        yield meta.FOLD, str(self._identity.fold_version).encode()
+
+    def _wrote(self, next_offsets: dict[str, int] | None, changelog: int, batch: int) -> None:
         self.changelog, self.batch = changelog, batch
         if next_offsets is not None:
             self.next = dict(next_offsets)
 
-    def _commit(self, writes: Any) -> None:
+    def _number(self) -> Iterator[tuple[bytes, bytes]]:
         self._writes += 1
         number = str(self._writes).encode()
-        writes.put(meta.WRITES, number)
-        writes.put(meta.write_slot(self._writes), number)
+        yield meta.WRITES, number
+        yield meta.write_slot(self._writes), number
+
+    def _commit(self, writes: Any) -> None:
+        for key, value in self._number():
+            writes.put(key, value)
         try:
             self._db.write(writes, self._write_options)
         except Exception as error:  # noqa: BLE001 - rocksdict raises just that
             self._fail("write", error)
 
-    def due(self, at_ms: int, limit: int) -> list[meta.Hint]:
-        """Return up to `limit` hints of deadlines not after `at_ms`, the earliest first."""
+    def due(self, at_ms: int, limit: int, without: Container[bytes] = ()) -> list[meta.Hint]:
+        """Return up to `limit` hints of deadlines not after `at_ms`, the earliest first.
+
+        ``without``: records of hints that are left out.
+        """
         found: list[meta.Hint] = []
         try:
             for record, _ in walk(self._db, meta.DUE):
                 hint = meta.decode_hint(record)
                 if not record.startswith(meta.DUE) or hint.due_ms > at_ms or len(found) == limit:
                     break
-                found.append(hint)
+                if record not in without:
+                    found.append(hint)
         except Exception as error:  # noqa: BLE001 - rocksdict raises just that
             self._fail("read", error)
         return found
@@ -265,6 +336,7 @@ class DiskRows:
             raise DiskError(f"{self.path}: close failed ({error})") from error
 
     def _fail(self, what: str, error: Exception) -> NoReturn:
+        self.failed = True
         if _is_corruption(error):
             with contextlib.suppress(OSError):  # the process ends with 74 in any case
                 _corrupt_note(self.path).write_text(str(error))
@@ -289,9 +361,13 @@ def hole_in(db: Any) -> str:
 
 
 def _put_hint(writes: Any, key: bytes, value: bytes) -> None:
-    due_ms = 0 if key.startswith(RESERVED) else due_of(value)
+    due_ms = _due_ms(key, value)
     if due_ms:
         writes.put(meta.Hint(due_ms, key).encoded(), b"")
+
+
+def _due_ms(key: bytes, value: bytes) -> int:
+    return 0 if key.startswith(RESERVED) else due_of(value)
 
 
 def walk(db: Any, first: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 DAY_MS = 86_400_000
 TICK_MS = 1_790_000_000_000  # after all of it
 KILLS = 10
+POINTS = (*(f"K{n}" for n in range(10)), "LOAD", "LOAD")
 
 
 class World(NamedTuple):
@@ -125,15 +126,17 @@ def test_two_processes_an_archive_and_other_units_of_work_give_the_same_digests(
 def test_killed_at_ten_random_points_and_resumed_it_ends_at_the_same_digests(log, whole, tmp_path):
     dice = random.Random(6)  # noqa: S311 - faults, not money
     directory, landed, points = tmp_path / "run", 0, []
-    flags = ["--set", "batch_records=40", "--keep-outputs", "--processes", 1]
+    # a checkpoint at about every second unit of work, so that each life gets further
+    every = ["--checkpoint-records", 70, "--processes", 1]
+    flags = ["--set", "batch_records=40", *every, "--keep-outputs"]
     arguments = [*log.folded, *flags]
     while landed < KILLS:
-        point = f"K{dice.choice([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])}:{dice.randint(1, 4)}"
+        point = f"{dice.choice(POINTS)}:{dice.randint(1, 4)}"
         ran = backfill(directory, *arguments, LEIDAN_KILL=point)
         assert ran.code == -signal.SIGKILL, f"void: {point} did not land\n{ran.err}"
         landed, points = landed + 1, [*points, point]
         if (directory / "backfill.json").exists():
-            arguments = ["--campaigns", log.campaign, *flags[:2], "--processes", 1, "--resume"]
+            arguments = ["--campaigns", log.campaign, *flags[:2], *every, "--resume"]
     left = sum(sum((read_offsets(directory / "users" / str(p)) or {}).values())
                for p in range(PARTITIONS) if (directory / "users" / str(p)).is_dir())  # fmt: skip
     ran = backfill(directory, *arguments)

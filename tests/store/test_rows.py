@@ -14,6 +14,7 @@ import msgspec
 import pytest
 import rocksdict
 
+from streams.backfill.held import HeldRows
 from streams.errors import DiskError, Exit, Refused
 from streams.feed.ports import NotReady
 from streams.store import meta
@@ -32,9 +33,21 @@ def disk_store(directory: Path, identity: meta.Identity = OURS, **options) -> Di
     return DiskStore(directory, identity, **{"lock_wait_s": 0.1, **options})
 
 
-@pytest.fixture(params=["memory", "disk"])
+class Held:
+    """A store as a backfill has it, checkpoints in between."""
+
+    def __init__(self, directory: Path) -> None:
+        self.disk = disk_store(directory)
+
+    def open(self, p: int) -> HeldRows:
+        return HeldRows(self.disk.open(p), most_records=2)
+
+
+@pytest.fixture(params=["memory", "disk", "held"])
 def store(request, tmp_path):
-    return MemoryStore() if request.param == "memory" else disk_store(tmp_path)
+    if request.param == "memory":
+        return MemoryStore()
+    return Held(tmp_path) if request.param == "held" else disk_store(tmp_path)
 
 
 # --- every store ---------------------------------------------------------------------------------
