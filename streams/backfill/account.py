@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from hashlib import blake2b
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _MODULUS = 1 << 128
 _packed = msgspec.msgpack.Encoder().encode
 _number = int.from_bytes
+_topic = itemgetter(0)
 
 
 class Said(msgspec.Struct):
@@ -84,7 +86,7 @@ class Ledger:
             if records:
                 account.clock_ms = max(account.clock_ms, records[-1].recorded_at_ms)
             self._outcomes.update(batch.outcomes)
-            counts.update(output[0] for output in batch.outgoing)
+            counts.update(map(_topic, batch.outgoing))
             for output in batch.outgoing:  # `element`, spelt out: it is a tenth of a plain order
                 sums[output[0]] += _number(blake2b(_packed(output[:4])).digest(), "little")
         account.outcomes = dict(self._outcomes)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections import deque
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from streams.backfill.definitions import Definitions
     from streams.feed.ports import Offsets, Record
     from streams.wire.journal import Folded, Range
+
+
+_topic, _offset = itemgetter(0), itemgetter(2)  # of a record
 
 
 def by_time() -> Aligner:
@@ -81,7 +85,7 @@ class JournalOrder(Aligner):
         self._transactions: Iterator[Folded] = iter(())
         self._known, self._folded = known, folded
         self._before, self._after = by_time(), by_time()
-        self._here: dict[str, deque[Record]] = {topic: deque() for topic in topics.FOLDED}
+        self._here: dict[str, list[Record]] = {topic: [] for topic in topics.FOLDED}
         self._at: Folded | None = None
         self._over = False
         self.batch = 0
@@ -95,11 +99,11 @@ class JournalOrder(Aligner):
         if self._over:
             self._after.add(records)
             return
-        for record in records:
-            if self._is_before(record):
-                self._before.add([record])
-            else:
-                self._here[record.topic].append(record)
+        for topic, run in groupby(records, _topic):
+            found = list(run)
+            count = bisect_left(found, self._begins.offsets.get(topic, -1), key=_offset)
+            self._before.add(found[:count])
+            self._here[topic] += found[count:]
 
     def begin(self, p: int, offsets: Offsets) -> None:
         """Take up where the rows are: ``offsets`` is L. Also after a recovery, in the same life."""
@@ -119,7 +123,7 @@ class JournalOrder(Aligner):
             if self._is_before(record):
                 self._before.put_back(p, [record])
             else:
-                self._here[record.topic].appendleft(record)
+                self._here[record.topic].insert(0, record)
 
     def drop(self, p: int) -> None:
         """Forget what was read; it is read again from L on, or never."""
@@ -209,7 +213,7 @@ class JournalOrder(Aligner):
 
         Ranges of one topic may lie between each other (feed/align.py, `rounds`), not overlap.
         """
-        taken: dict[str, tuple[list[int], list[Record]]] = {}
+        taken: dict[str, list[Record]] = {}
         for topic, first in _firsts(one).items():
             here, end = self._here[topic], max(_ends(one, topic))
             if here and here[0].offset < first:
@@ -218,14 +222,14 @@ class JournalOrder(Aligner):
                     f"transaction before that of batch {one.batch}. Use --order time: the same net "
                     "result, not byte for byte"
                 )
-            found: list[Record] = []
-            while here and here[0].offset < end:
-                found.append(here.popleft())
-            taken[topic] = [record.offset for record in found], found
+            count = bisect_left(here, end, key=_offset)
+            taken[topic] = here[:count]
+            del here[:count]
         records: list[Record] = []
         for each in one.ranges:
-            offsets, found = taken[each.topic]
-            records += found[bisect_left(offsets, each.first) : bisect_left(offsets, _end(each))]
+            found = taken[each.topic]
+            first = bisect_left(found, each.first, key=_offset)
+            records += found[first : bisect_left(found, _end(each), key=_offset)]
         return records
 
     def _turn_to_the_rest(self) -> None:

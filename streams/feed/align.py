@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from streams.errors import EventRejected
@@ -260,12 +261,11 @@ def rounds(records: Sequence[Record], topics: Sequence[str]) -> list[list[Record
     """
     if not records:
         return []
+    if len(set(map(itemgetter(0), records))) == 1:
+        return [list(records)]
     count = next((n for n, record in enumerate(records) if record[0] == TICKS), len(records))
     if 0 < count < len(records):
         return [*rounds(records[:count], topics), list(records[count:])]
-    only = records[0][0]
-    if all(record[0] == only for record in records):
-        return [list(records)]
     count = len(topics)
     index = {topic: n for n, topic in enumerate(topics)}
     slots: dict[int, list[Record]] = {}
