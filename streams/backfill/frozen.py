@@ -30,6 +30,10 @@ QUEUE_BACKOFF_MS = 20
 """How long a full queue is left alone. librdkafka's own second is longer than a backfill takes to
 empty it."""
 
+END_WAIT_MS = 10
+"""How long the broker waits for more before it says that nothing follows. Behind the last record
+lies a marker, so each end is waited for: three a partition, since a journal is read twice."""
+
 SILENCE_S = 60.0
 READ_RECORDS = 5_000
 IDLE_S = 0.005
@@ -98,6 +102,7 @@ class _KafkaReader:
                         "group.id": f"{settings.app_id}-backfill-reader",  # never joined
                         "queued.max.messages.kbytes": QUEUE_KB,
                         "fetch.queue.backoff.ms": QUEUE_BACKOFF_MS,
+                        "fetch.wait.max.ms": END_WAIT_MS,
                         "error_cb": lambda _error: None,
                     },
                 )
@@ -134,7 +139,8 @@ class _KafkaReader:
             )
         if found:
             self.next = max(self.next, found[-1].offset + 1)
-        self.done = self.next >= end
+        if self.next >= end:
+            self.close()  # it would ask for more, a hundred times a second
         return found
 
     def _come(self, max_records: int, timeout_s: float) -> list[Any]:

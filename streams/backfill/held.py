@@ -27,6 +27,9 @@ CHECKPOINT_RECORDS = 200_000
 """Folded again after a kill, at most: some six seconds of work."""
 
 HELD_BYTES = 64 << 20
+FULL = 0.9
+"""Of them, without what was replaced; else they would be added up at every write."""
+
 MOST_SPENT = 5_000
 """Hints that were found stale: until they are written, each tick walks over them again."""
 
@@ -125,13 +128,17 @@ class HeldRows:
     # --- its parts --------------------------------------------------------------------------
 
     def _is_time(self) -> bool:
-        if self._bytes > self._most_bytes:  # or it is only what was replaced
-            self._bytes = sum(len(row) for row in self._pending.values() if row is not None)
         return (
-            self._bytes > 0.9 * self._most_bytes  # else this would be added up at every write
+            self._is_full()
             or self._spent > MOST_SPENT
             or _sum(self.next) - _sum(self._rows.next) >= self._most_records
         )
+
+    def _is_full(self) -> bool:
+        if self._bytes <= self._most_bytes:
+            return False
+        self._bytes = sum(len(row) for row in self._pending.values() if row is not None)
+        return self._bytes > FULL * self._most_bytes
 
     def _checkpoint(self) -> None:
         if not self._pending and self.next == self._rows.next:
@@ -151,7 +158,8 @@ class HeldRows:
         for key, due_ms in _deadlines(rows):
             if known.get(key, 0) != due_ms:
                 known[key] = due_ms
-                heappush(hints, meta.Hint(due_ms, key))
+                if due_ms:
+                    heappush(hints, meta.Hint(due_ms, key))
 
 
 def _sum(offsets: Offsets | None) -> int:
