@@ -123,6 +123,7 @@ class HeldRows:
                 if not self._rows.failed:
                     self._checkpoint()
         finally:
+            self._pending, self._before = {}, {}  # whoever closes it may hold on to it
             self._rows.close()
 
     # --- its parts --------------------------------------------------------------------------

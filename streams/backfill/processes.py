@@ -19,7 +19,8 @@ from streams.backfill.runner import Done, Job, Look, fold_partition, tune_collec
 from streams.errors import Exit, RewardsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
+    from typing import Self
 
 WATCH_S = 0.5
 STOP_S = 5.0
@@ -33,43 +34,48 @@ class ChildFailed(RewardsError):
         super().__init__(message)
 
 
-def run(job: Job, count: int, on_look: Callable[[Look], None]) -> list[Done]:
-    """Fold all partitions with `count` processes; return what came of each, in order.
-
-    One process is this one. Raises what `fold_partition` raises, and ChildFailed.
-    """
-    partitions = range(job.plan.partitions)
-    if count <= 1:
-        tune_collector()
-        return [fold_partition(job, p, on_look) for p in partitions]
-    return _Parent(job, min(count, len(partitions)), on_look).run(partitions)
-
-
 def peak_bytes() -> int:
     """Return the largest resident memory of any one process so far, children included."""
     whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     return max(resource.getrusage(who).ru_maxrss for who in whose) * 1024
 
 
-class _Parent:
-    def __init__(self, job: Job, count: int, on_look: Callable[[Look], None]) -> None:
-        self._job, self._on_look = job, on_look
+class Crew:
+    """The processes of a backfill; use it in a ``with`` block, at whose end none is left."""
+
+    def __init__(self, count: int) -> None:
+        """Start `count` of them, or none for one: they import what they need while others plan."""
         self._children: dict[Connection, Any] = {}
         context = multiprocessing.get_context("spawn")  # librdkafka and RocksDB do not survive fork
-        for _ in range(count):
+        for _ in range(count if count > 1 else 0):
             ours, theirs = context.Pipe()
-            child = context.Process(target=_child, args=(job, theirs, os.getpid()), daemon=True)
+            child = context.Process(target=_child, args=(theirs, os.getpid()), daemon=True)
             child.start()
             theirs.close()
             self._children[ours] = child
 
-    def run(self, partitions: Sequence[int]) -> list[Done]:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def run(self, job: Job, on_look: Callable[[Look], None]) -> list[Done]:
+        """Fold all partitions; return what came of each, in order. Once.
+
+        Without other processes in this one. Raises what `fold_partition` raises, and ChildFailed.
+        """
+        partitions = range(job.plan.partitions)
+        if not self._children or len(partitions) == 1:
+            tune_collector()
+            return [fold_partition(job, p, on_look) for p in partitions]
         left = list(reversed(partitions))
         done: list[Done] = []
+        busy = set(list(self._children)[: len(partitions)])
         try:
-            for pipe in self._children:
-                pipe.send(left.pop())  # there are not more processes than partitions
-            busy = set(self._children)
+            for pipe in busy:
+                pipe.send(job)
+                pipe.send(left.pop())
             while busy:
                 ready = wait(list(busy), timeout=WATCH_S)
                 for pipe in [one for one in busy if one in ready]:
@@ -82,7 +88,7 @@ class _Parent:
                             pipe.send(None)
                             busy.discard(pipe)
                     elif isinstance(said, Look):
-                        self._on_look(said)
+                        on_look(said)
         finally:
             self._stop()
         return sorted(done, key=lambda one: one.partition)
@@ -110,14 +116,16 @@ class _Parent:
         for pipe, child in self._children.items():
             child.join(STOP_S)
             pipe.close()
+        self._children.clear()
 
 
-def _child(job: Job, pipe: Connection, parent: int) -> None:
-    """Fold what the parent says until it says None."""
+def _child(pipe: Connection, parent: int) -> None:
+    """Take the job, then fold what the parent says until it says None."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level="WARNING")
     threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
     tune_collector()
     try:
+        job: Job = pipe.recv()
         while (p := pipe.recv()) is not None:
             pipe.send(fold_partition(job, p, pipe.send))
     except RewardsError as error:

@@ -18,6 +18,7 @@ from streams.errors import UsageError
 
 if TYPE_CHECKING:
     from streams.backfill.plan import Plan, Wanted
+    from streams.backfill.processes import Crew
     from streams.backfill.runner import Done, Job
     from streams.settings import Settings
 
@@ -103,6 +104,7 @@ def backfill(
         return
     from streams.backfill import plan as plans
     from streams.backfill import targets
+    from streams.backfill.processes import Crew
     from streams.backfill.runner import Job
     from streams.feed import preflight
 
@@ -121,36 +123,37 @@ def backfill(
             settings, directory, from_archive, resume=resume, execute=execute, as_json=as_json
         )
         raise SystemExit(code)
-    if resume:
-        for flag, given in (
-            ("--from-offset", from_offsets), ("--from-time", from_time),
-            ("--from-archive", from_archive),
-        ):  # fmt: skip
-            if given:
-                raise UsageError(f"{flag}: the run that is resumed has its own; leave it out")
-        plan = plans.load(directory)
-        plans.require_same_definitions(plan, settings)
-        _require_same_broker(plan, settings)
-        plans.require_still_there(settings, plan, _next_of(plan, directory))
-    else:
-        wanted = _wanted(
-            into, shadow_prefix, from_offsets, from_time, from_archive, order,
-            keep_outputs=keep_outputs, to_committed=to_committed,
-        )  # fmt: skip
-        found = None if wanted.archive and into == "state" else preflight.check(settings)
-        plan = plans.make(settings, wanted, found)
-        _require_new(directory)
-    if plan.into == "shadow":
-        targets.require_shadow(settings, plan, fresh=not resume)
-    count = min(processes or os.cpu_count() or 1, plan.partitions)
-    _tell(plan, directory, count)
-    if not execute:
-        say("nothing was done; add --execute to begin")
-        return
-    if not resume:
-        plans.save(plan, directory)
-    job = Job(plan, settings, str(directory), checkpoint_records)
-    _run(job, count, as_json=as_json)
+    count = processes or os.cpu_count() or 1
+    with Crew(count if execute else 1) as crew:
+        if resume:
+            for flag, given in (
+                ("--from-offset", from_offsets), ("--from-time", from_time),
+                ("--from-archive", from_archive),
+            ):  # fmt: skip
+                if given:
+                    raise UsageError(f"{flag}: the run that is resumed has its own; leave it out")
+            plan = plans.load(directory)
+            plans.require_same_definitions(plan, settings)
+            _require_same_broker(plan, settings)
+            plans.require_still_there(settings, plan, _next_of(plan, directory))
+        else:
+            wanted = _wanted(
+                into, shadow_prefix, from_offsets, from_time, from_archive, order,
+                keep_outputs=keep_outputs, to_committed=to_committed,
+            )  # fmt: skip
+            found = None if wanted.archive and into == "state" else preflight.check(settings)
+            plan = plans.make(settings, wanted, found)
+            _require_new(directory)
+        if plan.into == "shadow":
+            targets.require_shadow(settings, plan, fresh=not resume)
+        _tell(plan, directory, min(count, plan.partitions))
+        if not execute:
+            say("nothing was done; add --execute to begin")
+            return
+        if not resume:
+            plans.save(plan, directory)
+        job = Job(plan, settings, str(directory), checkpoint_records)
+        _run(job, crew, as_json=as_json)
 
 
 @backfill.command()
@@ -290,7 +293,7 @@ def _tell(plan: Plan, directory: Path, count: int) -> None:
         say(f"  partition {p}: {ranges or 'nothing'}")
 
 
-def _run(job: Job, count: int, *, as_json: bool) -> None:
+def _run(job: Job, crew: Crew, *, as_json: bool) -> None:
     from streams.backfill import processes
     from streams.backfill.progress import Progress
 
@@ -298,7 +301,7 @@ def _run(job: Job, count: int, *, as_json: bool) -> None:
     began_s = time.monotonic()
     offsets = {p: plan.offsets(p) for p in range(plan.partitions)}
     with Progress(offsets, say, lively=lively()) as progress:
-        done = processes.run(job, count, progress.show)
+        done = crew.run(job, progress.show)
     summary = _summary(plan, done, time.monotonic() - began_s, processes.peak_bytes())
     if as_json:
         emit(summary)
