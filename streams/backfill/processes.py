@@ -15,7 +15,7 @@ import time
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
-from streams.backfill.runner import Done, Job, Look, fold_partition, tune_collector
+from streams.backfill.runner import Done, Job, Look, fold_partition, tune_collector, tune_memory
 from streams.errors import Exit, RewardsError
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Crew:
 
     def __init__(self, count: int) -> None:
         """Start `count` of them, or none for one: they import what they need while others plan."""
+        tune_memory()
         self._children: dict[Connection, Any] = {}
         context = multiprocessing.get_context("spawn")  # librdkafka and RocksDB do not survive fork
         for _ in range(count if count > 1 else 0):
@@ -122,6 +123,7 @@ class Crew:
 def _child(pipe: Connection, parent: int) -> None:
     """Take the job, then fold what the parent says until it says None."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level="WARNING")
+    tune_memory()
     threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
     tune_collector()
     try:
