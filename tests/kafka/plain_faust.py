@@ -50,12 +50,12 @@ class Progress:
 
     def __init__(self) -> None:
         self.processed = self.issued = self.rejected = 0
-        self.first_s = self.last_s = 0.0
+        self.first_ms = self.last_ms = 0.0
 
     def processed_one(self) -> None:
-        self.last_s = time.monotonic()  # one clock for all processes of a machine
+        self.last_ms = time.time() * 1000  # the clock that records are stamped with
         if not self.processed:
-            self.first_s = self.last_s
+            self.first_ms = self.last_ms
         self.processed += 1
 
     def write(self, path: Path) -> None:

@@ -1,0 +1,156 @@
+"""Engines of the live benchmark: one module each, one small interface, one registry.
+
+An engine drains the input topics in a process of its own and writes the same reward ids to a
+ledger of its own. `run(given)` starts it, waits until it has taken every event, stops it and
+returns its `Took`; the benchmark reads the ledger, compares the digest and makes the `Leg`.
+
+Time is one thing for all: it runs from an engine's first sign of work to its last, and the events
+between these two are divided by it; start-up, recovery and assignment come before and do not count.
+What a sign is, each module says: an event taken, or a transaction's rows as they are stamped.
+Where a last commit comes after the last sign it is free, which favours whoever commits seldom.
+
+To add one: a module with an `Engine`, and its name in `registry()`. A program written for it, in
+whatever language, writes a `--stats-file` every 0.1 s, whole or not at all: one JSON object with
+`processed`, `first_ms` and `last_ms` (wall clock, as Java's currentTimeMillis, with decimals where
+there are some) of the events that it took. Then `drained_by_group` and `Took.noted` do the rest.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tests.bench.work import FOLDED, Workload
+from tests.kafka.harness import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.bench.sampling import Sampler
+    from tests.kafka.harness import Topics
+    from tests.kafka.workers import Process
+
+LEAST_PER_S = 300  # slower than this is stuck
+START_LIMIT_S = 120.0
+LOOK_S = 0.1
+
+
+@dataclass(frozen=True)
+class Given:
+    """What an engine gets: an input that lies in the topics, and where to put its state.
+
+    directory: the leg's own, empty.
+    kept: the whole run's, for what one engine leaves to others (limits.py).
+    """
+
+    topics: Topics
+    work: Workload
+    directory: Path
+    kept: Path
+    events: int
+
+    @property
+    def limit_s(self) -> float:
+        """How long a leg may take before it counts as stuck."""
+        return START_LIMIT_S + self.events / LEAST_PER_S
+
+
+@dataclass(frozen=True)
+class Took:
+    """What a leg took: `events` between the first sign and the last, these two, and the process.
+
+    more: what only this engine tells.
+    """
+
+    events: int
+    first_ms: float
+    last_ms: float
+    used: Sampler
+    more: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def noted(cls, stats: dict[str, Any], used: Sampler, **more: Any) -> Took:
+        """From the stats that a program wrote: its first event opens the span."""
+        return cls(stats["processed"] - 1, stats["first_ms"], stats["last_ms"], used, more)
+
+    @property
+    def seconds(self) -> float:
+        assert self.last_ms > self.first_ms, "void: all was taken at once, there is nothing to time"
+        return (self.last_ms - self.first_ms) / 1000
+
+    @property
+    def events_per_s(self) -> float:
+        return self.events / self.seconds
+
+    @property
+    def cpu_us(self) -> float:
+        return self.used.cpu_s(self.first_ms, self.last_ms) / self.events * 1e6
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One program of the benchmark.
+
+    settings: what it is tuned with, told beside its figures.
+    ledger: the topic of its rewards, made for it as `rewards` is; "" for a limit, which has none.
+    missing: what the machine lacks to run it and how to get it, or "".
+    sustained: whether the long input is drained with it too; for what is too fast for the other.
+    after: an engine whose leg must have run before in this run of the benchmark, or "".
+    """
+
+    name: str
+    run: Callable[[Given], Took]
+    settings: str
+    ledger: str = ""
+    task_events: str = ""
+    missing: Callable[[], str] = lambda: ""
+    sustained: bool = False
+    after: str = ""
+
+    @property
+    def own_topics(self) -> tuple[str, ...]:
+        """What is made for it besides the product's topics."""
+        product = ("rewards", "task-events", "")
+        return tuple(name for name in (self.ledger, self.task_events) if name not in product)
+
+
+def registry() -> dict[str, Engine]:
+    """Every engine by its name, leidan first; the order of the first round."""
+    from tests.bench.engines import faust, leidan  # noqa: PLC0415 - they import this module
+
+    engines = (leidan.ENGINE, faust.AT_LEAST_ONCE, faust.EXACTLY_ONCE)
+    return {engine.name: engine for engine in engines}
+
+
+def own(name: str) -> dict[str, str]:
+    """An engine's own ledger and task events, beside leidan's, for the same input."""
+    return {"ledger": f"{name}-rewards", "task_events": f"{name}-task-events"}
+
+
+def drained_by_group(given: Given, process: Process, group: str) -> None:
+    """Wait until the group has committed the whole input. Raises TookTooLong, or its end."""
+
+    def drained() -> bool:
+        assert process.running, f"{process.name} ended with {process.ended()}\n{process.tail()}"
+        return given.topics.lag(group, FOLDED) == 0
+
+    def unread() -> str:
+        lag = given.topics.lag(group, FOLDED)
+        return f"{process.name} to drain: {lag} records are unread\n{process.tail()}"
+
+    wait_until(drained, unread, given.limit_s, LOOK_S)
+
+
+def noted(path: Path, events: int) -> dict[str, Any]:
+    """What a program has written to its stats file, once it tells of all events."""
+    found: dict[str, Any] = {"processed": 0}
+
+    def told() -> bool:
+        if path.is_file():
+            found.update(json.loads(path.read_text()))
+        return found["processed"] >= events
+
+    wait_until(told, lambda: f"{path} to tell of {events} events: {found}", 10, LOOK_S)
+    return found
