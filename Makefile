@@ -45,6 +45,18 @@ $(READY): .venv/.locked pyproject.toml
 	@$(PY) -m streams.native.build || true
 	@touch $@
 
+# Peers of the benchmark need older clients than the product is locked to: an environment beside it,
+# with a lock of its own, that nothing but `make bench` and its smoke test looks at.
+PEERS := .venv/peers/.locked
+$(PEERS): tests/bench/peers.lock | $(READY)
+	@echo 'leidan: making .venv/peers from tests/bench/peers.lock (once; about half a minute)' >&2
+	$(PYTHON) -m venv --clear .venv/peers
+	PIP_DISABLE_PIP_VERSION_CHECK=1 .venv/peers/bin/python -m pip install --quiet --retries 1 --require-hashes -r tests/bench/peers.lock
+	@touch $@
+
+.PHONY: peers
+peers: $(PEERS) ## the environment of Quix Streams and Bytewax, for the benchmark (165 MB)
+
 # Made anew by each installation; after a change of its sources, by hand.
 .PHONY: native
 native: $(READY) ## compile the short path of the fold again (needs a C compiler; leidan works without it)
@@ -61,6 +73,7 @@ run: $(READY) ## four campaigns side by side, a worker, users, summary; ARGS="--
 .PHONY: test
 test: $(READY) ## every test; those against real Kafka need Java 17 and Maven, else they are skipped by name
 	@$(PY) tests/kafka/cluster.py fetch || echo 'leidan: going on without a real broker; its tests are skipped by name' >&2
+	@$(MAKE) --no-print-directory peers || echo 'leidan: going on without the benchmark'"'"'s peers; their tests are skipped by name' >&2
 	$(PY) -m pytest --numprocesses $(JOBS) --no-loadscope-reorder $(ARGS)
 
 .PHONY: test-long
@@ -108,7 +121,7 @@ types: $(READY) ## strict types for all of streams/
 	$(PY) -m mypy
 
 .PHONY: bench
-bench: $(READY) ## the live worker beside a plain Faust agent, same real broker, same topic
+bench: $(READY) $(PEERS) ## the live worker beside its peers and its limits, same real broker, same topics
 	$(PY) -m tests.bench $(ARGS)
 
 .PHONY: kafka
@@ -119,18 +132,21 @@ kafka: kafka-jars ## one real Kafka broker (KRaft) in the foreground; Ctrl-C end
 kafka-jars: $(READY) ## fetch Apache Kafka's jars once, 43 MB (needs Java 17 and Maven, names what is missing)
 	$(PY) tests/kafka/cluster.py fetch
 
-# The only writer of requirements.lock. Comments, index addresses and local paths stay out of it:
-# hashes say enough. pip-tools lives in an environment of its own, so that it locks itself out.
+# The only writer of both locks. Comments, index addresses and local paths stay out of them: hashes
+# say enough. pip-tools lives in an environment of its own, so that it locks itself out.
+COMPILE := -m piptools compile --quiet --upgrade --generate-hashes --strip-extras \
+  --allow-unsafe --no-header --no-annotate --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+  --no-emit-options
 .PHONY: lock
-lock: ## write requirements.lock anew, newest versions, hashes for every platform
+lock: ## write requirements.lock and the peers' lock anew, newest versions, hashes for every platform
 	@tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
 	$(PYTHON) -m venv "$$tmp/venv"; \
 	"$$tmp/venv/bin/python" -m pip install --quiet '$(PIP_TOOLS)'; \
-	"$$tmp/venv/bin/python" -m piptools compile --quiet --upgrade --generate-hashes --all-extras --strip-extras \
-	  --allow-unsafe --no-header --no-annotate --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
-	  --no-emit-options --output-file "$$tmp/lock" pyproject.toml; \
-	{ echo '# Written by `make lock`, read by `pip install --require-hashes`; Python 3.11 to 3.13.'; cat "$$tmp/lock"; } > requirements.lock
-	@grep -c '==' requirements.lock
+	"$$tmp/venv/bin/python" $(COMPILE) --all-extras --output-file "$$tmp/lock" pyproject.toml; \
+	{ echo '# Written by `make lock`, read by `pip install --require-hashes`; Python 3.11 to 3.13.'; cat "$$tmp/lock"; } > requirements.lock; \
+	"$$tmp/venv/bin/python" $(COMPILE) --output-file "$$tmp/peers" tests/bench/peers.in; \
+	{ echo '# Written by `make lock` from peers.in, read by `make peers`; Python 3.11 to 3.13.'; cat "$$tmp/peers"; } > tests/bench/peers.lock
+	@grep -c '==' requirements.lock tests/bench/peers.lock
 
 # Advisories are looked up on the network; without --strict a look-up that failed would pass.
 .PHONY: audit

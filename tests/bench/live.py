@@ -58,6 +58,7 @@ __all__ = [
     "digest",
     "lines",
     "machine",
+    "measured",
     "model_digest",
     "run",
     "standing",
@@ -130,28 +131,8 @@ def run(  # noqa: PLR0913 - the benchmark's knobs, all named
     long_digest = model_digest(work, long_log) if long_log else ""
 
     def leg(engine: Engine, topics: Topics, place: str, round_: int, events: int) -> Leg:
-        given = Given(topics, work, directory / place, directory, events)
-        given.directory.mkdir(parents=True)
-        took = engine.run(given)
-        # A limit earns nothing; it checks by itself that it did what it is named for.
-        found = digest(standing(topics, engine.ledger)) if engine.ledger else ""
-        made = Leg(
-            bench=NAME,
-            engine=engine.name,
-            workload=workload,
-            events=events,
-            users=users_of(events),
-            round=round_,
-            events_per_s=took.events_per_s,
-            cpu_us=took.cpu_us,
-            rss_mb=took.used.peak_mb(),
-            digest=found,
-            commit=bench.machine["commit"],
-            date=now(),
-            machine=bench.machine,
-            seed=seed,
-            more=took.more | {"settings": engine.settings, "chaos": list(chaos)},
-        )
+        given = Given(topics, work, directory / place, events)
+        made = measured(engine, given, bench, round_)
         say(
             f"round {round_}/{rounds}: {engine.name}: {made.events_per_s:,.0f} events/s over"
             f" {events} events, {made.cpu_us:.1f} us of processor an event, {made.rss_mb:.0f} MiB"
@@ -190,6 +171,30 @@ def run(  # noqa: PLR0913 - the benchmark's knobs, all named
     return bench
 
 
+def measured(engine: Engine, given: Given, bench: Bench, round_: int) -> Leg:
+    """Run one engine over one input, and read what stands in its ledger."""
+    given.directory.mkdir(parents=True)
+    took = engine.run(given)
+    return Leg(
+        bench=NAME,
+        engine=engine.name,
+        workload=bench.workload,
+        events=given.events,
+        users=users_of(given.events),
+        round=round_,
+        events_per_s=took.events_per_s,
+        cpu_us=took.cpu_us,
+        rss_mb=took.used.peak_mb(),
+        # A limit earns nothing; it checks by itself that it did what it is named for.
+        digest=digest(standing(given.topics, engine.ledger)) if engine.ledger else "",
+        commit=bench.machine["commit"],
+        date=now(),
+        machine=bench.machine,
+        seed=bench.seed,
+        more=took.more | {"settings": engine.settings, "chaos": list(bench.chaos)},
+    )
+
+
 def choose(names: Sequence[str], say: Callable[[str], None]) -> tuple[Engine, ...]:
     """Return the engines asked for; of all, those that can run here, and say why others cannot."""
     every = registry()
@@ -205,7 +210,9 @@ def choose(names: Sequence[str], say: Callable[[str], None]) -> tuple[Engine, ..
 def in_turn(engines: tuple[Engine, ...], round_: int) -> tuple[Engine, ...]:
     """Another engine begins each round, so that none always runs on the coldest broker."""
     turn = (round_ - 1) % len(engines)
-    return (*engines[turn:], *engines[:turn])
+    turned = (*engines[turn:], *engines[:turn])
+    # Those that need what another leaves in the topics come behind all others.
+    return tuple(sorted(turned, key=lambda engine: bool(engine.after)))
 
 
 # -- how it is told --------------------------------------------------------------------------------

@@ -15,10 +15,8 @@ choices loses or doubles money.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-import time
 import traceback
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,37 +30,13 @@ from streams.domain.registry import Campaigns
 from streams.domain.state import new
 from streams.errors import EventRejected
 from streams.feed.ports import Record
-from streams.wire import cancellations, claims, orders
 from streams.wire.campaigns import read_file
 from streams.wire.outputs import encode
 from streams.wire.rows import decode_row, encode_row
+from tests.bench.programs.job import DECODE, STATS_EVERY_S, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-DECODE = {"orders": orders.decode, "claims": claims.decode, "cancellations": cancellations.decode}
-
-STATS_EVERY_S = 0.1
-
-
-class Progress:
-    """How many events were folded, and from when to when: what the benchmark divides."""
-
-    def __init__(self) -> None:
-        self.processed = self.issued = self.rejected = 0
-        self.first_ms = self.last_ms = 0.0
-
-    def processed_one(self) -> None:
-        self.last_ms = time.time() * 1000  # the clock that records are stamped with
-        if not self.processed:
-            self.first_ms = self.last_ms
-        self.processed += 1
-
-    def write(self, path: Path) -> None:
-        """Replace the file whole, so that no reader sees half of it."""
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(vars(self)))
-        partial.replace(path)
 
 
 def create_app(given: argparse.Namespace) -> faust.App:

@@ -6,21 +6,32 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
-LOCK = (ROOT / "requirements.lock").read_text().replace("\\\n", " ")
-LINES = [line for line in LOCK.splitlines() if line.strip() and not line.startswith("#")]
+PEERS = ROOT / "tests" / "bench" / "peers.lock"  # the benchmark's, in an environment of its own
 PINNED = re.compile(
     r"([A-Za-z0-9._-]+)(?:\[[^]]*])?==(\S+)\s*(;[^-]*)?((?:--hash=sha256:[0-9a-f]{64}\s*)+)"
 )
+
+
+def lines(lock: Path) -> list[str]:
+    text = lock.read_text().replace("\\\n", " ")
+    return [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+
+
+LINES = lines(ROOT / "requirements.lock")
 
 
 def name_of(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", re.split(r"[\s<>=!~;\[]", requirement)[0]).lower()
 
 
-def test_every_line_of_the_lock_is_one_version_with_its_hashes_and_nothing_else():
-    assert len(LINES) > 20
-    assert not [line for line in LINES if not PINNED.fullmatch(line.strip())]
+@pytest.mark.parametrize("lock", [ROOT / "requirements.lock", PEERS], ids=lambda path: path.name)
+def test_every_line_of_a_lock_is_one_version_with_its_hashes_and_nothing_else(lock):
+    found = lines(lock)
+    assert len(found) > 20
+    assert not [line for line in found if not PINNED.fullmatch(line.strip())]
 
 
 def test_everything_the_project_asks_for_is_in_the_lock():
@@ -29,6 +40,13 @@ def test_everything_the_project_asks_for_is_in_the_lock():
     asked = [*project["dependencies"], *(one for extra in extras for one in extra)]
     locked = {name_of(line) for line in LINES}
     assert not {name_of(one) for one in asked} - locked
+
+
+def test_the_peers_of_the_benchmark_are_locked_and_are_none_of_ours():
+    asked = PEERS.with_suffix(".in").read_text().splitlines()
+    peers = {name_of(line) for line in asked if line and not line.startswith("#")}
+    assert not peers - {name_of(line) for line in lines(PEERS)}
+    assert not {"quixstreams", "bytewax"} & {name_of(line) for line in LINES}
 
 
 def test_no_key_password_or_token_lies_in_the_checkout():

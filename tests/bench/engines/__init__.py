@@ -11,8 +11,9 @@ Where a last commit comes after the last sign it is free, which favours whoever 
 
 To add one: a module with an `Engine`, and its name in `registry()`. A program written for it, in
 whatever language, writes a `--stats-file` every 0.1 s, whole or not at all: one JSON object with
-`processed`, `first_ms` and `last_ms` (wall clock, as Java's currentTimeMillis, with decimals where
-there are some) of the events that it took. Then `drained_by_group` and `Took.noted` do the rest.
+`processed` (events taken), `first_ms` and `last_ms` (when the first and the last was taken, by the
+wall clock, in ms); `at_first`, where the first sign is of another number than 1. Then
+`drained_by_group`, `noted` and `Took.noted` do the rest.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 LEAST_PER_S = 300  # slower than this is stuck
 START_LIMIT_S = 120.0
-LOOK_S = 0.1
+LOOK_S = 0.25
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,11 @@ class Given:
     """What an engine gets: an input that lies in the topics, and where to put its state.
 
     directory: the leg's own, empty.
-    kept: the whole run's, for what one engine leaves to others (limits.py).
     """
 
     topics: Topics
     work: Workload
     directory: Path
-    kept: Path
     events: int
 
     @property
@@ -62,6 +61,8 @@ class Took:
     """What a leg took: `events` between the first sign and the last, these two, and the process.
 
     more: what only this engine tells.
+    own_cpu_s: processor time of the span by the program's own account, where it is too short for
+        the sampler's.
     """
 
     events: int
@@ -69,11 +70,14 @@ class Took:
     last_ms: float
     used: Sampler
     more: dict[str, Any] = field(default_factory=dict)
+    own_cpu_s: float | None = None
 
     @classmethod
     def noted(cls, stats: dict[str, Any], used: Sampler, **more: Any) -> Took:
-        """From the stats that a program wrote: its first event opens the span."""
-        return cls(stats["processed"] - 1, stats["first_ms"], stats["last_ms"], used, more)
+        """From the stats that a program wrote."""
+        taken = stats["processed"] - stats.get("at_first", 1)
+        span = stats["first_ms"], stats["last_ms"]
+        return cls(taken, *span, used, more, stats.get("cpu_s"))
 
     @property
     def seconds(self) -> float:
@@ -86,7 +90,10 @@ class Took:
 
     @property
     def cpu_us(self) -> float:
-        return self.used.cpu_s(self.first_ms, self.last_ms) / self.events * 1e6
+        cpu_s = self.own_cpu_s
+        if cpu_s is None:
+            cpu_s = self.used.cpu_s(self.first_ms, self.last_ms)
+        return cpu_s / self.events * 1e6
 
 
 @dataclass(frozen=True)
@@ -96,8 +103,8 @@ class Engine:
     settings: what it is tuned with, told beside its figures.
     ledger: the topic of its rewards, made for it as `rewards` is; "" for a limit, which has none.
     missing: what the machine lacks to run it and how to get it, or "".
-    sustained: whether the long input is drained with it too; for what is too fast for the other.
-    after: an engine whose leg must have run before in this run of the benchmark, or "".
+    sustained: whether it drains the long input too, on which commits fall often enough to count.
+    after: an engine whose leg must have run on the same topics before, or "".
     """
 
     name: str
@@ -118,9 +125,18 @@ class Engine:
 
 def registry() -> dict[str, Engine]:
     """Every engine by its name, leidan first; the order of the first round."""
-    from tests.bench.engines import faust, leidan  # noqa: PLC0415 - they import this module
+    from tests.bench.engines import faust, leidan, limits, peers  # noqa: PLC0415 - they import this
 
-    engines = (leidan.ENGINE, faust.AT_LEAST_ONCE, faust.EXACTLY_ONCE)
+    engines = (
+        leidan.ENGINE,
+        faust.AT_LEAST_ONCE,
+        faust.EXACTLY_ONCE,
+        peers.QUIX,
+        peers.BYTEWAX,
+        limits.CONSUME,
+        limits.DECODE,
+        limits.ROWS,
+    )
     return {engine.name: engine for engine in engines}
 
 
@@ -143,14 +159,27 @@ def drained_by_group(given: Given, process: Process, group: str) -> None:
     wait_until(drained, unread, given.limit_s, LOOK_S)
 
 
-def noted(path: Path, events: int) -> dict[str, Any]:
-    """What a program has written to its stats file, once it tells of all events."""
+def ended_well(given: Given, process: Process) -> None:
+    """Wait until the program has ended by itself with 0. Raises TookTooLong, AssertionError."""
+    status = process.wait(given.limit_s, "take the whole input")
+    assert status == 0, f"{process.name} ended with {status}\n{process.tail()}"
+
+
+def noted(
+    path: Path, events: int, limit_s: float = 10, process: Process | None = None
+) -> dict[str, Any]:
+    """What a program has written to its stats file, once it tells of all events.
+
+    process: its, if it may end too early for that. Raises TookTooLong, AssertionError.
+    """
     found: dict[str, Any] = {"processed": 0}
 
     def told() -> bool:
         if path.is_file():
             found.update(json.loads(path.read_text()))
+        if found["processed"] < events and process is not None:
+            assert process.running, f"{process.name} ended: {process.ended()}\n{process.tail()}"
         return found["processed"] >= events
 
-    wait_until(told, lambda: f"{path} to tell of {events} events: {found}", 10, LOOK_S)
+    wait_until(told, lambda: f"{path} to tell of {events} events: {found}", limit_s, LOOK_S)
     return found
