@@ -45,6 +45,11 @@ def main() -> int:
         parser.error(f"no engine is called {', '.join(sorted(unknown))}: {', '.join(registry())}")
     if engines and "leidan" not in engines:
         parser.error("--engines needs leidan: every ratio is to it")
+    for name in engines:
+        if lacks := registry()[name].lacks(given.workload):
+            parser.error(f"{name} cannot run: {lacks}")
+    if given.json is not None and not given.json.parent.is_dir():
+        parser.error(f"--json: there is no folder {given.json.parent}")
     say = live.stopwatch()
     try:
         with (

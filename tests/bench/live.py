@@ -119,7 +119,7 @@ def run(  # noqa: PLR0913 - the benchmark's knobs, all named
     kept: told each leg as it ends.
     chaos: what happens to the input on its way (streams/traffic.py), the same for every engine.
     """
-    chosen = choose(engines, say)
+    chosen = choose(engines, workload, say)
     work = WORKLOADS[workload]
     log = traffic(work, seed, events, chaos)
     say(f"input: {len(log)} events of seed {seed}; working out what they earn")
@@ -195,16 +195,18 @@ def measured(engine: Engine, given: Given, bench: Bench, round_: int) -> Leg:
     )
 
 
-def choose(names: Sequence[str], say: Callable[[str], None]) -> tuple[Engine, ...]:
+def choose(names: Sequence[str], workload: str, say: Callable[[str], None]) -> tuple[Engine, ...]:
     """Return the engines asked for; of all, those that can run here, and say why others cannot."""
     every = registry()
-    chosen = [every[name] for name in names or every]
-    for engine in chosen:
-        missing = engine.missing()
-        assert not (missing and names), f"{engine.name}: {missing}"
-        if missing:
-            say(f"without {engine.name}: {missing}")
-    return tuple(engine for engine in chosen if not engine.missing())
+    chosen = []
+    for engine in [every[name] for name in names or every]:
+        lacks = engine.lacks(workload)
+        assert not (lacks and names), f"{engine.name}: {lacks}"
+        if lacks:
+            say(f"without {engine.name}: {lacks}")
+        else:
+            chosen.append(engine)
+    return tuple(chosen)
 
 
 def in_turn(engines: tuple[Engine, ...], round_: int) -> tuple[Engine, ...]:

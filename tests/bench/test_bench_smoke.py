@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -23,65 +23,47 @@ EVENTS = 3_000  # a worker's first transaction takes 2,000 and is not timed
 FEW = 500  # for those that take one event after another
 WORK = live.WORKLOADS["paid"]
 LIMITS = ("consume", "decode", "rows")
-
-
-class Lying(NamedTuple):
-    """An input that lies in its topics, and who has drained it already."""
-
-    topics: Topics
-    bench: live.Bench
-    drained: set[str]
+PEERS = tuple(name for name in registry() if name not in {"leidan", *LIMITS})
 
 
 @pytest.fixture(scope="module")
-def inputs(broker: Cluster) -> dict[int, Lying]:
-    return {events: lying(broker, events) for events in (EVENTS, FEW)}
-
-
-def lying(broker: Cluster, events: int) -> Lying:
-    log = live.traffic(WORK, live.SEED, events, ())
-    topics = Topics(broker.bootstrap, f"bench-smoke-{events}.")
+def few(broker: Cluster) -> tuple[Topics, live.Bench]:
+    """A small input in topics that all peers read, and the rewards that it earns."""
+    log = live.traffic(WORK, live.SEED, FEW, ())
+    topics = Topics(broker.bootstrap, "bench-smoke.")
     engines = tuple(registry().values())
     topics.create(broker, extra=[name for engine in engines for name in engine.own_topics])
     topics.send(log)
     digest = live.model_digest(WORK, log)
-    bench = live.Bench(live.machine(), "paid", live.SEED, (), events, 0, digest, engines)
-    return Lying(topics, bench, set())
+    return topics, live.Bench(live.machine(), "paid", live.SEED, (), FEW, 0, digest, engines)
 
 
 @pytest.mark.kafka
-@pytest.mark.parametrize("name", registry())
-def test_an_engine_ends_at_the_rewards_of_the_model(
-    name: str, inputs: dict[int, Lying], tmp_path: Path
+@pytest.mark.parametrize("name", PEERS)
+def test_a_peer_ends_at_the_rewards_of_the_model(
+    name: str, few: tuple[Topics, live.Bench], tmp_path: Path
 ) -> None:
     engine = registry()[name]
-    if missing := engine.missing():
-        assert name not in os.environ.get("LEIDAN_REQUIRE", "").split(","), missing
-        pytest.skip(missing)
-    events = EVENTS if name in {"leidan", *LIMITS} else FEW
-    lying = inputs[events]
-    for one in filter(None, (engine.after, name)):
-        if one not in lying.drained:
-            given = Given(lying.topics, WORK, tmp_path / one, events)
-            leg = live.measured(registry()[one], given, lying.bench, 1)
-            lying.drained.add(one)
+    if lacks := engine.lacks("paid"):
+        assert name not in os.environ.get("LEIDAN_REQUIRE", "").split(","), lacks
+        pytest.skip(lacks)
+    topics, bench = few
+    leg = live.measured(engine, Given(topics, WORK, tmp_path / name, FEW), bench, 1)
     print(leg)
-    assert leg.engine == name
-    assert leg.digest == ("" if name in LIMITS else lying.bench.digest)
+    assert (leg.engine, leg.digest) == (name, bench.digest)
     # No figure is asserted but its sign: a leg that did not measure anything would be zero.
     assert min(leg.events_per_s, leg.cpu_us, leg.rss_mb) > 0
-    if name == "leidan":
-        phases = {"decode", "read", "fold", "produce", "commit", "write"}
-        assert phases <= set(leg.more["phases_s"])
 
 
 @pytest.mark.kafka
-def test_a_run_tells_its_legs_and_keeps_each_of_them(broker: Cluster, tmp_path: Path) -> None:
+def test_leidan_and_the_limits_run_in_turn_and_each_leg_is_told_and_kept(
+    broker: Cluster, tmp_path: Path
+) -> None:
     file = tmp_path / "legs.json"
     bench = live.run(
         broker,
         tmp_path,
-        engines=("decode", "leidan"),
+        engines=("rows", "consume", "leidan", "decode"),
         events=EVENTS,
         sustained_events=0,
         rounds=1,
@@ -89,11 +71,17 @@ def test_a_run_tells_its_legs_and_keeps_each_of_them(broker: Cluster, tmp_path: 
         kept=lambda leg: legs.append(file, leg),
         tag="bench-smoke-run",
     )
-    assert [leg.engine for leg in bench.legs] == ["decode", "leidan"]
+    found = {leg.engine: leg for leg in bench.legs}
+    assert list(found) == ["consume", "leidan", "decode", "rows"]
+    assert found.pop("leidan").digest == bench.digest
+    assert {leg.digest for leg in found.values()} == {""}
+    assert all(min(leg.events_per_s, leg.cpu_us, leg.rss_mb) > 0 for leg in bench.legs)
     assert legs.read([file]) == bench.legs
     told = "\n".join(live.lines(bench))
+    print(told)
     assert bench.digest[:16] in told
     assert f"{bench.ratio('decode', EVENTS):.2f} x  a limit" in told
+    assert all(phase in told for phase in ("decode", "read", "fold", "produce", "commit", "write"))
 
 
 def test_each_round_begins_with_another_engine_and_ends_with_those_that_need_one() -> None:
@@ -107,17 +95,25 @@ def test_each_round_begins_with_another_engine_and_ends_with_those_that_need_one
     ]
 
 
-def test_an_engine_that_this_machine_lacks_is_left_out_of_all_but_refused_by_name(
+def test_an_engine_that_cannot_run_is_left_out_of_all_but_refused_by_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     there = registry()["leidan"]
-    gone = replace(there, name="gone", missing=lambda: "make gone")
-    monkeypatch.setattr(live, "registry", lambda: {"leidan": there, "gone": gone})
+    every = {
+        "leidan": there,
+        "gone": replace(there, name="gone", missing=lambda: "make gone"),
+        "orders-only": replace(there, name="orders-only", only="orders"),
+    }
+    monkeypatch.setattr(live, "registry", lambda: every)
     said: list[str] = []
-    assert live.choose((), said.append) == (there,)
-    assert said == ["without gone: make gone"]
+    assert live.choose((), "paid", said.append) == (there,)
+    assert said == [
+        "without gone: make gone",
+        "without orders-only: it folds the workload orders alone",
+    ]
+    assert live.choose(("orders-only",), "orders", said.append) == (every["orders-only"],)
     with pytest.raises(AssertionError, match="gone: make gone"):
-        live.choose(("leidan", "gone"), said.append)
+        live.choose(("leidan", "gone"), "paid", said.append)
 
 
 def test_processor_time_is_this_process_over_the_span_that_was_asked_for() -> None:

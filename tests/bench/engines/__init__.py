@@ -105,6 +105,7 @@ class Engine:
     missing: what the machine lacks to run it and how to get it, or "".
     sustained: whether it drains the long input too, on which commits fall often enough to count.
     after: an engine whose leg must have run on the same topics before, or "".
+    only: the one workload that it folds, or "" for all of them.
     """
 
     name: str
@@ -115,6 +116,13 @@ class Engine:
     missing: Callable[[], str] = lambda: ""
     sustained: bool = False
     after: str = ""
+    only: str = ""
+
+    def lacks(self, workload: str) -> str:
+        """Say why it cannot run this workload here, or "" if it can."""
+        if self.only not in {"", workload}:
+            return f"it folds the workload {self.only} alone"
+        return self.missing()
 
     @property
     def own_topics(self) -> tuple[str, ...]:
