@@ -1,6 +1,7 @@
 """`python -m tests.bench`: leidan beside its peers and its limits on a real broker (make bench).
 
-Exit status: 0 done, 2 no Java or Maven, 3 an engine did not end at the same rewards.
+Exit status: 0 done, 2 no Java or Maven, 3 void: an engine did not end at the same
+rewards, or did not end, or there was nothing to time.
 """
 
 from __future__ import annotations

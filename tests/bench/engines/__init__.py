@@ -81,7 +81,9 @@ class Took:
 
     @property
     def seconds(self) -> float:
-        assert self.last_ms > self.first_ms, "void: all was taken at once, there is nothing to time"
+        assert self.last_ms > self.first_ms, (
+            "void: all was taken at once, there is nothing to time; --events must be more"
+        )
         return (self.last_ms - self.first_ms) / 1000
 
     @property

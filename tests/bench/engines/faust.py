@@ -24,7 +24,7 @@ def run(name: str, guarantee: str, given: Given) -> Took:
     command += ["--bootstrap-servers", topics.bootstrap, "--topic-prefix", topics.prefix]
     command += ["--app-id", app_id, "--state-dir", str(given.directory)]
     command += ["--campaigns", str(given.work.campaign), "--stats-file", str(stats)]
-    command += ["--rewards", outputs["ledger"], "--task-events", outputs["task_events"]]
+    command += ["--rewards", outputs["ledger"], "--task-events", outputs["task_events"], "--tuned"]
     plain = Process(name, command, given.directory / "faust.log")
     try:
         plain.start()
@@ -42,5 +42,6 @@ def engine(name: str, guarantee: str, settings: str) -> Engine:
     return Engine(name, partial(run, name, guarantee), settings, **own(name))
 
 
-AT_LEAST_ONCE = engine("faust", "at_least_once", "its defaults, commits every 2.8 s")
-EXACTLY_ONCE = engine("faust-eos", "exactly_once", "its defaults, commits every 2.8 s")
+TUNED = "RocksDB table; a commit every 2.8 s as it ships, zstd, linger 20 ms, batches of 256 KiB"
+AT_LEAST_ONCE = engine("faust", "at_least_once", TUNED)
+EXACTLY_ONCE = engine("faust-eos", "exactly_once", TUNED)
