@@ -50,7 +50,8 @@ def test_a_peer_ends_at_the_rewards_of_the_model(
     topics, bench = few
     leg = live.measured(engine, Given(topics, WORK, tmp_path / name, FEW), bench, 1)
     print(leg)
-    assert (leg.engine, leg.digest) == (name, bench.digest)
+    assert leg.engine == name
+    live.judge(leg, bench.digest)
     # No figure is asserted but its sign: a leg that did not measure anything would be zero.
     assert min(leg.events_per_s, leg.cpu_us, leg.rss_mb) > 0
 
@@ -80,7 +81,10 @@ def test_leidan_and_the_limits_run_in_turn_and_each_leg_is_told_and_kept(
     told = "\n".join(live.lines(bench))
     print(told)
     assert bench.digest[:16] in told
-    assert f"{bench.ratio('decode', EVENTS):.2f} x  a limit" in told
+    assert f"{bench.ratio('decode', EVENTS):.2f} x" in told
+    other = replace(bench.legs[1], digest=live.digest(["another reward"]))
+    with pytest.raises(AssertionError, match="void: leidan does not end at the rewards"):
+        live.judge(other, bench.digest)
     assert all(phase in told for phase in ("decode", "read", "fold", "produce", "commit", "write"))
 
 
