@@ -27,7 +27,9 @@ def missing(package: str) -> str:
     if not PYTHON.is_file():
         return "its environment is not made: make peers"
     packages = PYTHON.parents[1].glob(f"lib/python*/site-packages/{package}")
-    return "" if any(packages) else f"{package} has no release for this Python (peers.in)"
+    if any(packages):
+        return ""
+    return f"{package} is not in .venv/peers: make peers, unless this Python has none (peers.in)"
 
 
 def program(name: str, given: Given) -> tuple[Process, str, Path]:
