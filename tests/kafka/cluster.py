@@ -112,16 +112,41 @@ class ClusterError(RuntimeError):
     """A broker did not do what it was told; the message has the end of its log."""
 
 
-def requirements() -> str | None:
+@dataclass(frozen=True)
+class Jars:
+    """Jars that Maven copies: those of a pom and what they need.
+
+    name: what they are to people and, with the version, their folder in the cache. holds: the jar
+    that proves the copy. mb: what there is to download.
+    """
+
+    name: str
+    pom: Path
+    holds: str
+    mb: int
+
+    @property
+    def version(self) -> str:
+        return str(ET.parse(self.pom).findtext(".//{*}kafka.version"))  # noqa: S314 - our own file
+
+    @property
+    def folder(self) -> Path:
+        return CACHE / f"{self.name.lower().replace(' ', '-')}-{self.version}"
+
+
+BROKER = Jars("Kafka", POM, f"kafka_2.13-{VERSION}.jar", 43)
+
+
+def requirements(wanted: Jars = BROKER) -> str | None:
     """Why real Kafka cannot run here, or None if it can: for skips, by name. Starts no download."""
-    java = _java()
+    java = java_command()
     if java is None:
         return f"real Kafka needs Java {JAVA_MAJOR}, none is installed: {INSTALL}"
     major = _java_major(java)
     if major < JAVA_MAJOR:
         return f"real Kafka needs Java {JAVA_MAJOR}, {java} is {major}: {INSTALL}"
-    if not _jars().is_dir() and shutil.which("mvn") is None:
-        return f"Kafka's jars are fetched with Maven once, mvn is not installed: {INSTALL}"
+    if not wanted.folder.is_dir() and shutil.which("mvn") is None:
+        return f"{wanted.name}'s jars are fetched with Maven once, mvn is not installed: {INSTALL}"
     return None
 
 
@@ -130,26 +155,25 @@ def required() -> bool:
     return "kafka" in {name.strip() for name in os.environ.get("LEIDAN_REQUIRE", "").split(",")}
 
 
-def fetch() -> Path:
-    """Folder of Kafka's jars in the checkout's ``.cache``; fetched on the first call, 43 MB.
+def fetch(wanted: Jars = BROKER) -> Path:
+    """Folder of jars in the checkout's ``.cache``, the broker's; fetched on the first call, 43 MB.
 
     They are copied beside their place and renamed into it, so what is there is whole. Two
     processes may call this at once. Raises KafkaMissing if Java, Maven or the network is missing.
     """
-    jars = _jars()
-    if reason := requirements():
+    if reason := requirements(wanted):
         raise KafkaMissing(reason)
-    if jars.is_dir():
-        return jars
+    if wanted.folder.is_dir():
+        return wanted.folder
     CACHE.mkdir(exist_ok=True)
     with (CACHE / "fetch.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not jars.is_dir():  # else another process fetched them while we waited for the lock
-            partial = CACHE / f"{jars.name}.partial"
+        if not wanted.folder.is_dir():  # else another process fetched them while we waited
+            partial = CACHE / f"{wanted.folder.name}.partial"
             shutil.rmtree(partial, ignore_errors=True)  # left by an interrupted fetch
-            _copy_jars(partial)
-            partial.rename(jars)
-    return jars
+            _copy_jars(wanted, partial)
+            partial.rename(wanted.folder)
+    return wanted.folder
 
 
 class Cluster:
@@ -349,7 +373,7 @@ class Cluster:
             )
         # 16 bytes in base64, the first ones fixed: an id that begins with "-" reads as an option
         cluster_id = base64.urlsafe_b64encode(b"leidan" + os.urandom(10)).decode().rstrip("=")
-        tool = [str(_java()), ONE_COMPILER, "-cp", f"{jars}/*"]
+        tool = [str(java_command()), ONE_COMPILER, "-cp", f"{jars}/*"]
         tool += ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", "server.properties"]
         running = [(b, _spawn(tool, b.home, b.home / "format.log")) for b in self._brokers]
         for broker, process in running:
@@ -418,7 +442,7 @@ class _Broker:
 
     def launch(self) -> None:
         command = [
-            str(_java()),
+            str(java_command()),
             *self.jvm,
             "-cp",
             f"{self.jars}/*",
@@ -489,16 +513,13 @@ def _spawn(command: Sequence[str], folder: Path, log: Path) -> subprocess.Popen[
     return _SPAWNER.submit(start).result()
 
 
-def _jars() -> Path:
-    return CACHE / f"kafka-{VERSION}"
-
-
-def _copy_jars(folder: Path) -> None:
+def _copy_jars(wanted: Jars, folder: Path) -> None:
     """Let Maven copy the jars into `folder`, saying every 10 s that it is still at it."""
     log = CACHE / "fetch.log"
     log.unlink(missing_ok=True)
-    _say(f"fetching Kafka {VERSION} with Maven into {CACHE} (43 MB, once, up to a minute) ...")
-    command = ["mvn", "-q", "-B", "--strict-checksums", "-f", str(POM)]
+    name = f"{wanted.name} {wanted.version}"
+    _say(f"fetching {name} with Maven into {CACHE} ({wanted.mb} MB, once, up to a minute) ...")
+    command = ["mvn", "-q", "-B", "--strict-checksums", "-f", str(wanted.pom)]
     command += ["dependency:copy-dependencies", "-DincludeScope=runtime"]
     command += [f"-DoutputDirectory={folder}"]
     began = time.monotonic()
@@ -512,23 +533,24 @@ def _copy_jars(folder: Path) -> None:
                 spent = time.monotonic() - began
                 if spent > FETCH_LIMIT_S:
                     raise KafkaMissing(
-                        f"Kafka's jars were not there after {spent:.0f} s, see {log}"
+                        f"{wanted.name}'s jars were not there after {spent:.0f} s, see {log}"
                     ) from None
                 _say(f"still fetching, {spent:.0f} s")
     finally:
         if maven.poll() is None:
             maven.kill()
             maven.wait()
-    if code != 0 or not (folder / f"kafka_2.13-{VERSION}.jar").is_file():
+    if code != 0 or not (folder / wanted.holds).is_file():
         told = re.search(r"\[ERROR\] (.{1,200})", log.read_text(errors="replace"))
         reason = told[1] if told else f"mvn ended with code {code}"
         raise KafkaMissing(
-            f"Kafka's jars could not be fetched, without a network? {reason} ({log})"
+            f"{wanted.name}'s jars could not be fetched, without a network? {reason} ({log})"
         )
     _say(f"fetched after {time.monotonic() - began:.0f} s")
 
 
-def _java() -> str | None:
+def java_command() -> str | None:
+    """The Java that runs here: of JAVA_HOME, else of PATH."""
     home = os.environ.get("JAVA_HOME")
     if home and (java := shutil.which("java", path=str(Path(home) / "bin"))):
         return java

@@ -135,7 +135,14 @@ class Engine:
 
 def registry() -> dict[str, Engine]:
     """Every engine by its name, leidan first; the order of the first round."""
-    from tests.bench.engines import faust, leidan, limits, peers  # noqa: PLC0415 - they import this
+    # They import this module.
+    from tests.bench.engines import (  # noqa: PLC0415
+        faust,
+        kafka_streams,
+        leidan,
+        limits,
+        peers,
+    )
 
     engines = (
         leidan.ENGINE,
@@ -143,6 +150,7 @@ def registry() -> dict[str, Engine]:
         faust.EXACTLY_ONCE,
         peers.QUIX,
         peers.BYTEWAX,
+        kafka_streams.ENGINE,
         limits.CONSUME,
         limits.DECODE,
         limits.ROWS,

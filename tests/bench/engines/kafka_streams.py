@@ -1,0 +1,120 @@
+"""Kafka Streams, exactly_once_v2, one thread, RocksDB with a changelog; in Java (tests/bench/java).
+
+It folds what the workload `paid` has, order by order, with the same outputs byte for byte, headers
+too; its row keeps less than leidan's, which knows the lines of an order for a refund. Its first
+sign of work is an event taken, its last the end of the last commit, which it asks for as soon as
+all is read. Its processor time includes the JVM's compiler and collector. Before it is measured it
+drains the same input some times over, in the same process under other names, until what runs is
+compiled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.bench.engines import Engine, Given, Took, own
+from tests.bench.sampling import Sampler
+from tests.kafka import cluster
+from tests.kafka.harness import wait_settled, wait_until
+from tests.kafka.workers import Process
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+NAME = "kafka-streams"
+SOURCES = Path(__file__).resolve().parents[1] / "java"
+JARS = cluster.Jars("Kafka Streams", SOURCES / "pom.xml", "kafka-streams-4.1.0.jar", 99)
+
+JVM = ("-Xms1g", "-Xmx1g", "-XX:+UseParallelGC", "-XX:+ExitOnOutOfMemoryError")
+TUNED = {
+    "commit.interval.ms": 100,
+    "statestore.cache.max.bytes": 256 << 20,
+    "buffered.records.per.partition": 10_000,
+    "consumer.max.poll.records": 5_000,
+    "consumer.max.partition.fetch.bytes": 4 << 20,
+    "producer.compression.type": "lz4",
+    "producer.batch.size": 256 << 10,
+    "producer.linger.ms": 100,
+    "producer.buffer.memory": 128 << 20,
+}
+WARM_UP_EVENTS = 200_000
+LEAST_TIMED = 20_000  # with fewer there is nothing to time, and nothing to be warm for
+
+
+def missing() -> str:
+    return cluster.requirements(JARS) or ""
+
+
+def run(given: Given, jvm: Sequence[str] = JVM, tuned: Mapping[str, str | int] = TUNED) -> Took:
+    """Drain the topics and end; it notes the first transaction and the last itself."""
+    assert given.work.paid_only, f"{NAME} folds the workload `paid` alone"
+    topics = given.topics
+    classes = compiled()
+    stats = given.directory / "stats.json"
+    warm_ups = -(-WARM_UP_EVENTS // given.events) if given.events >= LEAST_TIMED else 0
+    command = [str(cluster.java_command()), *(jvm if warm_ups else (*jvm, cluster.ONE_COMPILER))]
+    command += ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", classpath(classes), "Main"]
+    command += ["--bootstrap-servers", topics.bootstrap, "--topic-prefix", topics.prefix]
+    command += ["--app-id", f"{topics.prefix}{NAME}".replace(".", "-")]
+    command += ["--outputs", f"{topics.prefix}{NAME}-", "--state-dir", str(given.directory)]
+    command += ["--campaign", str(given.work.campaign), "--stats-file", str(stats)]
+    command += ["--warm-ups", str(warm_ups)]
+    for name, value in tuned.items():
+        command += ["--set", f"{name}={value}"]
+    streams = Process(NAME, command, given.directory / "streams.log")
+    try:
+        streams.start()
+        used = Sampler(streams.pid)
+        wait_until(
+            lambda: not streams.running,
+            lambda: f"{NAME} to drain the input\n{streams.tail()}",
+            given.limit_s * (1 + warm_ups),
+        )
+        assert streams.ended() == 0, streams.tail()
+        used.stop()
+    finally:
+        streams.close()
+    wait_settled(topics, (OUTPUTS["ledger"],))
+    found = json.loads(stats.read_text())
+    more = {name: found[name] for name in ("transactions", "known", "conflicts", "rejected")}
+    return Took.noted(found, used, **more)
+
+
+def compiled() -> Path:
+    """Folder of the compiled peer in the cache, one for each state of its sources.
+
+    By a compiler that is itself a jar: what runs Kafka may have no javac. Raises KafkaMissing.
+    """
+    jars = cluster.fetch(JARS)
+    sources = sorted(SOURCES.glob("*.java"))
+    state = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
+    classes = cluster.CACHE / f"{JARS.folder.name}-classes-{state}"
+    if classes.is_dir():
+        return classes
+    partial = classes.with_name(f"{classes.name}.{os.getpid()}")
+    (ecj,) = jars.glob("ecj-*.jar")
+    command = [str(cluster.java_command()), cluster.ONE_COMPILER, "-cp", str(ecj)]
+    command += ["org.eclipse.jdt.internal.compiler.batch.Main", "-17", "-proc:none", "-nowarn"]
+    command += ["-cp", classpath(), "-d", str(partial), *map(str, sources)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    try:
+        partial.rename(classes)
+    except OSError:  # another process was first
+        shutil.rmtree(partial)
+    return classes
+
+
+def classpath(*more: Path) -> str:
+    return os.pathsep.join(map(str, [*more, *sorted(JARS.folder.glob("*.jar"))]))
+
+
+OUTPUTS = own(NAME)
+SETTINGS = " ".join((*JVM[:3], *(f"{name}={value}" for name, value in TUNED.items())))
+ENGINE = Engine(NAME, run, SETTINGS, missing=missing, sustained=True, **OUTPUTS)
