@@ -12,6 +12,11 @@ import org.apache.kafka.streams.state.KeyValueStore;
 final class Folding implements Processor<byte[], byte[], byte[], byte[]> {
   static final String ROWS = "rows";
 
+  private static final byte[] JSON = utf8("application/json"), CE_VERSION = utf8("1.0");
+  private static final byte[] SOURCE = utf8("/leidan"), CAUSE_TOPIC = utf8("orders");
+  private static final byte[] REWARDS_SCHEMA = utf8("/schemas/rewards.v1.schema.json");
+  private static final byte[] TASK_EVENTS_SCHEMA = utf8("/schemas/task-events.v1.schema.json");
+
   private final Fold fold;
   private final Meter meter;
   private final Map<Integer, Long> ends;
@@ -71,16 +76,17 @@ final class Folding implements Processor<byte[], byte[], byte[], byte[]> {
 
   /** CloudEvents in binary mode, and the position of the cause, as every engine here writes them. */
   private static Headers headers(Said said, byte[] user, RecordMetadata cause) {
+    boolean reward = said.sink().equals(Announcer.REWARDS);
     RecordHeaders headers = new RecordHeaders();
-    headers.add("content-type", utf8("application/json"));
-    headers.add("ce_specversion", utf8("1.0"));
-    headers.add("ce_source", utf8("/leidan"));
+    headers.add("content-type", JSON);
+    headers.add("ce_specversion", CE_VERSION);
+    headers.add("ce_source", SOURCE);
     headers.add("ce_type", utf8("leidan." + said.type() + ".v1"));
-    headers.add("ce_dataschema", utf8("/schemas/" + said.sink() + ".v1.schema.json"));
+    headers.add("ce_dataschema", reward ? REWARDS_SCHEMA : TASK_EVENTS_SCHEMA);
     headers.add("ce_id", utf8(said.eventId()));
     headers.add("ce_subject", user);
     headers.add("ce_time", utf8(said.at()));
-    headers.add("cause-topic", utf8("orders"));
+    headers.add("cause-topic", CAUSE_TOPIC);
     headers.add("cause-partition", utf8(Integer.toString(cause.partition())));
     headers.add("cause-offset", utf8(Long.toString(cause.offset())));
     return headers;
