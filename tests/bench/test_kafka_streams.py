@@ -15,7 +15,7 @@ from streams.wire.campaigns import read_file
 from streams.wire.outputs import encode
 from tests.bench.engines import Given, kafka_streams
 from tests.bench.work import SEED, WORKLOADS, digest, model_digest, standing, traffic
-from tests.kafka.cluster import KafkaMissing, required
+from tests.kafka.cluster import required
 from tests.kafka.harness import Topics
 
 if TYPE_CHECKING:
@@ -32,15 +32,11 @@ pytestmark = pytest.mark.kafka
 
 
 @pytest.fixture
-def peer() -> Path:
-    """The compiled peer; without its jars the test is skipped, or fails where Kafka is required."""
-    try:
-        return kafka_streams.compiled()
-    except KafkaMissing as missing:
-        reason = str(missing)
-    if required():
-        pytest.fail(f"LEIDAN_REQUIRE names kafka, but {reason}", pytrace=False)
-    pytest.skip(reason)
+def peer() -> None:
+    """Without its jars the test is skipped, or fails where Kafka is required."""
+    if reason := kafka_streams.missing():
+        assert not required(), f"LEIDAN_REQUIRE names kafka, but {reason}"
+        pytest.skip(reason)
 
 
 @pytest.mark.usefixtures("peer")
@@ -52,7 +48,7 @@ def test_the_java_peer_says_what_the_fold_says(broker: Cluster, tmp_path: Path) 
     place = tmp_path / "leg"
     place.mkdir()
 
-    took = kafka_streams.run(Given(topics, WORK, place, tmp_path, EVENTS))
+    took = kafka_streams.run(Given(topics, WORK, place, EVENTS))
 
     assert took.events == EVENTS - 1
     assert took.more["known"] > 0, "the log repeats itself"

@@ -329,7 +329,7 @@ def test_an_interrupted_fetch_is_never_taken_for_a_whole_one(
     program.parent.mkdir()
     monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
     monkeypatch.setattr(cluster_module, "CACHE", tmp_path / "cache")
-    monkeypatch.setattr(cluster_module, "requirements", lambda: None)
+    monkeypatch.setattr(cluster_module, "requirements", lambda _jars: None)
     jars = tmp_path / "cache" / f"kafka-{cluster_module.VERSION}"
 
     def maven(name: str, code: int) -> None:

@@ -1,19 +1,25 @@
+import com.sun.management.OperatingSystemMXBean;
 import java.io.IOException;
+import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 
 /**
- * How many orders were taken, and from when to when: from the first one to the end of the last
- * commit. Written by the stream thread, read when it has ended.
+ * How many orders were taken, from when to when, and for how much processor time of the process: from
+ * the first one to the end of the last commit. Written by the stream thread, read when it has ended.
  */
 final class Meter {
+  private static final OperatingSystemMXBean PROCESS =
+      (OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean();
+
   long rejected, known, conflicts;
-  private long processed, committed, transactions, firstMs, lastMs;
+  private long processed, committed, transactions, firstMs, lastMs, firstCpu, lastCpu;
 
   void took() {
     if (processed++ == 0) {
       firstMs = System.currentTimeMillis();
+      firstCpu = PROCESS.getProcessCpuTime();
     }
   }
 
@@ -22,6 +28,7 @@ final class Meter {
       committed = processed;
       transactions++;
       lastMs = System.currentTimeMillis();
+      lastCpu = PROCESS.getProcessCpuTime();
     }
   }
 
@@ -30,9 +37,11 @@ final class Meter {
     String json =
         """
         {"processed": %d, "rejected": %d, "known": %d, "conflicts": %d, "transactions": %d,
-         "first_ms": %d, "last_ms": %d}
+         "first_ms": %d, "last_ms": %d, "cpu_s": %.3f}
         """
-            .formatted(committed, rejected, known, conflicts, transactions, firstMs, lastMs);
+            .formatted(
+                committed, rejected, known, conflicts, transactions, firstMs, lastMs,
+                (lastCpu - firstCpu) / 1e9);
     Path partial = file.resolveSibling(file.getFileName() + ".partial");
     Files.writeString(partial, json);
     Files.move(partial, file, StandardCopyOption.ATOMIC_MOVE);
