@@ -15,7 +15,7 @@ from streams.wire.campaigns import read_file
 from streams.wire.outputs import encode
 from tests.bench.engines import Given, kafka_streams
 from tests.bench.work import SEED, WORKLOADS, digest, model_digest, standing, traffic
-from tests.kafka.cluster import required
+from tests.kafka.cluster import VERSION, required
 from tests.kafka.harness import Topics
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ WORK = WORKLOADS["paid"]
 EVENTS = 400
 CHAOS = ("dup", "late", "reorder")
 
-pytestmark = pytest.mark.kafka
-
 
 @pytest.fixture
 def peer() -> None:
@@ -39,6 +37,7 @@ def peer() -> None:
         pytest.skip(reason)
 
 
+@pytest.mark.kafka
 @pytest.mark.usefixtures("peer")
 def test_the_java_peer_says_what_the_fold_says(broker: Cluster, tmp_path: Path) -> None:
     topics = Topics(broker.bootstrap, "kafka-streams-smoke.")
@@ -57,6 +56,10 @@ def test_the_java_peer_says_what_the_fold_says(broker: Cluster, tmp_path: Path) 
     expected = folded(topics.read("orders"))
     assert said(topics.read(ledger)) == expected["rewards"]
     assert said(topics.read(task_events)) == expected["task-events"]
+
+
+def test_the_java_peer_is_of_the_brokers_version() -> None:
+    assert kafka_streams.JARS.version == VERSION
 
 
 def folded(seen: list[Seen]) -> dict[str, list[tuple]]:

@@ -116,13 +116,13 @@ class ClusterError(RuntimeError):
 class Jars:
     """Jars that Maven copies: those of a pom and what they need.
 
-    name: what they are to people and, with the version, their folder in the cache. holds: the jar
-    that proves the copy. mb: what there is to download.
+    name: what they are to people and, with the version, their folder in the cache. artifact: its
+    jar proves the copy. mb: what there is to download.
     """
 
     name: str
     pom: Path
-    holds: str
+    artifact: str
     mb: int
 
     @property
@@ -134,7 +134,7 @@ class Jars:
         return CACHE / f"{self.name.lower().replace(' ', '-')}-{self.version}"
 
 
-BROKER = Jars("Kafka", POM, f"kafka_2.13-{VERSION}.jar", 43)
+BROKER = Jars("Kafka", POM, "kafka_2.13", 43)
 
 
 def requirements(wanted: Jars = BROKER) -> str | None:
@@ -540,7 +540,7 @@ def _copy_jars(wanted: Jars, folder: Path) -> None:
         if maven.poll() is None:
             maven.kill()
             maven.wait()
-    if code != 0 or not (folder / wanted.holds).is_file():
+    if code != 0 or not (folder / f"{wanted.artifact}-{wanted.version}.jar").is_file():
         told = re.search(r"\[ERROR\] (.{1,200})", log.read_text(errors="replace"))
         reason = told[1] if told else f"mvn ended with code {code}"
         raise KafkaMissing(

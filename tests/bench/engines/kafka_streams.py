@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 NAME = "kafka-streams"
 SOURCES = Path(__file__).resolve().parents[1] / "java"
-JARS = cluster.Jars("Kafka Streams", SOURCES / "pom.xml", "kafka-streams-4.1.0.jar", 99)
+JARS = cluster.Jars("Kafka Streams", SOURCES / "pom.xml", "kafka-streams", 99)
 
 JVM = ("-Xms1g", "-Xmx1g", "-XX:+UseParallelGC", "-XX:+ExitOnOutOfMemoryError")
 TUNED = {
-    "commit.interval.ms": 100,
+    "commit.interval.ms": 1_000,
     "statestore.cache.max.bytes": 256 << 20,
     "buffered.records.per.partition": 10_000,
     "consumer.max.poll.records": 5_000,
@@ -43,7 +43,7 @@ TUNED = {
     "producer.linger.ms": 100,
     "producer.buffer.memory": 128 << 20,
 }
-WARM_UP_EVENTS = 200_000
+WARM_UP_EVENTS = 300_000  # its processor time an event falls until about there
 LEAST_TIMED = 20_000  # with fewer there is nothing to time, and nothing to be warm for
 
 
