@@ -4,7 +4,7 @@ import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
 
-/** Writes the outputs of one order: canonical JSON with sorted keys, ids derived from stable fields. */
+/** Writes the outputs of one order: JSON with sorted keys, ids derived from stable fields. */
 final class Announcer {
   static final String TASK_EVENTS = "task-events", REWARDS = "rewards";
 

@@ -5,7 +5,7 @@ import java.time.ZoneId;
 import java.time.ZoneOffset;
 import java.time.zone.ZoneRules;
 
-/** Local days and RFC 3339 times of one zone; the date of a text is kept, it hardly ever changes. */
+/** Local days and RFC 3339 times of one zone; the last date is kept, it hardly ever changes. */
 final class Calendar {
   static final long DAY_MS = 86_400_000L;
 

@@ -6,8 +6,8 @@ import java.time.LocalDate;
 import java.time.OffsetDateTime;
 
 /**
- * What the fold asks of a campaign whose tasks begin by themselves in a fixed window, and where every
- * so many orders pay. Amounts are minor units, times ms since the epoch.
+ * What the fold asks of a campaign whose tasks begin by themselves in a fixed window, and where
+ * every so many orders pay. Amounts are minor units, times ms since the epoch.
  */
 record Campaign(
     String id,

@@ -4,8 +4,8 @@ import java.util.List;
 /**
  * The fold: one order of one user in, the new row and what it changes for that user out.
  *
- * <p>An order later than all others only adds to the task; any other is put among the known ones and
- * all of them are counted again. Both say the same as streams/domain/fold.py, byte for byte.
+ * <p>An order later than all others only adds to the task; any other is put among the known ones
+ * and all of them are counted again. Both say what streams/domain/fold.py says, byte for byte.
  */
 final class Fold {
   private final Campaign campaign;

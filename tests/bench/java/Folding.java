@@ -69,12 +69,13 @@ final class Folding implements Processor<byte[], byte[], byte[], byte[]> {
     row = row == null ? new Row() : row;
     long now = context.currentSystemTimeMs();
     for (Said said : fold.step(row, order)) {
-      context.forward(new Record<>(user, said.value(), now, headers(said, user, cause)), said.sink());
+      Headers headers = headers(said, user, cause);
+      context.forward(new Record<>(user, said.value(), now, headers), said.sink());
     }
     rows.put(user, row);
   }
 
-  /** CloudEvents in binary mode, and the position of the cause, as every engine here writes them. */
+  /** CloudEvents in binary mode, and the position of the cause, as leidan writes them. */
   private static Headers headers(Said said, byte[] user, RecordMetadata cause) {
     boolean reward = said.sink().equals(Announcer.REWARDS);
     RecordHeaders headers = new RecordHeaders();

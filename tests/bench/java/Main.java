@@ -12,14 +12,11 @@ import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.consumer.Consumer;
 import org.apache.kafka.clients.consumer.ConsumerConfig;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
-import org.apache.kafka.clients.producer.KafkaProducer;
-import org.apache.kafka.clients.producer.Producer;
 import org.apache.kafka.common.PartitionInfo;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 import org.apache.kafka.common.serialization.Serdes;
-import org.apache.kafka.streams.KafkaClientSupplier;
 import org.apache.kafka.streams.KafkaStreams;
 import org.apache.kafka.streams.StreamsConfig;
 import org.apache.kafka.streams.Topology;
@@ -29,8 +26,8 @@ import org.apache.kafka.streams.state.Stores;
 /**
  * The peer: the fold as a Kafka Streams job, exactly_once_v2, one thread.
  *
- * <p>It reads what lies in the input, commits, writes what it took to the stats file and ends: 0 when
- * all was folded, 1 when it failed. With --warm-ups it does the same so many times before, in this
+ * <p>It reads what lies in the input, commits, writes what it took to the stats file and ends: 0
+ * when all was folded, 1 when it failed. With --warm-ups it does so that many times before, in this
  * process and under other names, so that what is measured is compiled code.
  */
 public final class Main {
@@ -106,7 +103,8 @@ public final class Main {
       }
     });
     boolean[] failed = {false};
-    try (KafkaStreams streams = new KafkaStreams(topology(campaign, input, outputs, meter, ends), own, clients)) {
+    Topology topology = topology(campaign, input, outputs, meter, ends);
+    try (KafkaStreams streams = new KafkaStreams(topology, own, clients)) {
       streams.setUncaughtExceptionHandler(
           error -> {
             error.printStackTrace();
@@ -144,7 +142,7 @@ public final class Main {
     String input = given.get("--topic-prefix") + "orders";
     try (Admin admin = Admin.create(config)) {
       int partitions =
-          admin.describeTopics(List.of(input)).topicNameValues().get(input).get().partitions().size();
+          admin.describeTopics(List.of(input)).allTopicNames().get().get(input).partitions().size();
       List<NewTopic> wanted = new ArrayList<>();
       for (String topic : topics) {
         wanted.add(new NewTopic(topic, partitions, (short) 1));
@@ -166,40 +164,6 @@ public final class Main {
       consumer.endOffsets(partitions).forEach((at, end) -> found.put(at.partition(), end));
       found.values().removeIf(end -> end == 0);
       return found;
-    }
-  }
-
-  /** Kafka's clients as Streams makes them, but its producer says when a transaction is committed. */
-  private record Clients(Runnable committed) implements KafkaClientSupplier {
-    @Override
-    public Admin getAdmin(Map<String, Object> config) {
-      return Admin.create(config);
-    }
-
-    @Override
-    public Producer<byte[], byte[]> getProducer(Map<String, Object> config) {
-      return new KafkaProducer<>(config, new ByteArraySerializer(), new ByteArraySerializer()) {
-        @Override
-        public void commitTransaction() {
-          super.commitTransaction();
-          committed.run();
-        }
-      };
-    }
-
-    @Override
-    public Consumer<byte[], byte[]> getConsumer(Map<String, Object> config) {
-      return new KafkaConsumer<>(config, new ByteArrayDeserializer(), new ByteArrayDeserializer());
-    }
-
-    @Override
-    public Consumer<byte[], byte[]> getRestoreConsumer(Map<String, Object> config) {
-      return getConsumer(config);
-    }
-
-    @Override
-    public Consumer<byte[], byte[]> getGlobalConsumer(Map<String, Object> config) {
-      return getConsumer(config);
     }
   }
 }

@@ -6,8 +6,9 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 
 /**
- * How many orders were taken, from when to when, and for how much processor time of the process: from
- * the first one to the end of the last commit. Written by the stream thread, read when it has ended.
+ * How many orders were taken, from when to when, and for how much processor time of the process:
+ * from the first one to the end of the last commit. Written by the stream thread, read when it has
+ * ended.
  */
 final class Meter {
   private static final OperatingSystemMXBean PROCESS =

@@ -4,7 +4,10 @@ import com.fasterxml.jackson.core.JsonToken;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 
-/** One version of one order, decoded and checked. Amounts are minor units, times ms. */
+/**
+ * One order, decoded and checked. Amounts are minor units, times ms. Two with the same id and
+ * content hash are the same: in the hash is what streams/domain/facts.py compares.
+ */
 final class Order {
   private static final JsonFactory JSON = new JsonFactory();
   private static final long LEAD_MS = 60_000; // an event may be dated so far ahead of its record
@@ -18,9 +21,13 @@ final class Order {
   long consumptionMinor;
   long contentHash;
   byte[] idBytes;
+  private long linesMinor;
+  private long discountsMinor;
 
   /** A record that is no order of the workload: it changes nothing. */
   static final class Rejected extends Exception {
+    private static final long serialVersionUID = 1;
+
     Rejected(String why) {
       super(why, null, false, false);
     }
@@ -45,12 +52,9 @@ final class Order {
     String type = null;
     long major = 0;
     long goods = 0;
-    long discounted = 0;
-    long summed = 0;
-    long hash = 0;
     require(json.nextToken() == JsonToken.START_OBJECT);
     for (String name = json.nextFieldName(); name != null; name = json.nextFieldName()) {
-      JsonToken token = json.nextToken();
+      boolean absent = json.nextToken() == JsonToken.VALUE_NULL;
       switch (name) {
         case "type" -> type = text(json);
         case "v" -> major = json.getLongValue();
@@ -58,59 +62,64 @@ final class Order {
         case "occurred_at" -> atMs = Calendar.instantMs(text(json));
         case "version" -> version = json.getLongValue();
         case "order_id" -> id = text(json);
-        case "currency" -> hash += mixed(1, (currency = text(json)).hashCode());
+        case "currency" -> currency = text(json);
         case "goods_minor" -> goods = json.getLongValue();
         case "consumption_minor" -> consumptionMinor = json.getLongValue();
-        case "channel" -> hash += token == JsonToken.VALUE_NULL ? 0 : mixed(2, text(json).hashCode());
-        case "store_id" -> hash += token == JsonToken.VALUE_NULL ? 0 : mixed(3, text(json).hashCode());
-        case "parent_order_id" -> require(token == JsonToken.VALUE_NULL); // not of this workload
-        case "lines" -> {
-          long of = 4;
-          require(token == JsonToken.START_ARRAY);
-          while (json.nextToken() == JsonToken.START_OBJECT) {
-            long quantity = 0;
-            long unit = 0;
-            long line = 0;
-            for (String part = json.nextFieldName(); part != null; part = json.nextFieldName()) {
-              json.nextToken();
-              switch (part) {
-                case "line_id" -> line += mixed(5, text(json).hashCode());
-                case "category" -> line += mixed(6, text(json).hashCode());
-                case "quantity" -> quantity = json.getLongValue();
-                case "unit_minor" -> unit = json.getLongValue();
-                default -> json.skipChildren();
-              }
-            }
-            summed += quantity * unit;
-            of = mixed(of, mixed(mixed(line, quantity), unit));
-          }
-          hash += of;
-        }
-        case "discounts" -> {
-          long of = 7;
-          while (token == JsonToken.START_ARRAY && json.nextToken() == JsonToken.START_OBJECT) {
-            long amount = 0;
-            long threshold = 0;
-            for (String part = json.nextFieldName(); part != null; part = json.nextFieldName()) {
-              json.nextToken();
-              switch (part) {
-                case "amount_minor" -> amount = json.getLongValue();
-                case "threshold_minor" -> threshold = json.getLongValue();
-                default -> json.skipChildren();
-              }
-            }
-            discounted += amount;
-            of = mixed(mixed(of, amount), threshold);
-          }
-          hash += of;
-        }
+        case "channel" -> contentHash += absent ? 0 : mixed(1, text(json).hashCode());
+        case "store_id" -> contentHash += absent ? 0 : mixed(2, text(json).hashCode());
+        case "parent_order_id" -> require(absent);
+        case "lines" -> readLines(json);
+        case "discounts" -> readDiscounts(json);
         default -> json.skipChildren();
       }
     }
-    require("order.paid".equals(type) && major == 1 && version >= 1);
+    require("order.paid".equals(type) && major == 1 && version == 1); // what the workload has
     require(userId != null && id != null && currency != null && atMs > 0);
-    require(summed == goods && goods - discounted == consumptionMinor && consumptionMinor >= 0);
-    contentHash = mixed(mixed(hash, atMs), consumptionMinor);
+    require(linesMinor == goods && goods - discountsMinor == consumptionMinor);
+    require(consumptionMinor >= 0);
+    contentHash = mixed(mixed(contentHash + currency.hashCode(), atMs), consumptionMinor);
+  }
+
+  private void readLines(JsonParser json) throws IOException, Rejected {
+    long hash = 3;
+    require(json.currentToken() == JsonToken.START_ARRAY);
+    while (json.nextToken() == JsonToken.START_OBJECT) {
+      long quantity = 0;
+      long unitMinor = 0;
+      long names = 0;
+      for (String name = json.nextFieldName(); name != null; name = json.nextFieldName()) {
+        boolean absent = json.nextToken() == JsonToken.VALUE_NULL;
+        switch (name) {
+          case "line_id" -> names += mixed(4, text(json).hashCode());
+          case "category" -> names += absent ? 0 : mixed(5, text(json).hashCode());
+          case "quantity" -> quantity = json.getLongValue();
+          case "unit_minor" -> unitMinor = json.getLongValue();
+          default -> json.skipChildren();
+        }
+      }
+      linesMinor += quantity * unitMinor;
+      hash = mixed(hash, mixed(mixed(names, quantity), unitMinor));
+    }
+    contentHash += hash;
+  }
+
+  private void readDiscounts(JsonParser json) throws IOException {
+    long hash = 6;
+    while (!json.hasToken(JsonToken.VALUE_NULL) && json.nextToken() == JsonToken.START_OBJECT) {
+      long amountMinor = 0;
+      long thresholdMinor = 0;
+      for (String name = json.nextFieldName(); name != null; name = json.nextFieldName()) {
+        boolean absent = json.nextToken() == JsonToken.VALUE_NULL;
+        switch (name) {
+          case "amount_minor" -> amountMinor = json.getLongValue();
+          case "threshold_minor" -> thresholdMinor = absent ? 0 : json.getLongValue();
+          default -> json.skipChildren();
+        }
+      }
+      discountsMinor += amountMinor;
+      hash = mixed(mixed(hash, amountMinor), thresholdMinor);
+    }
+    contentHash += hash;
   }
 
   private static String text(JsonParser json) throws IOException, Rejected {

@@ -9,7 +9,7 @@ import org.apache.kafka.common.serialization.Serdes;
 /**
  * All state of one user: what the task has come to, and the orders known, by (time, order id).
  *
- * <p>The orders stay packed, as in the bytes of the row: one in time order is only added behind them.
+ * <p>The orders stay packed, as in the bytes of the row: one in time order is added behind them.
  */
 final class Row {
   private static final int HEAD_BYTES = 5 * Integer.BYTES + 2 * Long.BYTES;
@@ -35,7 +35,8 @@ final class Row {
     }
   }
 
-  static final Serde<Row> SERDE = Serdes.serdeFrom((topic, row) -> row.bytes(), (topic, read) -> of(read));
+  static final Serde<Row> SERDE =
+      Serdes.serdeFrom((topic, row) -> row.bytes(), (topic, read) -> of(read));
 
   private static Row of(byte[] read) {
     if (read == null) {
