@@ -1,0 +1,301 @@
+"""`python -m tests.bench.crowd`: the live worker among ten thousand users, and among five million.
+
+One real broker; `leidan worker` as it ships, exactly-once. A worker starts on empty topics and
+stops, the rows of all users are put into its databases (`population.lay_in`), and then it finds
+orders of random users waiting, which it folds until none is left. Its changelog does not hold the
+rows that were put in, which only a restore would miss; everything it does with an order is done.
+
+Timed from its first transaction to its last, by their record times; a first life that is not
+counted warms the broker up. `cpu_us` is processor time of an order in all worker processes, start
+and stop included, so it means something only beside others of as many orders. `peak_mb` is the most
+memory of one process, as the kernel counted it. Sizes in turn, the next round in the other
+direction; the ratio is of medians.
+
+`--workers 1 2` measures processes too, over as many partitions. `--json FILE` keeps every leg.
+Exit status: 0 done, 2 no Java or Maven, 3 workers of other numbers gave other rewards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import Producer
+
+from streams.store import meta
+from streams.store.rows import DiskStore
+from tests import checker
+from tests.bench import live
+from tests.bench.population import Moulds, Orders, coming, definitions, lay_in
+from tests.bench.scale import SEED, forget
+from tests.kafka.cluster import Cluster, KafkaMissing
+from tests.kafka.harness import CHANGELOG, FOLDED, Topics, wait_settled, wait_until
+from tests.kafka.workers import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from streams.feed.ports import Record
+
+USERS = (10_000, 5_000_000)
+HISTORY = 5
+ORDERS_EACH = 4  # measured of a user on average, at most: rows must stay what they are
+DRAINED_S = 900.0
+
+
+def run(  # noqa: PLR0913 - the benchmark's knobs, all named
+    cluster: Cluster,
+    directory: Path,
+    *,
+    users: Sequence[int],
+    workers: Sequence[int],
+    partitions: int,
+    events: int,
+    rounds: int,
+    say: Callable[[str], None],
+    skewed: bool = False,
+    cold: bool = False,
+    seed: int = SEED,
+) -> list[dict[str, Any]]:
+    """Measure each number of users with each number of workers, `rounds` times.
+
+    Raises AssertionError when two numbers of workers give other rewards.
+    """
+    machine = live.machine()
+    about = {name: machine.pop(name) for name in ("commit", "date")}
+    found: list[dict[str, Any]] = []
+    digests: dict[tuple[int, int], str] = {}
+    for round_ in range(1, rounds + 1):
+        turn = [(n, count) for n in users for count in workers]
+        for n, count in turn if round_ % 2 else turn[::-1]:
+            name = f"crowd-{round_}-{n}-{count}"
+            topics = Topics(cluster.bootstrap, f"{name}.")
+            topics.create(cluster, partitions)
+            place = directory / name
+            place.mkdir(parents=True)
+            figures = leg(
+                topics, place, users=n, workers=count, partitions=partitions, skewed=skewed,
+                events=min(events, ORDERS_EACH * n), seed=seed, cold=cold,
+            )  # fmt: skip
+            found.append({
+                "bench": "crowd", "engine": "leidan", "workload": "paid", **figures,
+                "round": round_, "seed": seed, **about, "machine": machine,
+            })  # fmt: skip
+            say(f"round {round_}: {told(found[-1])}")
+            digest = digests.setdefault((n, figures["events"]), figures["digest"])
+            assert figures["digest"] == digest, f"{name} does not end at the others' rewards"
+    return found
+
+
+def leg(  # noqa: PLR0913 - what is measured, all named
+    topics: Topics,
+    place: Path,
+    *,
+    users: int,
+    workers: int,
+    partitions: int,
+    events: int,
+    skewed: bool,
+    cold: bool,
+    seed: int,
+) -> dict[str, Any]:
+    """Lay users in, send orders, drain them; return figures by name and unit."""
+    team = [
+        Worker(
+            topics.bootstrap, topics.prefix, f"leidan-{n}", place,
+            campaigns=(live.EVERY_THIRD_DAY,), settings={"log_level": "WARNING"},
+        )
+        for n in range(workers)
+    ]  # fmt: skip
+    made = Orders(seed)
+    try:
+        for worker in team:
+            worker.start()
+        # One order a partition: the first transaction makes the broker's and the group's topics.
+        send(topics, (made.record(users + p, 0, 0, 0, p) for p in range(partitions)))
+        drained(topics, team)
+        stop(team)
+        laid_in(team, users, made, place)
+        if cold:
+            forget(place)
+        units = coming(
+            made, users=users, events=events, skewed=skewed, seed=seed, partitions=partitions
+        )
+        send(topics, (record for unit in units for part in unit for record in part))
+        before = os.times()
+        for worker in team:
+            worker.start()
+        drained(topics, team)
+        peaks = [worker.peak_kb() for worker in team]
+        stop(team)
+        after = os.times()
+    finally:
+        for worker in team:
+            worker.close()
+    wait_settled(topics, ("rewards",))
+    seconds, timed = by_transactions(topics, partitions)
+    cpu_s = sum(after[2:4]) - sum(before[2:4])  # of children that have ended: these workers
+    disk = sum(file.stat().st_blocks * 512 for file in place.rglob("*") if file.is_file())
+    return {
+        "users": users,
+        "history": HISTORY,
+        "workers": workers,
+        "partitions": partitions,
+        "skew": "skewed" if skewed else "uniform",
+        "cold": cold,
+        "events": events,
+        "events_per_s": round(timed / seconds),
+        "cpu_us": round(cpu_s / events * 1e6, 1),
+        "peak_mb": round(max(peaks) / 1024),
+        "disk_bytes_per_user": round(disk / users),
+        "digest": live.digest(live.standing(topics, "rewards"))[:16],
+    }
+
+
+def laid_in(team: Sequence[Worker], users: int, made: Orders, place: Path) -> None:
+    """Put the rows of all users into the databases of stopped workers."""
+    moulds = Moulds(made, definitions(1), HISTORY)
+    rows, stores = {}, []
+    for worker in team:
+        for label in worker.databases.glob("*.identity.json"):
+            identity = meta.decode_identity(label.read_bytes())
+            stores.append(DiskStore(worker.databases, identity))
+            rows[identity.partition] = stores[-1].open(identity.partition)
+    options = stores[0]._options()  # noqa: SLF001 - files of the same kind
+    lay_in([rows[p] for p in sorted(rows)], users, moulds, options, place)
+    for one in rows.values():
+        one.close()
+    for file in place.glob("*.sst"):
+        file.unlink()
+
+
+def send(topics: Topics, records: Iterable[Record]) -> None:
+    """Send orders to the partition that each names."""
+    producer = Producer({
+        "bootstrap.servers": topics.bootstrap, "linger.ms": 5, "compression.type": "zstd",
+        "queue.buffering.max.messages": 1_000_000, "log_level": 3,
+    })  # fmt: skip
+    for record in records:
+        while True:
+            try:
+                producer.produce(
+                    topics.prefix + record.topic, record.value, record.key, record.partition,
+                    timestamp=record.recorded_at_ms,
+                )  # fmt: skip
+                break
+            except BufferError:
+                producer.poll(0.05)
+        producer.poll(0)
+    assert producer.flush(60) == 0, "not all orders were acknowledged within 60 s"
+
+
+def drained(topics: Topics, team: Sequence[Worker]) -> None:
+    """Wait until nothing is left to read."""
+
+    def over() -> bool:
+        for worker in team:
+            worker.require_running()
+        return topics.lag(team[0].group, FOLDED) == 0
+
+    wait_until(over, lambda: f"{topics.lag(team[0].group, FOLDED)} records unread", DRAINED_S, 0.25)
+
+
+def stop(team: Sequence[Worker]) -> None:
+    for worker in team:
+        assert worker.stop() == 0, worker.tail()
+
+
+def by_transactions(topics: Topics, warm_up: int) -> tuple[float, int]:
+    """Return the seconds between the first transaction and the last, and the orders in between.
+
+    warm_up: orders of the life before, which are not of it.
+    """
+    metas = [seen for seen in topics.read(CHANGELOG) if seen.key == checker.META]
+    reached: dict[int, int] = {}
+    at: list[tuple[int, int]] = []  # when, and how many orders are then done
+    for seen in sorted(metas, key=lambda seen: seen.timestamp_ms):
+        reached[seen.partition] = json.loads(seen.value or b"null")["next"]["orders"]
+        at.append((seen.timestamp_ms, sum(reached.values())))
+    first_ms = next(ms for ms, done in at if done > warm_up)
+    before = max(done for ms, done in at if ms == first_ms)
+    last_ms, after = at[-1]
+    assert last_ms > first_ms, "void: one transaction took it all, there is nothing to time"
+    return (last_ms - first_ms) / 1000, after - before
+
+
+def told(leg: dict[str, Any]) -> str:
+    """One leg in a line, for people."""
+    return (
+        f"{leg['users']:,} users, {leg['workers']} workers: {leg['events_per_s']:,} events/s, cpu"
+        f" {leg['cpu_us']} us, {leg['peak_mb']} MB, {leg['disk_bytes_per_user']} B/user on disk"
+    )
+
+
+def ratios(found: Sequence[dict[str, Any]]) -> list[str]:
+    """The rate of each number of users as a part of that of the fewest, medians of the rounds."""
+    told_ = []
+    fewest = min(leg["users"] for leg in found)
+
+    def median(users: int, workers: int) -> float:
+        mine = (leg for leg in found if (leg["users"], leg["workers"]) == (users, workers))
+        return statistics.median(leg["events_per_s"] for leg in mine)
+
+    for users, workers in sorted({(leg["users"], leg["workers"]) for leg in found}):
+        part = median(users, workers) / median(fewest, workers)
+        told_.append(
+            f"{users:,} users, {workers} workers: {median(users, workers):,.0f} events/s,"
+            f" {part:.2f} of {fewest:,} users"
+        )
+    return told_
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.crowd")
+    parser.add_argument("--users", nargs="+", type=int, default=USERS)
+    parser.add_argument("--workers", nargs="+", type=int, default=[1])
+    parser.add_argument("--partitions", type=int, default=4)
+    parser.add_argument("--events", type=int, default=400_000, help="measured, at most 4 a user")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--skewed", action="store_true", help="a fifth of users bring 77 of 100")
+    parser.add_argument("--cold", action="store_true", help="rows are not in the page cache")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="every leg, as a list of objects")
+    given = parser.parse_args(argv)
+    say = live.stopwatch()
+    try:
+        with (
+            Cluster(lasting=True).start() as cluster,
+            tempfile.TemporaryDirectory(prefix="leidan-") as place,
+        ):
+            found = run(
+                cluster,
+                Path(place),
+                users=given.users,
+                workers=given.workers,
+                partitions=given.partitions,
+                events=given.events,
+                rounds=given.rounds,
+                skewed=given.skewed,
+                cold=given.cold,
+                say=say,
+            )
+    except KafkaMissing as missing:
+        say(str(missing))
+        return 2
+    except AssertionError as different:
+        say(str(different))
+        return 3
+    for line in ratios(found):
+        print(line)
+    if given.json is not None:
+        given.json.write_text(json.dumps(found, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
