@@ -36,6 +36,10 @@ MAX_OPEN_FILES = 128  # one database
 FILES_BEFORE_COMPACTION = 8
 """Of level 0, where RocksDB has 4: half the rewriting of all rows (10 us a row with 96,000 of them,
 now 5), and reading is no slower: a bloom filter stands before each file."""
+DICTIONARY_BYTES = 16 << 10
+"""Of each file at the bottom, where nine of ten rows lie: rows are alike, and one block shows too
+few of them. 417 bytes of a row of 836 become 351, for 1 to 2 us a read and 3 us a row compacted
+(zstd: 274, for 5 us and 5 us)."""
 RESERVED = b"\0"
 FIRST_ROW = b"\1"  # keys of ours begin with a NUL, those of pools with \1, no user's with either
 FIRST_USER = b"\2"
@@ -111,6 +115,10 @@ class DiskStore:
         options.set_level_zero_file_num_compaction_trigger(FILES_BEFORE_COMPACTION)
         options.set_keep_log_file_num(3)
         options.set_compression_type(rocksdict.DBCompressionType.lz4())
+        options.set_bottommost_compression_type(rocksdict.DBCompressionType.lz4())
+        # window bits and level as they are by default; then the dictionary, of rows as they come
+        options.set_bottommost_compression_options(-14, 32_767, 0, DICTIONARY_BYTES, True)  # noqa: FBT003
+        options.set_bottommost_zstd_max_train_bytes(0, True)  # noqa: FBT003
         table = rocksdict.BlockBasedOptions()
         table.set_block_cache(self._cache)
         table.set_bloom_filter(10, block_based=False)
