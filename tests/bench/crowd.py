@@ -7,7 +7,7 @@ rows that were put in, which only a restore would miss; everything it does with 
 
 Timed from its first transaction to its last, by their record times; a first life that is not
 counted warms the broker up. `cpu_us` is processor time of an order in all worker processes, start
-and stop included, so it means something only beside others of as many orders. `peak_mb` is the most
+and stop included, so it means something only beside others of as many orders. `rss_mb` is the most
 memory of one process, as the kernel counted it. Sizes in turn, the next round in the other
 direction; the ratio is of medians.
 
@@ -33,7 +33,7 @@ from streams.store.rows import DiskStore
 from tests import checker
 from tests.bench import live
 from tests.bench.population import Moulds, Orders, coming, definitions, lay_in
-from tests.bench.scale import SEED, forget
+from tests.bench.scale import SEED, forget, write
 from tests.kafka.cluster import Cluster, KafkaMissing
 from tests.kafka.harness import CHANGELOG, FOLDED, Topics, wait_settled, wait_until
 from tests.kafka.workers import Worker
@@ -152,7 +152,7 @@ def leg(  # noqa: PLR0913 - what is measured, all named
         "events": events,
         "events_per_s": round(timed / seconds),
         "cpu_us": round(cpu_s / events * 1e6, 1),
-        "peak_mb": round(max(peaks) / 1024),
+        "rss_mb": round(max(peaks) / 1024),
         "disk_bytes_per_user": round(disk / users),
         "digest": live.digest(live.standing(topics, "rewards"))[:16],
     }
@@ -233,7 +233,7 @@ def told(leg: dict[str, Any]) -> str:
     """One leg in a line, for people."""
     return (
         f"{leg['users']:,} users, {leg['workers']} workers: {leg['events_per_s']:,} events/s, cpu"
-        f" {leg['cpu_us']} us, {leg['peak_mb']} MB, {leg['disk_bytes_per_user']} B/user on disk"
+        f" {leg['cpu_us']} us, {leg['rss_mb']} MB, {leg['disk_bytes_per_user']} B/user on disk"
     )
 
 
@@ -264,7 +264,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--skewed", action="store_true", help="a fifth of users bring 77 of 100")
     parser.add_argument("--cold", action="store_true", help="rows are not in the page cache")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="every leg, as a list of objects")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="every leg, one a line")
     given = parser.parse_args(argv)
     say = live.stopwatch()
     try:
@@ -293,7 +293,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for line in ratios(found):
         print(line)
     if given.json is not None:
-        given.json.write_text(json.dumps(found, indent=1) + "\n")
+        write(given.json, found)
     return 0
 
 

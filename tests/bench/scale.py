@@ -15,7 +15,7 @@ of the whole process, RocksDB's threads included, until nothing is left to compa
 machine look at that. Files stay in the page cache if the machine has room for them; with --cold
 they are dropped from it before each leg.
 
-`--json FILE` keeps every leg as an object. Five million users take 6 GB of disk while it runs.
+`--json FILE` keeps every leg, one a line. Five million users take 6 GB of disk while it runs.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import gc
 import json
 import multiprocessing
 import os
+import re
 import resource
 import shutil
 import sys
@@ -137,6 +138,7 @@ def measured(directory: Path, leg: Leg, events: int, seed: int, turn: int) -> di
     }
     disk = {"disk_bytes_per_user": round(_disk_bytes(directory) / leg.users)}
     some = rows[0].after(b"", 1_000)
+    filters = sum(_of_tables(one, part) for one in rows for part in ("filter", "index"))
     for one in rows:
         one._db.compact_range(None, None)  # noqa: SLF001 - no worker asks for that
     disk["compacted_bytes_per_user"] = round(_sum(rows, "total-sst-files-size") / leg.users)
@@ -151,6 +153,7 @@ def measured(directory: Path, leg: Leg, events: int, seed: int, turn: int) -> di
         **{f"{phase}_us": round(folder.seconds[phase] / events * 1e6, 2) for phase in PHASES},
         "rows_written": folder.touched,
         "row_bytes": round(sum(len(value) for _, value in some) / len(some)),
+        "filter_index_bytes_per_user": round(filters / leg.users, 2),
         **memory,
         **disk,
         "digest": folder.digest.hexdigest()[:16],
@@ -167,6 +170,13 @@ def settle(rows: Sequence[DiskRows]) -> None:
 def _sum(rows: Sequence[DiskRows], name: str) -> int:
     found = [one._db.property_int_value(f"rocksdb.{name}") for one in rows]  # noqa: SLF001
     return sum(value or 0 for value in found)
+
+
+def _of_tables(one: DiskRows, part: str) -> int:
+    """Return the bytes of all files' filters or indexes, which the block cache should hold."""
+    told = one._db.property_value("rocksdb.aggregated-table-properties") or ""  # noqa: SLF001
+    found = re.search(rf"{part} block size[^=;]*=(\d+)", told)
+    return int(found[1]) if found else 0
 
 
 def _disk_bytes(directory: Path) -> int:
@@ -241,6 +251,23 @@ def told(leg: dict[str, Any]) -> str:
     )
 
 
+COMMON = frozenset({
+    "bench", "engine", "workload", "events", "users", "round", "events_per_s", "cpu_us", "rss_mb",
+    "digest", "commit", "date", "machine", "seed",
+})  # fmt: skip
+"""Fields of every benchmark's legs; what a leg has besides goes under `more`."""
+
+
+def write(path: Path, found: Sequence[dict[str, Any]]) -> None:
+    """Write one leg a line."""
+    lines = []
+    for leg in found:
+        common = {name: value for name, value in leg.items() if name in COMMON}
+        more = {name: value for name, value in leg.items() if name not in COMMON}
+        lines.append(json.dumps({**common, "more": more}) + "\n")
+    path.write_text("".join(lines))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.scale")
     parser.add_argument("--of", nargs="+", choices=OF, default=OF, help="what is varied")
@@ -249,7 +276,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3, help="of each leg")
     parser.add_argument("--cold", action="store_true", help="rows are not in the page cache")
     parser.add_argument("--place", type=Path, help="where the databases are made")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="every leg, as a list of objects")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="every leg, one a line")
     given = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="leidan-", dir=given.place) as place:
         found = run(
@@ -261,7 +288,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             say=live.stopwatch(),
         )
     if given.json is not None:
-        given.json.write_text(json.dumps(found, indent=1) + "\n")
+        write(given.json, found)
     return 0
 
 
