@@ -124,6 +124,15 @@ types: $(READY) ## strict types for all of streams/
 bench: $(READY) $(PEERS) ## the live worker beside its peers and its limits, same real broker, same topics
 	$(PY) -m tests.bench $(ARGS)
 
+RESULTS ?= bench-results
+.PHONY: bench-report
+bench-report: $(READY) ## one HTML page of what benchmarks wrote with --json into RESULTS=bench-results
+	$(PY) -m tests.bench.report $(RESULTS)/*.json --out $(RESULTS)/report.html
+
+.PHONY: sizing
+sizing: $(READY) ## deploy/sizing.md from deploy/figures.json; ARGS="--measured FILE..." takes new figures first
+	$(PY) -m tests.bench.sizing $(ARGS)
+
 .PHONY: kafka
 kafka: kafka-jars ## one real Kafka broker (KRaft) in the foreground; Ctrl-C ends it
 	$(PY) tests/kafka/cluster.py run
