@@ -34,6 +34,7 @@ from streams.feed.ports import (
     TransactionAbortable,
 )
 from streams.feed.unit_of_work import Owned, UnitOfWork, Versions, overlay_of
+from streams.store.overlay import CACHED_BYTES
 from streams.store.restore import Cancelled, Restore
 
 if TYPE_CHECKING:
@@ -457,6 +458,11 @@ class Feed:
         for p in sorted({tp.partition for tp in partitions}):
             self.owned[p] = Owned(p)
             self._restore(self.owned[p])
+        self._share_cache()
+
+    def _share_cache(self) -> None:
+        for owned in self.owned.values():
+            owned.cache.most_bytes = CACHED_BYTES // len(self.owned)
 
     def on_revoke(self, partitions: Sequence[TopicPartition]) -> None:
         """Finish the commit under way, then close every p before it is given away."""
@@ -492,6 +498,7 @@ class Feed:
             owned = self.owned.pop(p, None)
             if owned is not None:
                 self._let_go(owned)
+        self._share_cache()
 
     def _let_go(self, owned: Owned) -> None:
         owned.revoked, owned.ready = True, False

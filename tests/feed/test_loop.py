@@ -13,10 +13,10 @@ from streams.errors import CommitUnknown, DeadLetterBudgetSpent, Fenced, Refused
 from streams.feed.loop import BROKER_BUDGET_S, Pause
 from streams.feed.ports import BrokerLost, Known, NotOwned, NotReady, TopicPartition
 from streams.store import meta
-from streams.store.overlay import Codec
+from streams.store.overlay import CACHED_BYTES, Codec
 from streams.wire import outputs, rows
 from tests import builders as b
-from tests.feed.memory import World, fold
+from tests.feed.memory import TOPICS, World, fold
 from tests.given import registry
 
 if TYPE_CHECKING:
@@ -35,6 +35,15 @@ def test_a_first_start_begins_at_the_low_watermark_and_says_so(caplog):
     world.settle()
     assert world.outputs() == [("u1", b"x")]
     assert "orders begins at 2" in caplog.text
+
+
+def test_partitions_share_one_bound_of_cached_rows():
+    world = World(partitions=4)
+    world.settle()
+    assert len(world.feed.owned) == 4
+    assert {owned.cache.most_bytes for owned in world.feed.owned.values()} == {CACHED_BYTES // 4}
+    world.feed.on_revoke([TopicPartition(topic, 3) for topic in TOPICS])
+    assert {owned.cache.most_bytes for owned in world.feed.owned.values()} == {CACHED_BYTES // 3}
 
 
 def test_partitions_taken_away_are_closed_and_come_back_restored():

@@ -56,6 +56,16 @@ def test_the_cache_drops_the_least_recently_touched():
     assert [cache.get(user) for user in ("u1", "u2", "u3")] == ["u1", None, "u3"]
 
 
+def test_the_cache_holds_fewer_of_long_rows():
+    short, long = StateCache(most_bytes=100_000), StateCache(most_bytes=100_000)
+    for n in range(1_000):
+        short.keep({b"%d" % n: b"x" * 50})
+        long.keep({b"%d" % n: b"x" * 20_000})
+    held = [sum(cache.get(b"%d" % n) is not None for n in range(1_000)) for cache in (short, long)]
+    assert held == [500, 4]
+    assert long.get(b"999"), "the newest stays"
+
+
 def test_reserved_keys_are_nobodys_rows(rows):
     with pytest.raises(AssertionError, match="refuses"):
         Overlay(rows, ROW, StateCache())["\0meta"]
