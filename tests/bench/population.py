@@ -103,6 +103,22 @@ def definitions(count: int) -> Campaigns:
     return Campaigns.of(replace(first, campaign_id=name) for name in names)
 
 
+class Watched:
+    """Rows, and the seconds of this thread that reading them took."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows, self.seconds = rows, 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._rows, name)
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        begun = thread_time()
+        found = self._rows.get_many(keys)
+        self.seconds += thread_time() - begun
+        return found
+
+
 class Folder:
     """Units of work as a worker makes them of orders, on real rows, with nobody to send to.
 
@@ -124,18 +140,17 @@ class Folder:
         for p, mine in enumerate(records):
             if not mine:
                 continue
-            overlay = Overlay(self._rows[p], CODEC, self._caches[p])
+            rows = Watched(self._rows[p])
+            overlay = Overlay(rows, CODEC, self._caches[p])
             batch = Batch("orders", p, list(mine), overlay, self._campaigns, outputs.encode)
-            at_s = [thread_time()]
-            overlay.as_rows(record.key or b"" for record in mine)
-            at_s.append(thread_time())
+            begun_s, rows.seconds = thread_time(), 0.0
             if self._plans is None:
                 fold_batch(batch, orders.decode)
             else:
                 fold_compiled(batch, orders.decode, self._plans)
             encoded = overlay.encoded()
-            at_s.append(thread_time())
-            self._rows[p].write(
+            at_s = [begun_s, begun_s + rows.seconds, thread_time()]
+            rows.write(
                 {**encoded, **overlay.spent()},
                 next_offsets={"orders": mine[-1].offset + 1},
                 changelog=mine[-1].offset + 1,

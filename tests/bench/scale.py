@@ -136,7 +136,10 @@ def measured(directory: Path, leg: Leg, events: int, seed: int, turn: int) -> di
         "memtables_mb": round(_sum(rows, "cur-size-all-mem-tables") / MB),
         "table_readers_mb": round(_sum(rows, "estimate-table-readers-mem") / MB, 1),
     }
-    disk = {"disk_bytes_per_user": round(_disk_bytes(directory) / leg.users)}
+    disk = {  # all files, the log's too; then those of rows alone, as they are and compacted
+        "disk_bytes_per_user": round(_disk_bytes(directory) / leg.users),
+        "sst_bytes_per_user": round(_sum(rows, "total-sst-files-size") / leg.users),
+    }
     some = rows[0].after(b"", 1_000)
     filters = sum(_of_tables(one, part) for one in rows for part in ("filter", "index"))
     for one in rows:
