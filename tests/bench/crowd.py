@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import sys
 import tempfile
@@ -141,7 +142,10 @@ def leg(  # noqa: PLR0913 - what is measured, all named
     wait_settled(topics, ("rewards",))
     seconds, timed = by_transactions(topics, partitions)
     cpu_s = sum(after[2:4]) - sum(before[2:4])  # of children that have ended: these workers
-    disk = sum(file.stat().st_blocks * 512 for file in place.rglob("*") if file.is_file())
+    files = {
+        file.stat().st_ino: file.stat().st_blocks for file in place.rglob("*") if file.is_file()
+    }
+    disk = sum(files.values()) * 512
     return {
         "users": users,
         "history": HISTORY,
@@ -159,20 +163,38 @@ def leg(  # noqa: PLR0913 - what is measured, all named
 
 
 def laid_in(team: Sequence[Worker], users: int, made: Orders, place: Path) -> None:
-    """Put the rows of all users into the databases of stopped workers."""
-    moulds = Moulds(made, definitions(1), HISTORY)
-    rows, stores = {}, []
+    """Put the rows of all users into the databases of stopped workers.
+
+    Each worker gets every partition's: who will own which is the group's choice at the next start,
+    and the changelog does not have these rows.
+    """
+    found: dict[int, tuple[Worker, meta.Identity]] = {}
     for worker in team:
         for label in worker.databases.glob("*.identity.json"):
             identity = meta.decode_identity(label.read_bytes())
-            stores.append(DiskStore(worker.databases, identity))
-            rows[identity.partition] = stores[-1].open(identity.partition)
+            found[identity.partition] = worker, identity
+    stores = {p: DiskStore(worker.databases, of) for p, (worker, of) in sorted(found.items())}
+    rows = [store.open(p) for p, store in stores.items()]
     options = stores[0]._options()  # noqa: SLF001 - files of the same kind
-    lay_in([rows[p] for p in sorted(rows)], users, moulds, options, place)
-    for one in rows.values():
+    lay_in(rows, users, Moulds(made, definitions(1), HISTORY), options, place)
+    for one in rows:
         one.close()
     for file in place.glob("*.sst"):
         file.unlink()
+    for p, (owner, _) in found.items():
+        for other in team:
+            if other is not owner:
+                other.databases.mkdir(parents=True, exist_ok=True)
+                there = other.databases / str(p)
+                shutil.rmtree(there, ignore_errors=True)
+                shutil.copytree(owner.databases / str(p), there, copy_function=_linked)
+                label = f"{p}.identity.json"
+                shutil.copy(owner.databases / label, other.databases / label)
+
+
+def _linked(source: str, target: str) -> None:
+    """Copy a file; those of rows never change, so they are not copied."""
+    (os.link if source.endswith(".sst") else shutil.copy)(source, target)
 
 
 def send(topics: Topics, records: Iterable[Record]) -> None:
