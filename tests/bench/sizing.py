@@ -99,6 +99,7 @@ COPIES = 3
 DOWN_S = 60
 SPARE = 4
 DAY_S = 86_400
+QUIET_LOAD = 1.0  # before a measurement; above it the figures are others' too
 
 ASSUMED = {
     f"{RECORDS_PER_ORDER} input records an order": "paid, fulfilled, and claims, cancellations and"
@@ -221,6 +222,13 @@ def _lines(figures: Figures, cases: Sequence[tuple[Case, Sized]]) -> Iterator[st
             f" process; {' and '.join(beyond)} put more in one. Their rows lie on disk, so give"
             " workers local NVMe, and measure before you promise."
         )
+    busy = [f"`{name}`" for name in FIGURES if figures[name].get("busy")]
+    if busy:
+        yield ""
+        yield (
+            f"**Measured beside other work:** {', '.join(busy)}. Rates are then far too low, so"
+            " workers too many; measure again on a quiet machine."
+        )
     yield ""
     yield "## What is assumed"
     yield ""
@@ -237,8 +245,12 @@ def _lines(figures: Figures, cases: Sequence[tuple[Case, Sized]]) -> Iterator[st
         it = figures[name]
         where = (it.get("commit", ""), it.get("date", ""), it.get("machine", ""))
         source = where if "assumed" not in it else ("", "", f"**not measured**: {it['assumed']}")
-        cells = (f"`{name}`", f"{float(it['value']):,.6g} {it['unit']}", it["what"], *source)
+        cells = (f"`{name}`", f"{_said(it['value'])} {it['unit']}", it["what"], *source)
         yield "| " + " | ".join(cells) + " |"
+
+
+def _said(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1_000 else f"{value:,.4g}"  # noqa: PLR2004 - for people
 
 
 def taken(figures: Figures, legs: Sequence[dict[str, Any]]) -> Figures:
@@ -268,6 +280,7 @@ def taken(figures: Figures, legs: Sequence[dict[str, Any]]) -> Figures:
             "date": str(newest.get("date", "")),
             "machine": f"{machine.get('cpu', '?')}, {machine.get('cores', '?')} cores, load"
             f" {machine.get('load_1min', '?')} before",
+            "busy": machine.get("load_1min", 0) > QUIET_LOAD,
         }
     return found
 

@@ -116,6 +116,7 @@ def test_figures_are_medians_of_the_legs_with_the_most_users(files):
     taken = found["disk_bytes_per_user"]
     assert (taken["value"], taken["legs"], taken["commit"]) == (390, 3, "abc1234")
     assert "assumed" not in taken
+    assert not taken["busy"], "a load of 0.1"
 
 
 VALUES = {
