@@ -250,7 +250,7 @@ def _lines(figures: Figures, cases: Sequence[tuple[Case, Sized]]) -> Iterator[st
 
 
 def _said(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1_000 else f"{value:,.4g}"  # noqa: PLR2004 - for people
+    return f"{value:,.0f}" if value >= 1_000 else f"{value:,.4g}"
 
 
 def taken(figures: Figures, legs: Sequence[dict[str, Any]]) -> Figures:
