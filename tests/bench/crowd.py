@@ -32,7 +32,8 @@ from confluent_kafka import Producer
 from streams.store import meta
 from streams.store.rows import DiskStore
 from tests import checker
-from tests.bench import live
+from tests.bench import legs, work
+from tests.bench.live import stopwatch
 from tests.bench.population import Moulds, Orders, coming, definitions, lay_in
 from tests.bench.scale import SEED, forget, write
 from tests.kafka.cluster import Cluster, KafkaMissing
@@ -68,7 +69,7 @@ def run(  # noqa: PLR0913 - the benchmark's knobs, all named
 
     Raises AssertionError when two numbers of workers give other rewards.
     """
-    machine = live.machine()
+    machine = legs.machine()
     about = {name: machine.pop(name) for name in ("commit", "date")}
     found: list[dict[str, Any]] = []
     digests: dict[tuple[int, int], str] = {}
@@ -110,7 +111,7 @@ def leg(  # noqa: PLR0913 - what is measured, all named
     team = [
         Worker(
             topics.bootstrap, topics.prefix, f"leidan-{n}", place,
-            campaigns=(live.EVERY_THIRD_DAY,), settings={"log_level": "WARNING"},
+            campaigns=(work.EVERY_THIRD_DAY,), settings={"log_level": "WARNING"},
         )
         for n in range(workers)
     ]  # fmt: skip
@@ -158,7 +159,7 @@ def leg(  # noqa: PLR0913 - what is measured, all named
         "cpu_us": round(cpu_s / events * 1e6, 1),
         "rss_mb": round(max(peaks) / 1024),
         "disk_bytes_per_user": round(disk / users),
-        "digest": live.digest(live.standing(topics, "rewards"))[:16],
+        "digest": work.digest(work.standing(topics, "rewards"))[:16],
     }
 
 
@@ -288,7 +289,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--cold", action="store_true", help="rows are not in the page cache")
     parser.add_argument("--json", type=Path, metavar="FILE", help="every leg, one a line")
     given = parser.parse_args(argv)
-    say = live.stopwatch()
+    say = stopwatch()
     try:
         with (
             Cluster(lasting=True).start() as cluster,

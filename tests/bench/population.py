@@ -32,7 +32,7 @@ from streams.store.states import CODEC
 from streams.wire import orders, outputs
 from streams.wire.campaigns import read_file
 from streams.wire.rows import decode_row
-from tests.bench import live
+from tests.bench import work
 from tests.feed.memory import MemoryStore
 
 if TYPE_CHECKING:
@@ -61,8 +61,7 @@ class Orders:
     """Orders as shops send them, by (user, number of the order, time)."""
 
     def __init__(self, seed: int) -> None:
-        work = live.WORKLOADS["paid"]
-        sample = live.traffic(work, seed, BODIES, ())
+        sample = work.traffic(work.WORKLOADS["paid"], seed, BODIES, ())
         # {"type":..,"user_id":"U","occurred_at":"T","version":1,"order_id":"O","currency":..}
         self._rest = [value.partition(b'","currency"')[2] for _, _, value, _ in sample]
         self._head = sample[0][2].partition(b'"user_id":"')[0] + b'"user_id":"'
@@ -97,7 +96,7 @@ class Orders:
 
 def definitions(count: int) -> Campaigns:
     """Return so many campaigns, each paying every third day with an order."""
-    (first,) = read_file(live.EVERY_THIRD_DAY)
+    (first,) = read_file(work.EVERY_THIRD_DAY)
     assert isinstance(first, Campaign)
     names = [first.campaign_id, *(f"{first.campaign_id}-{n}" for n in range(2, count + 1))]
     return Campaigns.of(replace(first, campaign_id=name) for name in names)

@@ -39,7 +39,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from streams.store.overlay import StateCache
 from streams.store.rows import DiskStore
 from streams.store.states import identity
-from tests.bench import live
+from tests.bench.legs import machine as this_machine
+from tests.bench.live import stopwatch
 from tests.bench.population import PHASES, Folder, Moulds, Orders, coming, definitions, lay_in
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ def run(  # noqa: PLR0913 - the benchmark's knobs, all named
     cold: bool = False,
 ) -> list[dict[str, Any]]:
     """Measure every leg `rounds` times, and return the figures of each time."""
-    machine = live.machine()
+    machine = this_machine()
     about = {name: machine.pop(name) for name in ("commit", "date")}
     found = []
     for leg in wanted:
@@ -288,7 +289,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             events=given.events,
             rounds=given.rounds,
             cold=given.cold,
-            say=live.stopwatch(),
+            say=stopwatch(),
         )
     if given.json is not None:
         write(given.json, found)
