@@ -251,7 +251,10 @@ class DiskRows:
         found = {**rows, **hints, **dict(place), **dict(self._number())}
         file = str(self.path.with_name(f"{self.path.name}.load.sst"))
         try:
-            writer = rocksdict.SstFileWriter(self._options())
+            options = self._options()
+            # No dictionary: a row of a load lives until the next one, and is compacted then.
+            options.set_bottommost_compression_options(-14, 32_767, 0, 0, True)  # noqa: FBT003
+            writer = rocksdict.SstFileWriter(options)
             writer.open(file)
             for key in sorted(found):
                 value = found[key]
