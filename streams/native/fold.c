@@ -162,7 +162,7 @@ static bool begin_tasks(const Plan *plan, Work *work) {
         Answer answer = begin_auto(work, campaign, last, &task);
         if (answer == PYTHON) return false;
         if (answer == NO || is_late(order, &task, campaign)) continue;
-        if (last == NULL && row->newest_ms >= task.start_ms) return false;
+        if (last == NULL && row->newest_ms >= task.start_ms) work->looks_back = true;
         /* Rewarded before and undone by a late fact: how far is in the ledger. */
         if (row->ledger.count && contains(row->ledger.data, task.task_id)) return false;
         add_round(work, campaign, last, &task);
@@ -226,7 +226,7 @@ static bool offer(Work *work, Task *task, const Campaign *campaign) {
     }
     if (code.len) {
         int type = same(code, TEXT("SPARE")) ? SPARE : IGNORED;
-        if (!say_order(work, type, code, task, campaign)) return false;
+        if (!say_order(work, type, order->order_id, code, task, campaign)) return false;
         if (task->rev) return true; /* as it stood */
     }
     /* changes.task_changes; of one that just began nothing was said yet */
@@ -243,6 +243,33 @@ static bool offer(Work *work, Task *task, const Campaign *campaign) {
     for (int i = 0; i < count; i++)
         if (!say_task(work, types[i], task, campaign)) return false;
     return true;
+}
+
+#define EARLIER_MAX 32 /* orders before a first task; whoever has more is Python's */
+
+/* What the walk says of orders that were nobody's until the only task began: all of them are good for
+ * nothing, or one would have begun it. False: not mine. */
+static bool say_earlier(const Plan *plan, Work *work) {
+    Row *row = &work->row;
+    if (row->tasks != 1 || row->ledger.count || row->owed_minor) return false;
+    const Task *task = &row->task[0];
+    const Campaign *campaign = work->of[0];
+    const Order *order = &work->earlier;
+    Span ids[EARLIER_MAX];
+    Cursor from = {row->facts.data.at, row->facts.data.at + row->facts.data.len};
+    if (row->facts.count > EARLIER_MAX) return false;
+    for (int64_t n = 0; n < row->facts.count; n++) {
+        if (!fact_read(plan, &from, &work->earlier)) return false;
+        for (int64_t i = 0; i < n; i++)
+            if (same(ids[i], order->order_id)) return false; /* its versions are one order */
+        ids[n] = order->order_id;
+        if (order->at_ms < task->start_ms) continue;
+        Span code = code_of(order, campaign);
+        if (code.len == 0 || is_late(order, task, campaign) ||
+            !say_order(work, IGNORED, order->order_id, code, task, campaign))
+            return false;
+    }
+    return from.at == from.end;
 }
 
 /* expiry.deadline_ms: when time next does something to a task; 0: never */
@@ -302,6 +329,7 @@ static bool fold_order(const Plan *plan, Work *work) {
         if (!offer(work, &row->task[i], work->of[i])) return false;
     }
     if (!held && !say_no_task(work, &plan->utc)) return false;
+    if (work->looks_back && !say_earlier(plan, work)) return false;
     for (size_t i = 0; i < work->issued; i++) {
         Issued *issued = &work->issue[i];
         Entry entry = {
@@ -326,6 +354,7 @@ Result fold(Plan *plan, Work *work, Span key, Span value, int64_t recorded_ms, S
         return NOT_MINE;
     work->user_id = order->user_id;
     work->said = work->issued = work->own = 0;
+    work->looks_back = false;
     work->cause.len = work->fact.len = work->entries.len = work->bodies.len = 0;
     work->new_row.len = 0;
     put_span(&work->cause, TEXT("order:"));

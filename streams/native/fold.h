@@ -31,6 +31,8 @@ typedef struct {
 /* Everything one fold needs, used again by the next. */
 typedef struct {
     Order order;
+    Order earlier; /* one of the facts */
+    bool looks_back; /* earlier orders lie in the window of the task that begins */
     Row row;
     const Campaign *of[TASKS_MAX]; /* each task's */
     char own_ids[TASKS_MAX][ID_LEN];

@@ -201,3 +201,33 @@ void fact_write(const Plan *plan, const Order *order, Buffer *to) {
     write_text(to, order->parent_order_id);
     put_span(to, plan->fact.gap[0]);
 }
+
+bool fact_read(const Plan *plan, Cursor *from, Order *order) {
+    int64_t tag, status;
+    Span none;
+    bool good = read_count(from, plan->fact.count) && read_int(from, &tag) && tag == ORDER_TAG &&
+                read_text(from, &none) && read_number(from, &order->at_ms) &&
+                read_number(from, &order->recorded_ms) && read_text(from, &order->order_id) &&
+                read_number(from, &order->version) && read_number(from, &status) &&
+                read_text(from, &order->currency) && read_number(from, &order->goods_minor) &&
+                read_number(from, &order->consumption_minor) && read_array(from, &order->lines);
+    if (!good || order->lines > LINES_MAX) return false;
+    order->status = (int)status;
+    for (size_t i = 0; i < order->lines; i++) {
+        Line *line = &order->line[i];
+        if (!read_count(from, LINE_FIELDS) || !read_text(from, &line->line_id) ||
+            !read_number(from, &line->quantity) || !read_number(from, &line->unit_minor) ||
+            !read_text(from, &line->category))
+            return false;
+    }
+    if (!read_array(from, &order->discounts) || order->discounts > LINES_MAX) return false;
+    for (size_t i = 0; i < order->discounts; i++) {
+        Discount *discount = &order->discount[i];
+        if (!read_count(from, DISCOUNT_FIELDS) || !read_number(from, &discount->amount_minor) ||
+            !read_number(from, &discount->threshold_minor))
+            return false;
+    }
+    return read_text(from, &order->channel) && read_text(from, &order->store_id) &&
+           read_text(from, &order->parent_order_id) && order->parent_order_id.len == 0 &&
+           read_exactly(from, plan->fact.gap[0]);
+}

@@ -66,5 +66,7 @@ void row_write(const Plan *plan, const Row *row, int64_t due_ms, const Order *or
 
 void entry_write(const Plan *plan, const Entry *entry, Buffer *to);
 void fact_write(const Plan *plan, const Order *order, Buffer *to);
+/* Reads the next of the facts, its spans in there. False: no whole order, or not mine. */
+bool fact_read(const Plan *plan, Cursor *from, Order *order);
 
 #endif

@@ -82,9 +82,9 @@ static bool view_field(Buffer *to, const Task *task, const Campaign *campaign) {
     return true;
 }
 
-/* A task event; `code` and the order only where it is about an order. */
+/* A task event; the order and `code` only where it is about an order. */
 static bool task_event(Work *work, Said *said, const Task *task, const Campaign *campaign,
-                       bool about_order, Span code) {
+                       Span order_id, Span code) {
     Buffer *to = &work->bodies;
     text_field(to, TEXT("{\"campaign_id\":"), task->campaign_id);
     int_field(to, TEXT(",\"campaign_version\":"), task->campaign_version);
@@ -92,7 +92,7 @@ static bool task_event(Work *work, Said *said, const Task *task, const Campaign 
     if (code.len) text_field(to, TEXT(",\"code\":"), code);
     event_fields(work, said);
     text_field(to, TEXT(",\"occurred_at\":"), (Span){said->time, said->time_len});
-    if (about_order) text_field(to, TEXT(",\"order_id\":"), work->order.order_id);
+    if (order_id.len) text_field(to, TEXT(",\"order_id\":"), order_id);
     int_field(to, TEXT(",\"rev\":"), task->rev);
     int_field(to, TEXT(",\"round\":"), task->round);
     text_field(to, TEXT(",\"task_id\":"), task->task_id);
@@ -107,26 +107,27 @@ bool say_task(Work *work, int type, const Task *task, const Campaign *campaign) 
     if (said == NULL) return false;
     Span parts[] = {task->task_id, TYPE_NAMES[type], cause_of(work)};
     make_id(work, TEXT("evt_"), TEXT("event"), parts, 3, said->event_id);
-    return task_event(work, said, task, campaign, false, NOTHING);
+    return task_event(work, said, task, campaign, NOTHING, NOTHING);
 }
 
-static void order_event_id(Work *work, Said *said, Span holder, Span code) {
-    Span parts[] = {holder, TYPE_NAMES[said->type], cause_of(work), work->order.order_id, code};
+static void order_event_id(Work *work, Said *said, Span holder, Span order_id, Span code) {
+    Span parts[] = {holder, TYPE_NAMES[said->type], cause_of(work), order_id, code};
     make_id(work, TEXT("evt_"), TEXT("event"), parts, 5, said->event_id);
 }
 
-bool say_order(Work *work, int type, Span code, const Task *task, const Campaign *campaign) {
+bool say_order(Work *work, int type, Span order_id, Span code, const Task *task,
+               const Campaign *campaign) {
     Said *said = begin(work, type, campaign->calendar);
     if (said == NULL) return false;
-    order_event_id(work, said, task->task_id, code);
-    return task_event(work, said, task, campaign, true, type == SPARE ? NOTHING : code);
+    order_event_id(work, said, task->task_id, order_id, code);
+    return task_event(work, said, task, campaign, order_id, type == SPARE ? NOTHING : code);
 }
 
 bool say_no_task(Work *work, const Calendar *utc) {
     Said *said = begin(work, IGNORED, utc);
     if (said == NULL) return false;
     Buffer *to = &work->bodies;
-    order_event_id(work, said, work->user_id, TEXT("NO_TASK"));
+    order_event_id(work, said, work->user_id, work->order.order_id, TEXT("NO_TASK"));
     text_field(to, TEXT("{\"cause_id\":"), cause_of(work));
     text_field(to, TEXT(",\"code\":"), TEXT("NO_TASK"));
     event_fields(work, said);

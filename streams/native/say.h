@@ -11,7 +11,8 @@ void make_id(Work *work, Span prefix, Span kind, const Span *parts, size_t count
 
 /* Each returns false where it is not mine: a time outside of the calendar's table, too much to say. */
 bool say_task(Work *work, int type, const Task *task, const Campaign *campaign);
-bool say_order(Work *work, int type, Span code, const Task *task, const Campaign *campaign);
+bool say_order(Work *work, int type, Span order_id, Span code, const Task *task,
+               const Campaign *campaign);
 bool say_no_task(Work *work, const Calendar *utc);
 bool say_issued(Work *work, const Issued *issued);
 

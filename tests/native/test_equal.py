@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import msgspec
 import orjson
 import pytest
@@ -121,6 +123,61 @@ def test_rewards_of_steps_cycles_rounds_and_debts():
         if b.topic_of(event) == "orders":
             beside.judge(record_of(event), state)
         state = step(state, b.decoded(event), campaigns).state
+
+
+FIRST_ORDERS = st.tuples(
+    st.sampled_from([5, 1_400, 1_500, 9_000]),  # below the least amount, or not
+    st.sampled_from(["placed", "paid", "paid"]),
+    st.sampled_from(["CNY", "CNY", "CNY", "USD"]),
+    st.sampled_from([0, 1, 1, 20, 40]),  # hours since the one before
+    st.sampled_from([0, 0, 0, 3]),  # an order that was there before, again
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    first_day=st.sampled_from([None, "2026-03-01", "2026-03-03"]),
+    target=st.integers(1, 3),
+    every=st.booleans(),
+    first_orders=st.lists(FIRST_ORDERS, min_size=2, max_size=9),
+)
+def test_orders_that_were_nobodys_before_the_first_task_began(
+    first_day, target, every, first_orders
+):
+    """They lie in its window: the walk tells why each does not count; so does C."""
+    window = {"mode": "fixed" if first_day else "from_claim", "days": 10, "first_day": first_day}
+    window = {name: value for name, value in window.items() if value is not None}
+    steps = [{"step": 1, "right": {"right_id": "s1", "type": "points", "value_minor": 7}}]
+    definition = b.campaign(
+        enrolment="auto",
+        window=window,
+        qualify={"on": "paid", "min_amount_minor": 1_500},
+        target={"orders": target},
+        step_rewards=steps if every else [],
+    )
+    events, hour = [], 0
+    for n, (amount, status, currency, later, again) in enumerate(first_orders):
+        hour += later
+        when = b.at(1) + timedelta(hours=hour, seconds=n)
+        name, version = (f"o{n - again}", 2) if n >= again > 0 else (f"o{n}", 1)
+        events.append(
+            b.order(
+                name, when=when, status=status, version=version, lines=[(1, amount)],
+                currency=currency,
+            )
+        )  # fmt: skip
+    both(Beside(registry(definition)), events)
+
+
+def test_a_first_task_is_begun_here_behind_orders_that_began_none():
+    beside = Beside(registry(b.campaign(
+        enrolment="auto",
+        window={"mode": "fixed", "days": 10, "first_day": "2026-03-01"},
+        qualify={"on": "paid", "min_amount_minor": 1_500},
+        step_rewards=[],
+    )))  # fmt: skip
+    both(beside, [b.order("o1", 1, yuan=10), b.order("o2", 2, yuan=10), b.order("o3", 3)])
+    assert (beside.taken, beside.left) == (3, 0)
 
 
 KINDS = [one for one in world.definitions() if one["type"] == "campaign.defined"]
