@@ -97,7 +97,7 @@ class Worker:
         identity = states.identity(settings.app_id, *found)
         self.feed = Feed(
             log_=self.log,
-            make_producer=lambda: KafkaProducer(settings),
+            make_producer=lambda: KafkaProducer(settings, sender=native.sender),
             make_history=lambda cancelled: KafkaHistory(settings, cancelled),
             store=DiskStore(settings.database_dir, identity),
             codec=states.CODEC,

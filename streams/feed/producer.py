@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -21,18 +22,25 @@ from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from streams.errors import CommitUnknown, Fenced
 from streams.feed import client
-from streams.feed.ports import BrokerLost, TopicPartition, TransactionAbortable
+from streams.feed.ports import BrokerLost, Outgoing, TopicPartition, TransactionAbortable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
-    from streams.feed.ports import Outgoing
     from streams.settings import Settings
 
 log = logging.getLogger(__name__)
 
 INIT_S, CALL_S = 30.0, 10.0
 """Time limits of reliability.md 5.2: without one a call can hang for ever (librdkafka#5511)."""
+
+
+HandOver = Callable[[list[Outgoing], int, dict[str, str]], int]
+"""Put records from an index on into the producer's queue; return that of the first not taken."""
+
+
+def _none(_records: list[Outgoing], start: int, _names: dict[str, str]) -> int:
+    return start
 
 
 def transactional_id(settings: Settings) -> str:
@@ -43,10 +51,16 @@ def transactional_id(settings: Settings) -> str:
 class KafkaProducer:
     """See the module. One thread calls it."""
 
-    def __init__(self, settings: Settings, names: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        names: Mapping[str, str] | None = None,
+        sender: Callable[[Any], Any] | None = None,
+    ) -> None:
         """Connect and fence every predecessor; blocks up to 30 s. Raises BrokerLost, Fenced.
 
         ``names``: where topics are written under another name (a backfill's shadow), by name.
+        ``sender(producer)``: what hands over many records at once (native.sender), or None.
         """
         self.suspect = False
         self._names: dict[str, str] = dict(names or {})
@@ -76,6 +90,8 @@ class KafkaProducer:
                 "error_cb": self._on_error,
             }
         )
+        made = None if sender is None else sender(self._producer)
+        self._hand_over: HandOver = _none if made is None else made.hand_over
         try:
             self._producer.init_transactions(INIT_S)
         except KafkaException as error:
@@ -93,8 +109,10 @@ class KafkaProducer:
         self._call(self._producer.begin_transaction)
 
     def produce(self, records: Iterable[Outgoing]) -> None:
-        produce, names = self._producer.produce, self._names
-        for topic, key, value, headers, partition in records:
+        produce, names, hand_over = self._producer.produce, self._names, self._hand_over
+        listed, at = list(records), 0
+        while (at := hand_over(listed, at, names)) < len(listed):
+            topic, key, value, headers, partition = listed[at]
             name = names.get(topic)
             if name is None:
                 name = names[topic] = self._settings.topic(topic)
@@ -105,6 +123,7 @@ class KafkaProducer:
                 self._produce_when_there_is_room(name, value, key, target, None, headers)
             except KafkaException as error:
                 raise self._classified("produce", error) from error
+            at += 1
 
     def produce_marked(self, record: Outgoing) -> None:
         name = self._names.setdefault(record.topic, self._settings.topic(record.topic))
@@ -191,7 +210,7 @@ class KafkaProducer:
             self._producer.close(0)
         except Exception as error:  # noqa: BLE001 - it is being thrown away
             log.debug("closing a producer: %s", error)
-        self._producer = None
+        self._producer, self._hand_over = None, _none
 
     def _call(self, fn: Callable[..., None], *args: Any) -> None:
         started_s = time.monotonic()

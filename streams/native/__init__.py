@@ -18,6 +18,8 @@ import importlib
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from confluent_kafka import __version__, cimpl
+
 from streams.settings import NATIVE
 
 if TYPE_CHECKING:
@@ -51,3 +53,19 @@ def plans() -> Plans | None:
     from streams.native.plan import Plans  # noqa: PLC0415 - only where there is a module
 
     return Plans(module)
+
+
+CLIENTS = ("2.16.",)
+"""Versions of confluent-kafka whose Producer keeps its handle where sender.c looks for it."""
+
+
+def sender(producer: Any) -> Any | None:
+    """Return what hands records to a confluent_kafka.Producer in C; None: nothing does here."""
+    module, _ = load()
+    known = str(__version__).startswith(CLIENTS) and isinstance(producer, cimpl.Producer)
+    if module is None or not known:
+        return None
+    try:
+        return module.Sender(producer, cimpl.__file__)
+    except (OSError, TypeError):  # another build of it: its own `produce` does as well
+        return None

@@ -65,7 +65,7 @@ OTHERS: dict[str, set[str]] = {
     "web": {"aiohttp", "msgspec", "prometheus_client", "orjson"},
     "ticker": {"confluent_kafka", "orjson"},
     "feed": {"msgspec", "orjson", "confluent_kafka", "mode"},
-    "native": {"msgspec", "orjson"},
+    "native": {"msgspec", "orjson", "confluent_kafka"},
     "agents": {"faust", "mode", "msgspec"},
     "rights": {"confluent_kafka", "orjson"},
     "broker": {"confluent_kafka"},

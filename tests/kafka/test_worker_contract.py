@@ -17,7 +17,7 @@ import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
-from streams import topics
+from streams import native, topics
 from streams.errors import Fenced
 from streams.feed import preflight
 from streams.feed.client import IDLE_MS, consumer
@@ -98,7 +98,7 @@ def visible(settings: Settings, topic: str = T, p: int = P) -> int:
 
 def test_a_failed_delivery_is_noticed_before_the_commit_is_called(settings):
     """Why deliveries need no callback each: the next transactional call raises."""
-    log, producer = joined(settings), KafkaProducer(settings)
+    log, producer = joined(settings), KafkaProducer(settings, sender=native.sender)
     producer.begin()
     producer.produce(rows(3))
     producer.produce(rows(1, 9 << 20))  # the changelog takes 8 MiB: the broker refuses it
@@ -113,7 +113,7 @@ def test_a_failed_delivery_is_noticed_before_the_commit_is_called(settings):
 
 
 def test_the_marked_records_offset_is_the_last_one_delivered(settings):
-    producer = KafkaProducer(settings)
+    producer = KafkaProducer(settings, sender=native.sender)
     for expected in (3, 8):  # the commit marker takes one offset
         producer.begin()
         producer.produce(rows(3))
@@ -144,7 +144,7 @@ def test_a_producer_that_was_idle_lost_its_connections_and_is_not_suspect(settin
 
 def test_the_position_passes_markers_where_no_record_is_delivered(settings):
     """Waiting for "offset high - 1 delivered" would hang here; the position arrives."""
-    producer = KafkaProducer(settings)
+    producer = KafkaProducer(settings, sender=native.sender)
     begun(producer, rows(3))
     producer.commit()
     history = KafkaHistory(settings, lambda: False)
@@ -159,7 +159,7 @@ def test_the_position_passes_markers_where_no_record_is_delivered(settings):
 
 
 def test_only_a_read_uncommitted_client_is_told_the_high_watermark(settings):
-    producer = KafkaProducer(settings)
+    producer = KafkaProducer(settings, sender=native.sender)
     begun(producer, rows(3))  # and left open
     history = KafkaHistory(settings, lambda: False)
     assert history.high_watermark(T, P) == (0, 3)
@@ -172,7 +172,7 @@ def test_only_a_read_uncommitted_client_is_told_the_high_watermark(settings):
 
 
 def test_reading_c_waits_for_offsets_of_an_open_transaction(settings):
-    log, producer = joined(settings), KafkaProducer(settings)
+    log, producer = joined(settings), KafkaProducer(settings, sender=native.sender)
     for offset in (5, 7):
         begun(producer, rows(1))
         producer.send_offsets({TopicPartition("orders", 0): offset}, log.group())
@@ -195,9 +195,9 @@ def test_reading_c_waits_for_offsets_of_an_open_transaction(settings):
 
 
 def test_a_new_producer_fences_the_old_one_of_the_same_name(settings):
-    old = KafkaProducer(settings)
+    old = KafkaProducer(settings, sender=native.sender)
     begun(old, rows(2))
-    new = KafkaProducer(settings)
+    new = KafkaProducer(settings, sender=native.sender)
     with pytest.raises(Fenced):
         old.commit()
     assert visible(settings) == 0
@@ -212,7 +212,7 @@ def test_offsets_with_an_older_generation_are_refused(settings):
     first.close()
     second = joined(settings)
     assert generation_of(second.group()) >= generation_of(captured)
-    producer = KafkaProducer(settings)
+    producer = KafkaProducer(settings, sender=native.sender)
     begun(producer, rows(1))
     with pytest.raises(Fenced):
         producer.send_offsets({TopicPartition("orders", 0): 1}, captured)
@@ -261,7 +261,7 @@ MURMUR2 = {b"21": -973932308, b"foobar": -790332482}
 
 
 def test_our_producer_puts_a_user_where_java_would(settings):
-    producer = KafkaProducer(settings)
+    producer = KafkaProducer(settings, sender=native.sender)
     begun(producer, [Outgoing("rewards", key, b"x", []) for key in MURMUR2])
     producer.commit()
     reader = Consumer(consumer(settings, **{"auto.offset.reset": "earliest"}))

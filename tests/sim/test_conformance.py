@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from streams import topics
+from streams import native, topics
 from streams.errors import Fenced
 from streams.feed.history import KafkaHistory
 from streams.feed.kafka_log import KafkaLog
@@ -75,7 +75,7 @@ class Real:
         return made
 
     def producer(self, instance: str = "a") -> Producer:
-        return self._kept(KafkaProducer(self._settings(instance)))
+        return self._kept(KafkaProducer(self._settings(instance), sender=native.sender))
 
     def log(self, instance: str = "a") -> Log:
         return self._kept(KafkaLog(self._settings(instance)))

@@ -1,0 +1,243 @@
+/* Hands records to librdkafka without a call of Python's for each of them.
+ *
+ * A record through confluent_kafka.Producer.produce takes 2 to 3 us, all of it under the interpreter
+ * lock, which the fold of the next batch waits for. Here spans are collected under the lock, and
+ * what copies them into librdkafka's queues goes without it.
+ *
+ * The library is the one that the wheel has loaded already; only what its public header promises is
+ * called. One thing is not promised: where the wheel's Producer keeps its handle. So the handle has
+ * to name that very Producer as its opaque pointer, and __init__.py asks for versions that were
+ * looked at. Whatever is odd here is left to confluent_kafka, which knows how to complain. */
+#include "sender.h"
+
+#include <dlfcn.h>
+#include <stdbool.h>
+
+/* What librdkafka's public header says. */
+typedef struct rd_kafka_s rd_kafka_t;
+typedef struct rd_kafka_headers_s rd_kafka_headers_t;
+enum {
+    V_END = 0, V_TOPIC = 1, V_PARTITION = 3, V_VALUE = 4, V_KEY = 5, V_FLAGS = 7, V_HEADERS = 10,
+};
+#define F_COPY 0x2
+
+typedef struct {
+    int (*producev)(rd_kafka_t *, ...);
+    rd_kafka_headers_t *(*headers_new)(size_t);
+    int (*header_add)(rd_kafka_headers_t *, const char *, ssize_t, const void *, ssize_t);
+    void (*headers_destroy)(rd_kafka_headers_t *);
+    void *(*opaque)(const rd_kafka_t *);
+} Library;
+
+#define RECORD_FIELDS 5 /* ports.Outgoing: topic, key, value, headers, partition */
+#define AT_ONCE 256     /* records collected under the lock, then handed over without it */
+#define HEADERS_AT_ONCE (16 * AT_ONCE)
+
+typedef struct {
+    const void *at; /* NULL: none */
+    size_t len;
+} Mem;
+
+typedef struct {
+    const char *name;
+    Mem value;
+} Header;
+
+typedef struct {
+    const char *topic;
+    int partition;
+    Mem key, value;
+    size_t first_header, headers;
+} Letter;
+
+typedef struct {
+    PyObject_HEAD
+    Library library;
+    PyObject *producer; /* a confluent_kafka.Producer, and where it keeps its handle: */
+    Letter letter[AT_ONCE];
+    Header header[HEADERS_AT_ONCE];
+} SenderObject;
+
+/* The handle of a Producer that is open and laid out as we know it, else NULL. */
+static rd_kafka_t *handle_of(const SenderObject *self) {
+    rd_kafka_t *handle;
+    memcpy(&handle, (const char *)self->producer + sizeof(PyObject), sizeof handle);
+    return handle != NULL && self->library.opaque(handle) == self->producer ? handle : NULL;
+}
+
+static void *symbol(void *library, const char *name) {
+    void *found = dlsym(library, name);
+    if (found == NULL) PyErr_Format(PyExc_OSError, "librdkafka without %s", name);
+    return found;
+}
+
+/* ISO C knows no cast from an object pointer to a function. */
+#define BIND(to, library, name) \
+    do { \
+        void *found = symbol(library, name); \
+        memcpy(&(to), &found, sizeof found); \
+    } while (0)
+
+static PyObject *sender_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"producer", "path", NULL};
+    PyObject *producer;
+    const char *path;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Os", names, &producer, &path)) return NULL;
+    if (Py_TYPE(producer)->tp_basicsize < (Py_ssize_t)(sizeof(PyObject) + sizeof(void *))) {
+        PyErr_SetString(PyExc_TypeError, "not a producer");
+        return NULL;
+    }
+    void *library = dlopen(path, RTLD_NOW | RTLD_NOLOAD); /* with what it was linked to */
+    if (library == NULL) {
+        PyErr_Format(PyExc_OSError, "%s is not loaded", path);
+        return NULL;
+    }
+    SenderObject *self = (SenderObject *)type->tp_alloc(type, 0); /* zeroed */
+    if (self == NULL) return NULL;
+    self->producer = Py_NewRef(producer);
+    BIND(self->library.producev, library, "rd_kafka_producev");
+    BIND(self->library.headers_new, library, "rd_kafka_headers_new");
+    BIND(self->library.header_add, library, "rd_kafka_header_add");
+    BIND(self->library.headers_destroy, library, "rd_kafka_headers_destroy");
+    BIND(self->library.opaque, library, "rd_kafka_opaque");
+    if (!PyErr_Occurred() && handle_of(self) == NULL)
+        PyErr_SetString(PyExc_TypeError, "a producer of another layout");
+    if (PyErr_Occurred()) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    return (PyObject *)self;
+}
+
+static void sender_dealloc(SenderObject *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    Py_XDECREF(self->producer);
+    type->tp_free((PyObject *)self);
+    Py_DECREF(type);
+}
+
+/* -- under the lock --------------------------------------------------------------------------- */
+
+static bool take_bytes(PyObject *from, Mem *to) {
+    *to = (Mem){NULL, 0};
+    if (from == Py_None) return true;
+    if (!PyBytes_CheckExact(from)) return false;
+    *to = (Mem){PyBytes_AS_STRING(from), (size_t)PyBytes_GET_SIZE(from)};
+    return true;
+}
+
+static bool take_headers(SenderObject *self, PyObject *list, Letter *letter, size_t *taken) {
+    if (!PyList_CheckExact(list)) return false;
+    size_t count = (size_t)PyList_GET_SIZE(list);
+    if (count > HEADERS_AT_ONCE - *taken) return false;
+    letter->first_header = *taken;
+    letter->headers = count;
+    for (size_t i = 0; i < count; i++) {
+        PyObject *pair = PyList_GET_ITEM(list, (Py_ssize_t)i);
+        if (!PyTuple_CheckExact(pair) || PyTuple_GET_SIZE(pair) != 2) return false;
+        PyObject *name = PyTuple_GET_ITEM(pair, 0), *value = PyTuple_GET_ITEM(pair, 1);
+        Header *header = &self->header[*taken + i];
+        if (!PyUnicode_CheckExact(name) || value == Py_None || !take_bytes(value, &header->value))
+            return false;
+        if ((header->name = PyUnicode_AsUTF8(name)) == NULL) return false;
+    }
+    *taken += count;
+    return true;
+}
+
+/* False: not for us, with or without an exception. */
+static bool take_letter(SenderObject *self, PyObject *record, PyObject *names, Letter *letter,
+                        size_t *headers) {
+    if (!PyTuple_Check(record) || PyTuple_GET_SIZE(record) != RECORD_FIELDS) return false;
+    PyObject *name = PyDict_GetItemWithError(names, PyTuple_GET_ITEM(record, 0));
+    if (name == NULL || !PyUnicode_CheckExact(name)) return false;
+    if ((letter->topic = PyUnicode_AsUTF8(name)) == NULL) return false;
+    PyObject *partition = PyTuple_GET_ITEM(record, 4);
+    letter->partition = -1; /* by the key */
+    if (partition != Py_None) {
+        long p = PyLong_CheckExact(partition) ? PyLong_AsLong(partition) : -1;
+        if (p < 0 || p > INT32_MAX) return false;
+        letter->partition = (int)p;
+    }
+    return take_bytes(PyTuple_GET_ITEM(record, 1), &letter->key) &&
+           take_bytes(PyTuple_GET_ITEM(record, 2), &letter->value) &&
+           take_headers(self, PyTuple_GET_ITEM(record, 3), letter, headers);
+}
+
+/* -- without it ------------------------------------------------------------------------------- */
+
+static bool send(const SenderObject *self, rd_kafka_t *handle, const Letter *letter) {
+    const Library *library = &self->library;
+    rd_kafka_headers_t *headers = library->headers_new(letter->headers);
+    int failed = headers == NULL;
+    for (size_t i = 0; !failed && i < letter->headers; i++) {
+        const Header *header = &self->header[letter->first_header + i];
+        failed = library->header_add(headers, header->name, -1, header->value.at,
+                                     (ssize_t)header->value.len);
+    }
+    if (!failed)
+        failed = library->producev(
+            handle, V_TOPIC, letter->topic, V_PARTITION, (int)letter->partition, V_FLAGS, F_COPY,
+            V_KEY, letter->key.at, letter->key.len, V_VALUE, letter->value.at, letter->value.len,
+            V_HEADERS, headers, V_END);
+    if (failed && headers != NULL) library->headers_destroy(headers); /* else they are librdkafka's */
+    return !failed;
+}
+
+PyDoc_STRVAR(hand_over_doc,
+"hand_over(records, start, names) -> index\n\n"
+"Put records (ports.Outgoing) from `start` on into the producer's queue, in their order; `names`\n"
+"says what their topics are called on the broker. Return the index of the first that was not\n"
+"taken: a full queue, an error, or nothing we know. Nobody may change the list meanwhile.");
+
+static PyObject *sender_hand_over(SenderObject *self, PyObject *args) {
+    PyObject *records, *names;
+    Py_ssize_t at;
+    if (!PyArg_ParseTuple(args, "O!nO!", &PyList_Type, &records, &at, &PyDict_Type, &names))
+        return NULL;
+    rd_kafka_t *handle = handle_of(self);
+    if (at < 0) at = 0;
+    bool going = handle != NULL;
+    while (going && at < PyList_GET_SIZE(records)) {
+        size_t count = 0, headers = 0, sent = 0;
+        while (count < AT_ONCE && at + (Py_ssize_t)count < PyList_GET_SIZE(records)) {
+            PyObject *record = PyList_GET_ITEM(records, at + (Py_ssize_t)count);
+            if (!take_letter(self, record, names, &self->letter[count], &headers)) break;
+            count++;
+        }
+        if (PyErr_Occurred()) return NULL;
+        Py_BEGIN_ALLOW_THREADS
+        while (sent < count && send(self, handle, &self->letter[sent])) sent++;
+        Py_END_ALLOW_THREADS
+        at += (Py_ssize_t)sent;
+        going = count > 0 && sent == count;
+    }
+    return PyLong_FromSsize_t(at);
+}
+
+static PyMethodDef sender_methods[] = {
+    {"hand_over", (PyCFunction)sender_hand_over, METH_VARARGS, hand_over_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot sender_slots[] = {
+    {Py_tp_new, (void *)sender_new},
+    {Py_tp_dealloc, (void *)sender_dealloc},
+    {Py_tp_methods, sender_methods},
+    {Py_tp_doc, "Sender(producer, path): path is that of the wheel's extension module."},
+    {0, NULL},
+};
+
+static PyType_Spec sender_spec = {
+    .name = "streams.native._native.Sender",
+    .basicsize = sizeof(SenderObject),
+    .flags = Py_TPFLAGS_DEFAULT,
+    .slots = sender_slots,
+};
+
+int sender_init(PyObject *module) {
+    PyObject *type = PyType_FromSpec(&sender_spec);
+    int done = type == NULL ? -1 : PyModule_AddObjectRef(module, "Sender", type);
+    Py_XDECREF(type);
+    return done;
+}
