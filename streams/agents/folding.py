@@ -82,9 +82,7 @@ def fold_compiled(batch: Batch, decode: Decode, plans: Plans) -> None:
     records, overlay = batch.records, batch.overlay
     batch.at = records[0]  # what the compiled path fails at is not known closer than to a run
     reach("K1")
-    touched, read = overlay.as_rows(
-        record.key for record in records if plans.may_be_user(record.key)
-    )
+    touched, read = overlay.as_rows(records, plans.look_up)
     read_s = perf_counter()
     plan = plans.of(batch.campaigns, records[0].recorded_at_ms)
     applied = at = 0
@@ -98,8 +96,8 @@ def fold_compiled(batch: Batch, decode: Decode, plans: Plans) -> None:
         event = _decoded(record, decode)
         decoding_s += perf_counter() - one_s
         applied += _fold(batch, record, event)
-        if record.key in touched:
-            overlay.as_rows((record.key,))  # bytes again, for this user's next record
+        if record.key is not None:
+            overlay.as_row(record.key)  # bytes again, for this user's next record
         at += 1
     outputs, ledger = plans.counted(plan)
     batch.outputs.update(outputs)

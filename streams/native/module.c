@@ -468,6 +468,55 @@ static PyMethodDef plan_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+/* -- rows of a batch -------------------------------------------------------------------------- */
+
+#define LAST_CONTROL 0x1f /* first bytes of keys that are ours; no user's begins with one */
+
+PyDoc_STRVAR(look_up_doc,
+"look_up(records, touched, read, below, kept) -> ({key: None}, [key])\n\n"
+"Bring the rows of the records' users from `below`, else `kept`, into `read`, unless they are there\n"
+"or in `touched`. Return which keys are nowhere, and which rows are here but not as bytes.");
+
+static PyObject *look_up(PyObject *Py_UNUSED(module), PyObject *args) {
+    PyObject *records, *touched, *read, *below, *kept;
+    if (!PyArg_ParseTuple(args, "O!O!O!O!O!", &PyList_Type, &records, &PyDict_Type, &touched,
+                          &PyDict_Type, &read, &PyDict_Type, &below, &PyDict_Type, &kept))
+        return NULL;
+    PyObject *wanted = PyDict_New(), *states = PyList_New(0);
+    if (wanted == NULL || states == NULL) goto failed;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(records); i++) {
+        PyObject *record = PyList_GET_ITEM(records, i);
+        if (!PyTuple_Check(record) || PyTuple_GET_SIZE(record) != RECORD_FIELDS) continue;
+        PyObject *key = PyTuple_GET_ITEM(record, KEY);
+        if (!PyBytes_CheckExact(key) || PyBytes_GET_SIZE(key) == 0 ||
+            (unsigned char)PyBytes_AS_STRING(key)[0] <= LAST_CONTROL)
+            continue;
+        PyObject *row = PyDict_GetItemWithError(touched, key);
+        if (row == NULL && !PyErr_Occurred()) row = PyDict_GetItemWithError(read, key);
+        if (row == NULL && !PyErr_Occurred()) {
+            row = PyDict_GetItemWithError(below, key);
+            if (row == NULL && !PyErr_Occurred()) row = PyDict_GetItemWithError(kept, key);
+            if (PyErr_Occurred()) goto failed;
+            if (PyDict_SetItem(row == NULL ? wanted : read, key, row == NULL ? Py_None : row) < 0)
+                goto failed;
+        }
+        if (PyErr_Occurred()) goto failed;
+        if (row != NULL && row != Py_None && !PyBytes_CheckExact(row) &&
+            PyList_Append(states, key) < 0)
+            goto failed;
+    }
+    return Py_BuildValue("NN", wanted, states);
+failed:
+    Py_XDECREF(wanted);
+    Py_XDECREF(states);
+    return NULL;
+}
+
+static PyMethodDef functions[] = {
+    {"look_up", look_up, METH_VARARGS, look_up_doc},
+    {NULL, NULL, 0, NULL},
+};
+
 static PyType_Slot plan_slots[] = {
     {Py_tp_new, (void *)plan_new},
     {Py_tp_dealloc, (void *)plan_dealloc},
@@ -488,6 +537,7 @@ static struct PyModuleDef module = {
     .m_name = "streams.native._native",
     .m_doc = "The short path of the fold, compiled; see streams/native/__init__.py.",
     .m_size = -1,
+    .m_methods = functions,
 };
 
 PyMODINIT_FUNC PyInit__native(void);

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import orjson
@@ -117,7 +117,6 @@ MOST = 10**7
 YEAR_MS = 366 * DAY_MS
 MOST_YEARS = 8  # of plans kept
 LAST_PLAN_MS = 4_102_444_800_000  # 2100-01-01: events of later years are left to Python
-LAST_CONTROL = b"\x1f"  # first bytes of the keys that are ours: no user's begins with one
 _PLAIN = re.compile(r"[ !#-\[\]-~]*")  # what JSON writes as it is
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 
@@ -188,6 +187,7 @@ class Plans:
 
     def __init__(self, module: Any) -> None:
         self._module = module
+        self.look_up = module.look_up  # the rows of the records of a batch, see there
         self._campaigns: Campaigns | None = None
         self._by_year: dict[int, Any] = {}
 
@@ -204,11 +204,6 @@ class Plans:
         if plan is None:
             plan = self._by_year[year] = plan_of(self._module, campaigns, year * YEAR_MS)
         return plan
-
-    @staticmethod
-    def may_be_user(key: bytes | None) -> TypeGuard[bytes]:
-        """Tell whether a record of this key may be a user's: the others' rows are not looked up."""
-        return key is not None and key[:1] > LAST_CONTROL
 
     def counted(self, plan: Any) -> tuple[dict[str, int], dict[tuple[str, str, str, str], int]]:
         """Return what a plan has said since the last call, as `Batch.emit` counts it."""

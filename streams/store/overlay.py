@@ -13,7 +13,7 @@ short path takes and gives (`as_rows`). Either becomes the other where it is ask
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from streams.store import meta
 from streams.store.meta import Hint
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from streams.feed.ports import Rows
+
+    Layer = dict[bytes, Any]
+    LookUp = Callable[
+        [list[Any], Layer, Layer, Layer, Layer], tuple[dict[bytes, None], list[bytes]]
+    ]
 
 S = TypeVar("S")
 
@@ -70,19 +75,19 @@ class StateCache(Generic[S]):
 
     def __init__(self, capacity: int = 20_000, most_bytes: int = CACHED_BYTES) -> None:
         self._capacity, self.most_bytes = capacity, most_bytes
-        self._held: dict[bytes, S | bytes] = {}
+        self.held: dict[bytes, S | bytes] = {}
         self._row_bytes = KEPT_BYTES
         self.dating: meta.Dating | None = None  # None: not looked up yet
 
     def get(self, key: bytes) -> S | bytes | None:
-        return self._held.get(key)
+        return self.held.get(key)
 
     def keep(self, touched: dict[bytes, S | bytes]) -> None:
         """Take over committed rows; drop the oldest beyond the capacity.
 
         Bytes are reckoned by some rows of each unit of work: to count all would cost every event.
         """
-        held = self._held
+        held = self.held
         for key, row in touched.items():
             held.pop(key, None)  # a dict keeps insertion order: newest last
             held[key] = row
@@ -95,7 +100,7 @@ class StateCache(Generic[S]):
             del held[key]
 
     def clear(self) -> None:
-        self._held.clear()
+        self.held.clear()
         self.dating = None
 
 
@@ -124,24 +129,29 @@ class Overlay(Generic[S]):
             read[key] = self._decoded(key.decode(), read[key])
 
     def as_rows(
-        self, keys: Iterable[bytes]
+        self, records: list[Any], look_up: LookUp
     ) -> tuple[dict[bytes, S | bytes], dict[bytes, S | bytes | None]]:
-        """Read the rows of these keys in one go; return those touched, and those only read.
+        """Read the rows of the records' users in one go; return those touched, and those only read.
 
-        Each key is in the first or else in the second, as bytes or (there is no row) None. Rows put
-        into the first are touched.
+        Each user's key is in the first or else in the second, as bytes or (there is no row) None.
+        Rows put into the first are touched. ``look_up``: of the compiled path, see there.
         """
-        keys = dict.fromkeys(keys)
-        self._fetch(keys)
-        encode = self._codec.encode
-        for key in keys:
-            for held in (self._touched, self._read):
-                row = held.get(key)
-                if row is not None:
-                    if not isinstance(row, bytes):
-                        held[key] = encode(row)
-                    break
-        return self._touched, self._read
+        touched, read = self._touched, self._read
+        below = {} if self._below is None else self._below._touched  # noqa: SLF001
+        wanted, states = look_up(records, touched, read, below, self._cache.held)
+        read.update(zip(wanted, self._rows.get_many(list(wanted)), strict=True))
+        for key in states:
+            self.as_row(key)
+        return touched, read
+
+    def as_row(self, key: bytes) -> None:
+        """Hold a row that is here as bytes."""
+        for held in (self._touched, self._read):
+            row = held.get(key)
+            if row is not None:
+                if not isinstance(row, bytes):
+                    held[key] = self._codec.encode(row)
+                break
 
     def _fetch(self, keys: Iterable[bytes]) -> list[bytes]:
         """Bring each row that is not here into ``_read``; return which those of RocksDB are."""
