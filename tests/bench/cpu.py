@@ -85,7 +85,7 @@ def main() -> int:
     ]
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 100)  # as a worker has it
+    gc.set_threshold(300_000, 20, 100)  # as a worker has it
     plans = native.plans()
     ways = [("in Python", None)] + ([("compiled", plans)] if plans else [])
     print(
