@@ -362,20 +362,21 @@ static int fold_record(PlanObject *self, PyObject *record, PyObject *touched, Py
 /* -- methods ---------------------------------------------------------------------------------- */
 
 PyDoc_STRVAR(fold_doc,
-"fold(records, start, touched, read, outgoing) -> index\n\n"
-"Fold records of one topic and partition from `start` on while they are plain: rows (bytes, None for a user of whom nothing\n"
+"fold(records, start, stop, touched, read, outgoing) -> index\n\n"
+"Fold records of one topic and partition from `start` to `stop` while they are plain: rows (bytes, None for a user of whom nothing\n"
 "is known) come from `touched`, else `read`, and go to `touched`; outputs go to `outgoing`.\n"
-"Return the index of the first record that is not mine: nothing of it was done.");
+"Return the index of the first record that is not mine, or `stop`: nothing of it was done.");
 
 static PyObject *plan_fold(PlanObject *self, PyObject *args) {
     PyObject *records, *touched, *read, *outgoing;
-    Py_ssize_t at;
-    if (!PyArg_ParseTuple(args, "O!nO!O!O!", &PyList_Type, &records, &at, &PyDict_Type, &touched,
-                          &PyDict_Type, &read, &PyList_Type, &outgoing))
+    Py_ssize_t at, stop;
+    if (!PyArg_ParseTuple(args, "O!nnO!O!O!", &PyList_Type, &records, &at, &stop, &PyDict_Type,
+                          &touched, &PyDict_Type, &read, &PyList_Type, &outgoing))
         return NULL;
     if (at < 0) at = 0;
+    if (stop > PyList_GET_SIZE(records)) stop = PyList_GET_SIZE(records);
     Py_CLEAR(self->cause);
-    for (; at < PyList_GET_SIZE(records); at++) {
+    for (; at < stop; at++) {
         int done = fold_record(self, PyList_GET_ITEM(records, at), touched, read, outgoing);
         if (done < 0) return NULL;
         if (done == 0) break;

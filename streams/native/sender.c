@@ -30,7 +30,7 @@ typedef struct {
 } Library;
 
 #define RECORD_FIELDS 5 /* ports.Outgoing: topic, key, value, headers, partition */
-#define AT_ONCE 256     /* records collected under the lock, then handed over without it */
+#define AT_ONCE 2048    /* records collected under the lock: who gives it up waits to get it again */
 #define HEADERS_AT_ONCE (16 * AT_ONCE)
 
 typedef struct {

@@ -43,7 +43,7 @@ class Beside:
         touched: dict[bytes, bytes] = {}
         said: list[Outgoing] = []
         read = {} if record.key is None else {record.key: row}
-        taken = plan.fold([record], 0, touched, read, said) == 1
+        taken = plan.fold([record], 0, 1, touched, read, said) == 1
         if not taken:
             self.left += 1
             assert (touched, said) == ({}, []), "what is not taken has no effect"

@@ -256,7 +256,7 @@ def test_odd_records_and_rows_are_left():
 
 def taken(made: object, record: Record, row: bytes | None) -> dict[bytes, bytes]:
     touched: dict[bytes, bytes] = {}
-    made.fold([record], 0, touched, {record.key: row}, [])
+    made.fold([record], 0, 1, touched, {record.key: row}, [])
     return touched
 
 
