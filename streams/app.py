@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ from streams.feed.history import KafkaHistory
 from streams.feed.kafka_log import KafkaLog, generation_of
 from streams.feed.loop import Feed
 from streams.feed.measure import Meter
+from streams.feed.pool_gauges import PoolGauges
 from streams.feed.producer import KafkaProducer
 from streams.feed.service import FeedService
 from streams.feed.unit_of_work import Versions
@@ -72,6 +74,10 @@ FAUST_STOP_S = 3.0
 """What Faust gets to stop after the feed has: usually 1 s, and nothing of ours depends on it."""
 
 
+def _home(pool_id: str, partitions: int) -> int:
+    return partition_of(pool_id.encode(), partitions)
+
+
 class MonotonicClock:
     """Durations for the loop. Implements `ports.Clock`."""
 
@@ -92,16 +98,19 @@ class Worker:
     ) -> None:
         self.settings, self.reader, self.partitions = settings, reader, found.partitions
         self.watchdog = Watchdog()
-        self.meter = Meter()
+        store = DiskStore(settings.database_dir, states.identity(settings.app_id, *found))
+        self.meter = Meter(store.sizes)
+        home = partial(_home, partitions=found.partitions)
+        self.pool_gauges = PoolGauges(home)
+        metrics.begin(topics.FOLDED)
         self.stats_file = stats.StatsFile(settings.stats_file)
         self.log = KafkaLog(settings, address)
         notes = CrashNotes(settings.database_dir)
-        identity = states.identity(settings.app_id, *found)
         self.feed = Feed(
             log_=self.log,
             make_producer=lambda: KafkaProducer(settings, sender=native.sender),
             make_history=lambda cancelled: KafkaHistory(settings, cancelled),
-            store=DiskStore(settings.database_dir, identity),
+            store=store,
             codec=states.CODEC,
             encode=outputs.encode,
             campaigns=reader,
@@ -125,7 +134,7 @@ class Worker:
         ticks.register(
             self.app,
             channels[topics.TICKS],
-            lambda pool_id: partition_of(pool_id.encode(), found.partitions),
+            home,
             seeds,
         )
         dead_letters.register(
@@ -150,7 +159,9 @@ class Worker:
 
     def _every_second(self) -> None:
         self._lag = self.feed.lag()
-        self.meter.refresh(self.feed, self._lag, self.reader.refused)
+        now_ms = int(time.time() * 1_000)
+        self.meter.refresh(self.feed, self._lag, self.reader.refused, now_ms)
+        self.pool_gauges.refresh(self.feed, self.reader.current())
         self._write_stats(running=True)
 
     _lag: dict[Any, int] = {}  # noqa: RUF012 - replaced, never changed

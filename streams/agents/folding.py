@@ -105,9 +105,7 @@ def fold_compiled(batch: Batch, decode: Decode, plans: Plans) -> None:
         if record.key is not None:
             overlay.as_row(record.key)  # bytes again, for this user's next record
         at += 1
-    outputs, ledger = plans.counted(plan)
-    batch.outputs.update(outputs)
-    batch.ledger.update(ledger)
+    batch.count_plain(*plans.counted(plan))
     batch.at = None
     _count_applied(batch, applied)
     batch.phases.add("decode", decoding_s)

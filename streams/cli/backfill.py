@@ -19,7 +19,7 @@ from streams.errors import UsageError
 if TYPE_CHECKING:
     from streams.backfill.plan import Plan, Wanted
     from streams.backfill.processes import Crew
-    from streams.backfill.runner import Done, Job
+    from streams.backfill.runner import Done, Job, Look
     from streams.settings import Settings
 
 
@@ -59,6 +59,9 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with the run of --state-dir.")
 @click.option("--execute", is_flag=True, help="Act; without it this only shows the plan.")
+@click.option(
+    "--metrics", "metrics_file", metavar="FILE", help="Keep its progress there, for Prometheus."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout at the end.")
 def backfill(
     context: click.Context,
@@ -81,6 +84,7 @@ def backfill(
     checkpoint_records: int,
     resume: bool,
     execute: bool,
+    metrics_file: str | None,
     as_json: bool,
 ) -> None:
     r"""Fold the log again, up to where it ends now, into rows and outputs of its own.
@@ -153,7 +157,7 @@ def backfill(
         if not resume:
             plans.save(plan, directory)
         job = Job(plan, settings, str(directory), checkpoint_records)
-        _run(job, crew, as_json=as_json)
+        _run(job, crew, metrics_file, as_json=as_json)
 
 
 @backfill.command()
@@ -293,15 +297,33 @@ def _tell(plan: Plan, directory: Path, count: int) -> None:
         say(f"  partition {p}: {ranges or 'nothing'}")
 
 
-def _run(job: Job, crew: Crew, *, as_json: bool) -> None:
+METRICS_S = 5.0
+
+
+def _run(job: Job, crew: Crew, metrics_file: str | None, *, as_json: bool) -> None:
+    from streams import metrics
     from streams.backfill import processes
     from streams.backfill.progress import Progress
 
     plan = job.plan
     began_s = time.monotonic()
     offsets = {p: plan.offsets(p) for p in range(plan.partitions)}
+    left_s = began_s - METRICS_S
+
+    def show(look: Look) -> None:
+        nonlocal left_s
+        progress.show(look)
+        metrics.BACKFILL.labels(str(look.partition)).set(look.at / max(1, look.of))
+        if metrics_file and time.monotonic() - left_s >= METRICS_S:
+            left_s = time.monotonic()
+            metrics.leave(metrics_file, "backfill")
+
     with Progress(offsets, say, lively=lively()) as progress:
-        done = crew.run(job, progress.show)
+        done = crew.run(job, show)
+    if metrics_file:
+        for p in offsets:
+            metrics.BACKFILL.labels(str(p)).set(1)
+        metrics.leave(metrics_file, "backfill")
     summary = _summary(plan, done, time.monotonic() - began_s, processes.peak_bytes())
     if as_json:
         emit(summary)

@@ -51,6 +51,9 @@ LIVE_S = 0.25
 @click.option("--from-start", is_flag=True, help="Forget what was verified before.")
 @click.option("--config", metavar="FILE", help="The workers' settings as TOML.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting.")
+@click.option(
+    "--metrics", "metrics_file", metavar="FILE", help="Leave what was found there, for Prometheus."
+)
 @click.option("--json", "as_json", is_flag=True, help="One object a partition on stdout.")
 def verify(
     bootstrap_servers: str | None,
@@ -61,6 +64,7 @@ def verify(
     from_start: bool,
     config: str | None,
     assignments: tuple[str, ...],
+    metrics_file: str | None,
     as_json: bool,
 ) -> None:
     r"""Fold the log again and compare rows, outputs and offsets with the live ones.
@@ -73,6 +77,7 @@ def verify(
     Exit status: 0 all the same; 2 settings or a campaign file; 3 a difference, the first of each
     partition is named; 4 no broker; 77 a lottery's seed is missing; 78 refused
     """
+    from streams import metrics
     from streams.feed import preflight
     from streams.replay.live import Verifier
     from streams.replay.log import KafkaLog
@@ -86,14 +91,14 @@ def verify(
     log = KafkaLog(given)
     verifier = Verifier(given, there, log, Path(state_dir))
     partitions = chosen or tuple(range(there.partitions))
-    differ, records, began_s = False, 0, time.monotonic()
+    differ, records, began_s = 0, 0, time.monotonic()
     with Progress("verifying", len(partitions)) as progress:
         for p in partitions:
             p_began_s = time.monotonic()
             found = verifier.partition(p, progress.of(p), from_start=from_start)
             seconds = time.monotonic() - p_began_s
             progress.done()
-            differ |= found.difference is not None
+            differ += found.difference is not None
             records += found.records
             if as_json:
                 emit(_object(p, found, seconds))
@@ -107,6 +112,10 @@ def verify(
         if records
         else f"nothing new to fold; what was compared reads as it did: {seconds:.1f} s"
     )
+    if metrics_file:
+        metrics.AUDIT_DIFFERENCES.set(differ)
+        metrics.AUDITED.set(0 if differ else time.time())
+        metrics.leave(metrics_file, "verify")
     if differ:
         say(NEXT)
     raise SystemExit(Exit.VERIFICATION if differ else Exit.OK)

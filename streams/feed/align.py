@@ -89,6 +89,12 @@ class Aligner:
             self._bytes -= _size(queue)
         self._blocked_since_s.pop(p, None)
 
+    def oldest_ms(self, topic: str, p: int) -> int | None:
+        """Return when the first record here of one topic's p was recorded; None: none is here."""
+        lane = self._lanes.get(p)
+        queue = lane[self._index[topic]] if lane else None
+        return queue[0].recorded_at_ms if queue else None
+
     def waiting(self, topic: str, p: int) -> int:
         """Return how many records of one topic's p are here."""
         lane = self._lanes.get(p)

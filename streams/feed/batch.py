@@ -20,7 +20,7 @@ from streams.errors import Exit, Reason, RewardsError
 from streams.feed.ports import Outgoing, Record
 from streams.position import Position
 from streams.settings import redacted
-from streams.topics import DEAD_LETTERS, REWARDS
+from streams.topics import DEAD_LETTERS, REWARDS, TASK_EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -54,9 +54,9 @@ class Batch:
     """
 
     __slots__ = (
-        "at", "begun_dated", "begun_users", "campaigns", "dead", "done", "encode", "ledger", "left",
-        "muted", "note", "outcomes", "outgoing", "outputs", "overlay", "partition", "phases",
-        "reasons", "records", "topic",
+        "adjusted", "at", "begun_dated", "begun_users", "campaigns", "dead", "done", "draws",
+        "encode", "ledger", "left", "muted", "note", "outcomes", "outgoing", "outputs", "overlay",
+        "partition", "phases", "posted", "reasons", "records", "tasks", "topic",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - one place makes it: UnitOfWork.of
@@ -86,6 +86,10 @@ class Batch:
         self.reasons: Counter[str] = Counter()
         self.outputs: Counter[str] = Counter()  # by type
         self.ledger: Counter[tuple[str, str, str, str]] = Counter()  # entries; see emit
+        self.adjusted: Counter[tuple[str, str, str]] = Counter()  # campaign, kind, reason
+        self.posted: Counter[tuple[str, str, str, str]] = Counter()  # see post; minor units
+        self.tasks: Counter[tuple[str, str]] = Counter()  # campaign, type of a task event
+        self.draws: Counter[tuple[str, int, str, str]] = Counter()  # pool, odds, hit, outcome
         self.phases = Phases()  # decode, read, fold
         self.at: Record | None = None  # the record under the fold when it raised
         self.done: Any = None  # asyncio future, set by the service that sends it to an agent
@@ -111,7 +115,8 @@ class Batch:
         """Queue what the fold of ``cause`` gave out; published by the unit of work's transaction.
 
         Ledger entries are counted by (type, campaign, kind, currency), and their minor units by
-        the same with "amount:" before the type: what the metrics show once it is committed.
+        the same with "amount:" before the type: what the metrics show once it is committed. So
+        are task events, postings and draws.
         """
         encode, outgoing, counts = self.encode, self.outgoing, self.outputs
         for output in outputs:
@@ -120,10 +125,50 @@ class Batch:
             outgoing.append(encode(output, cause))
             counts[output.type] += 1
             body = output.body
-            if output.topic == REWARDS and "reward_id" in body:  # a task's reservation is no reward
-                of = (body["campaign_id"], body["kind"], body["currency"])
-                self.ledger[(output.type, *of)] += 1
-                self.ledger[("amount:" + output.type, *of)] += body["amount_minor"]
+            if output.topic == REWARDS:
+                self._count_money(output.type, body)
+            elif output.topic == TASK_EVENTS:
+                if "campaign_id" in body:  # else it is about no task at all
+                    self.tasks[(body["campaign_id"], output.type)] += 1
+            elif output.type == "draw.drawn":
+                hit, outcome = body.get("hit", ""), body["outcome"]
+                self.draws[(body["pool_id"], body["odds_version"], hit, outcome)] += 1
+
+    def _count_money(self, type_: str, body: dict[str, Any]) -> None:
+        campaign, currency = body["campaign_id"], body["currency"]
+        for posting in body["postings"]:
+            self.post(campaign, currency, posting["account"], posting["amount_minor"])
+        if "reward_id" in body:  # a task's reservation is no reward
+            of = (campaign, body["kind"], currency)
+            self.ledger[(type_, *of)] += 1
+            self.ledger[("amount:" + type_, *of)] += body["amount_minor"]
+            if type_ == "reward.adjusted":
+                self.adjusted[(campaign, body["kind"], body["reason"])] += 1
+
+    def count_plain(
+        self,
+        outputs: Mapping[str, int],
+        tasks: Mapping[tuple[str, str], int],
+        rewards: Iterable[tuple[str, str, str, int, int]],
+    ) -> None:
+        """Count as `emit` does what the compiled path has said: it puts bytes into `outgoing`.
+
+        rewards: (campaign, kind, currency, how many, minor units), paid from the budget by users
+        without debts, or they would not have been plain.
+        """
+        self.outputs.update(outputs)
+        self.tasks.update(tasks)
+        for campaign, kind, currency, count, minor in rewards:
+            self.ledger[("reward.issued", campaign, kind, currency)] += count
+            self.ledger[("amount:reward.issued", campaign, kind, currency)] += minor
+            if minor:
+                self.post(campaign, currency, "budget", -minor)
+                self.post(campaign, currency, "issued", minor)
+
+    def post(self, campaign: str, currency: str, account: str, minor: int) -> None:
+        """Count a posting by (campaign, currency, account, side); in: the account has more now."""
+        side = "in" if minor > 0 else "out"
+        self.posted[(campaign, currency, account, side)] += abs(minor)
 
 
 def dead_letter(record: Record, reason: Reason, detail: str) -> Outgoing:

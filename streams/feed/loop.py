@@ -17,7 +17,7 @@ from __future__ import annotations
 import enum
 import logging
 import math
-from collections import Counter
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
 from streams.errors import CommitUnknown, DiskError, Fenced, Refused
@@ -93,6 +93,7 @@ class Counts:
         self.produced = 0
         self.restores = 0
         self.restored_rows = 0
+        self.restore_seconds: deque[float] = deque(maxlen=1_000)  # taken by whoever shows them
         self.producers = 0
         self.first_s: float | None = None  # first records, newest commit: monotonic
         self.last_s = 0.0
@@ -437,6 +438,20 @@ class Feed:
             for topic in self.topics
         }
 
+    def oldest_ms(self) -> dict[TopicPartition, int | None]:
+        """Return when the oldest record not committed was recorded; None: it has not been read.
+
+        Partitions of which all that can be read is committed are absent.
+        """
+        under_way = set() if self._under_way is None else set(self._under_way[0].overlays)
+        found: dict[TopicPartition, int | None] = {}
+        for owned in self.owned.values():
+            for topic in self.topics if owned.next else ():
+                here = self._aligner.oldest_ms(topic, owned.p)
+                if here or owned.p in under_way or not self._log.at_end(topic, owned.p):
+                    found[TopicPartition(topic, owned.p)] = here
+        return found
+
     def close(self) -> None:
         """Finish the commit under way, then leave: databases, the producer, the group."""
         self._settle_commit(wait=True)
@@ -581,6 +596,7 @@ class Feed:
                 return
             owned.next, owned.remaining = dict(restored.next), 0
             self.counts.restored_rows += restored.rows
+            self.counts.restore_seconds.append(restored.seconds)
             log.info(
                 "partition %d restored: %d changelog records in %.2f s, next %s",
                 owned.p, restored.rows, restored.seconds, restored.next,

@@ -17,6 +17,7 @@ typedef struct {
     char time[TIME_ROOM];
     size_t time_len;
     Right *right; /* what a reward gives */
+    Campaign *campaign; /* whose task event it is */
 } Said;
 
 typedef struct {

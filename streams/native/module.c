@@ -354,6 +354,7 @@ static int fold_record(PlanObject *self, PyObject *record, PyObject *touched, Py
     }
     for (size_t i = 0; i < work->said; i++) {
         self->plan.said[work->say[i].type]++;
+        if (work->say[i].campaign != NULL) work->say[i].campaign->said[work->say[i].type]++;
         if (work->say[i].right != NULL) work->say[i].right->issued++;
     }
     return 1;
@@ -385,13 +386,14 @@ static PyObject *plan_fold(PlanObject *self, PyObject *args) {
 }
 
 PyDoc_STRVAR(counted_doc,
-"counted() -> ([outputs by type], [(campaign_id, kind, currency, rewards, minor units)])\n\n"
+"counted() -> ([outputs by type], [(campaign_id, type, task events)],\n"
+"              [(campaign_id, kind, currency, rewards, minor units)])\n\n"
 "What was said since the last call.");
 
 static PyObject *plan_counted(PlanObject *self, PyObject *Py_UNUSED(none)) {
     Plan *plan = &self->plan;
-    PyObject *types = PyList_New(TYPES), *rights = PyList_New(0);
-    if (types == NULL || rights == NULL) goto failed;
+    PyObject *types = PyList_New(TYPES), *tasks = PyList_New(0), *rights = PyList_New(0);
+    if (types == NULL || tasks == NULL || rights == NULL) goto failed;
     for (int i = 0; i < TYPES; i++) {
         PyObject *count = PyLong_FromUnsignedLongLong(plan->said[i]);
         if (count == NULL) goto failed;
@@ -399,6 +401,16 @@ static PyObject *plan_counted(PlanObject *self, PyObject *Py_UNUSED(none)) {
     }
     for (size_t i = 0; i < plan->campaigns; i++) {
         Campaign *campaign = &plan->campaign[i];
+        for (int type = 0; type < TYPES; type++) {
+            if (campaign->said[type] == 0) continue;
+            PyObject *one = Py_BuildValue(
+                "s#iK", campaign->campaign_id.at, (Py_ssize_t)campaign->campaign_id.len, type,
+                (unsigned long long)campaign->said[type]);
+            int done = one == NULL ? -1 : PyList_Append(tasks, one);
+            Py_XDECREF(one);
+            if (done < 0) goto failed;
+            campaign->said[type] = 0;
+        }
         for (size_t n = 0; n < campaign->rights; n++) {
             Right *right = &campaign->right[n];
             if (right->issued == 0) continue;
@@ -419,9 +431,10 @@ static PyObject *plan_counted(PlanObject *self, PyObject *Py_UNUSED(none)) {
         }
     }
     memset(plan->said, 0, sizeof plan->said);
-    return Py_BuildValue("NN", types, rights);
+    return Py_BuildValue("NNN", types, tasks, rights);
 failed:
     Py_XDECREF(types);
+    Py_XDECREF(tasks);
     Py_XDECREF(rights);
     return NULL;
 }

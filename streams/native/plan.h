@@ -31,6 +31,8 @@ typedef struct {
     uint64_t issued; /* counted since the last look */
 } Right;
 
+enum { CLAIMED, ADVANCED, COMPLETED, IGNORED, SPARE, ISSUED, TYPES };
+
 typedef struct {
     Span campaign_id;
     int64_t version;
@@ -47,6 +49,7 @@ typedef struct {
     int64_t grace_ms, horizon_ms;
     size_t rights;
     Right *right; /* step ones, then final ones, each as the definition has them */
+    uint64_t said[TYPES]; /* its task events, counted since the last look */
 } Campaign;
 
 #define NONE INT64_MIN
@@ -59,8 +62,6 @@ typedef struct {
     size_t count;
     Span gap[GAPS_MAX];
 } Layout;
-
-enum { CLAIMED, ADVANCED, COMPLETED, IGNORED, SPARE, ISSUED, TYPES };
 
 typedef struct {
     size_t campaigns;

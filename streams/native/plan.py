@@ -205,17 +205,20 @@ class Plans:
             plan = self._by_year[year] = plan_of(self._module, campaigns, year * YEAR_MS)
         return plan
 
-    def counted(self, plan: Any) -> tuple[dict[str, int], dict[tuple[str, str, str, str], int]]:
-        """Return what a plan has said since the last call, as `Batch.emit` counts it."""
-        types, rights = plan.counted()
-        outputs = {
-            type_: count for type_, count in zip(self._module.TYPES, types, strict=True) if count
-        }
-        ledger: Counter[tuple[str, str, str, str]] = Counter()
-        for campaign_id, kind, currency, count, minor in rights:
-            ledger["reward.issued", campaign_id, kind, currency] += count
-            ledger["amount:reward.issued", campaign_id, kind, currency] += minor
-        return outputs, ledger
+    def counted(
+        self, plan: Any
+    ) -> tuple[dict[str, int], dict[tuple[str, str], int], list[tuple[str, str, str, int, int]]]:
+        """Return what a plan has said since the last call: outputs, task events, rewards.
+
+        By type; by (campaign, type); as (campaign, kind, currency, rewards, minor units).
+        """
+        types, tasks, rewards = plan.counted()
+        names = self._module.TYPES
+        outputs = {type_: count for type_, count in zip(names, types, strict=True) if count}
+        events: Counter[tuple[str, str]] = Counter()
+        for campaign_id, type_, count in tasks:  # of each of its versions
+            events[campaign_id, names[type_]] += count
+        return outputs, events, rewards
 
 
 def plan_of(module: Any, campaigns: Campaigns, at_ms: int) -> Any:

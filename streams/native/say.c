@@ -41,6 +41,7 @@ static Said *begin(Work *work, int type, const Calendar *calendar) {
     Said *said = &work->say[work->said];
     said->type = type;
     said->right = NULL;
+    said->campaign = NULL;
     said->from = work->bodies.len;
     if (!time_text(calendar, work->order.at_ms, said->time, &said->time_len)) return NULL;
     return said;
@@ -99,6 +100,7 @@ static bool task_event(Work *work, Said *said, const Task *task, const Campaign 
     tail_fields(work, said);
     if (!view_field(to, task, campaign)) return false;
     put_span(to, TEXT("}"));
+    said->campaign = (Campaign *)campaign; /* only to be counted, once all of it is said */
     return end(work, said);
 }
 

@@ -60,6 +60,7 @@ class DiskStore:
     ) -> None:
         """``identity``: the worker's own, its ``partition`` replaced by p at each open."""
         self.directory, self._identity, self._lock_wait_s = directory, identity, lock_wait_s
+        self._open_rows: dict[int, DiskRows] = {}
         self._cache = rocksdict.Cache(cache_bytes)
         self._buffers = rocksdict.WriteBufferManager.new_write_buffer_manager_with_cache(
             MEMTABLE_BYTES,
@@ -81,7 +82,21 @@ class DiskStore:
             _move_aside(path)
         rows = DiskRows(path, self._open(path), identity, label, self._options)
         _write_label(label, identity)
+        self._open_rows[p] = rows
         return rows
+
+    def sizes(self) -> tuple[dict[str, int], dict[int, int]]:
+        """Return bytes in use by kind (cache, memtables, disk), and about how many keys p has.
+
+        For whoever shows them; memtables are part of the cache. Any thread may ask.
+        """
+        found = {p: rows.size() for p, rows in list(self._open_rows.items())}
+        sizes = {
+            "cache": self._cache.get_usage(),
+            "memtables": self._buffers.get_usage(),
+            "disk": sum(size for _, size in found.values()),
+        }
+        return sizes, {p: keys for p, (keys, _) in found.items() if keys >= 0}
 
     def _open(self, path: Path) -> Any:
         """Open, waiting for a predecessor's LOCK; never delete it (reliability.md 4)."""
@@ -207,6 +222,14 @@ class DiskRows:
             if self._closed:
                 raise NotReady
             return self._get(key)
+
+    def size(self) -> tuple[int, int]:
+        """Return about how many keys there are, and bytes of files; (-1, 0) once it is closed."""
+        with self._peeking:
+            if self._closed:
+                return -1, 0
+            keys = self._db.property_int_value("rocksdb.estimate-num-keys")
+            return keys or 0, self._db.property_int_value("rocksdb.total-sst-files-size") or 0
 
     def write(
         self,

@@ -88,8 +88,11 @@ def log(tmp_path_factory) -> Iterator[World]:
 def whole(log, tmp_path_factory):
     """A backfill that nothing happened to: its directory and summary."""
     directory = tmp_path_factory.mktemp("whole") / "run"
+    page = directory.parent / "backfill.prom"
     ran = backfill(directory, *log.where, "--into", "state",
-                   "--keep-outputs", "--processes", 1)  # fmt: skip
+                   "--keep-outputs", "--processes", 1, "--metrics", page)  # fmt: skip
+    assert page.read_text().count("rewards_backfill_progress_ratio{") == world.PARTITIONS
+    assert page.read_text().count("} 1.0\n") == world.PARTITIONS
     return directory, ran.summary
 
 

@@ -55,10 +55,13 @@ def test_what_a_worker_has_left_is_verified_again_quickly_and_a_forged_reward_is
     send(broker.bootstrap, Traffic(5, 40, 400))
     worker = Worker(broker, tmp_path, exit_when_idle_s=1.0)
     assert worker.wait() == Exit.OK, worker.log.read_text()
-    first = ran(broker, tmp_path)
+    page = tmp_path / "verify.prom"
+    first = ran(broker, tmp_path, "--metrics", str(page))
     assert first.returncode == Exit.OK, first.stderr
     assert [one["journal"] for one in said(first)] == [True] * PARTITIONS
     assert sum(one["outputs"] for one in said(first)) > 400
+    assert "rewards_audit_differences 0.0\n" in page.read_text()
+    assert "rewards_audit_last_success_timestamp_seconds 0.0\n" not in page.read_text()
 
     again = ran(broker, tmp_path)
     assert again.returncode == Exit.OK, again.stderr
@@ -66,11 +69,12 @@ def test_what_a_worker_has_left_is_verified_again_quickly_and_a_forged_reward_is
     assert [one["before"] for one in said(again)] == [one["transactions"] for one in said(first)]
 
     forged(broker)
-    third = ran(broker, tmp_path, "--partition", "1")
+    third = ran(broker, tmp_path, "--partition", "1", "--metrics", str(page))
     assert third.returncode == Exit.VERIFICATION, third.stderr
     (found,) = said(third)
     assert found["difference"]["where"].startswith("rewards[1]@")
     assert found["difference"]["user"] == "u-x"
+    assert "rewards_audit_differences 1.0\n" in page.read_text()
 
     refused = ran(broker, tmp_path, "--partition", "9")
     assert refused.returncode == Exit.USAGE

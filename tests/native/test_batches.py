@@ -70,7 +70,7 @@ def test_batches_are_equal(workload):
     for one, other in zip(python, compiled, strict=True):
         assert one.outgoing == other.outgoing
         assert one.dead == other.dead
-        for counts in ("outcomes", "reasons", "outputs", "ledger"):
+        for counts in ("outcomes", "reasons", "outputs", "ledger", "tasks", "posted"):
             assert getattr(one, counts) == getattr(other, counts)
         assert one.at is other.at is None
     for one, other in zip(plain, fast, strict=True):
