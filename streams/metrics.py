@@ -132,7 +132,7 @@ RECORDS = counter(
     "rewards_records_total",
     labels=("topic", "outcome"),  # OUTCOMES
     meaning="Input records decided; raised after the commit.",
-    remedy="rejected rises: runbook DeadLettersRising. duplicate rises: a shop sends twice. "
+    remedy="rejected rises: runbook DeadLettersRise. duplicate rises: a shop sends twice. "
     "compacted is not 0: events in time are read more than 7 days past their horizon.",
 )
 RECORD_DELAY = histogram(
@@ -254,7 +254,7 @@ DEAD_LETTERS = counter(
     "rewards_dead_letters_total",
     labels=("topic", "reason"),
     meaning="Records set aside by this worker, after the commit.",
-    remedy="Runbook DeadLettersRising; tell the shop.",
+    remedy="Runbook DeadLettersRise; tell the shop.",
 )
 DEAD_LETTERS_SEEN = counter(
     "rewards_dead_letters_seen_total",
@@ -297,7 +297,7 @@ ADJUSTED = counter(
     labels=("campaign", "kind", "reason"),
     meaning="Rewards that moved otherwise: reserved, released, failed, spent, lapsed, returned, "
     "owed, restored, written_off, ..., after the commit.",
-    remedy="failed rises: ask the rights service. owed rises: runbook DebtGrowing.",
+    remedy="failed rises: ask the rights service. owed rises: runbook DebtGrows.",
 )
 ISSUED_AMOUNT = counter(
     "rewards_issued_amount_minor_total",
@@ -310,7 +310,7 @@ POSTED = counter(
     labels=("campaign", "currency", "account", "side"),  # side: in, out
     meaning="The ledger's postings (semantics.md 7), by account and direction, after the commit. "
     "in less out of issued, reserved and returning: liability; of debt: what users owe.",
-    remedy="Runbook DebtGrowing.",
+    remedy="Runbook DebtGrows.",
 )
 BUDGET = gauge(
     "rewards_budget_minor",

@@ -6,6 +6,7 @@ Needing a real broker is another question, and the fixture `kafka_jars` answers 
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
 
@@ -19,3 +20,17 @@ FAULTS = pytest.mark.skipif(
     not FAULTS_ASKED,
     reason="the fault matrix takes an hour: `make test-faults` (LEIDAN_FAULTS=1) runs it",
 )
+
+
+def program(name: str, package: str) -> str:
+    """Return the path of a program that is no Python package; without it the test is skipped.
+
+    With its name in ``LEIDAN_REQUIRE`` (a comma list) it fails instead.
+    """
+    found = shutil.which(name)
+    if found is not None:
+        return found
+    reason = f"{name} is missing: apt-get install -y --no-install-recommends {package}"
+    if name in {one.strip() for one in os.environ.get("LEIDAN_REQUIRE", "").split(",")}:
+        pytest.fail(f"LEIDAN_REQUIRE names {name}, but {reason}", pytrace=False)
+    pytest.skip(reason)
