@@ -67,7 +67,8 @@ def known() -> dict[str, set[str]]:
             found[one.name] = labels
     for rule in rules():
         if "record" in rule:
-            found[rule["record"]] = SCRAPED | labels_of(rule["expr"])
+            before = (found[x.metric] for x in names_of(rule["expr"]) if ":" in x.metric)
+            found[rule["record"]] = SCRAPED.union(labels_of(rule["expr"]), *before)
     return found
 
 
