@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from streams import metrics
+from streams.domain.draws import WON
 from streams.domain.pool import BUDGET
 from streams.domain.pool_state import TASKS, PoolState, Stock, pool_key
 from streams.wire import rows
@@ -58,6 +59,9 @@ class PoolGauges:
             for units in state.stock:
                 stock[pool.pool_id, units.id] = units.defined + units.restocked
                 stock_left[pool.pool_id, units.id] = units.left
+            for prize in pool.prizes:  # at 0 before the first draw, or its rise would not be seen
+                metrics.DRAWS.labels(pool.pool_id, prize.prize_id, WON)
+                metrics.DRAWS_EXPECTED.labels(pool.pool_id, prize.prize_id)
             closes_ms = campaigns.pool_closes_ms(pool.pool_id)
             if pool.kind == "lottery" and closes_ms is not None and not state.revealed:
                 reveals[(pool.pool_id,)] = (closes_ms + pool.reveal_after_ms) / 1_000

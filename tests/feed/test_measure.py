@@ -337,6 +337,7 @@ def test_what_is_left_of_a_pool_is_what_its_row_says():
     assert value("rewards_pool_stock_supplied", pool="veg-wheel", item="cup") == 5
     assert value("rewards_pool_stock_remaining", pool="veg-wheel", item="cup") == 1
     assert value("rewards_pool_stock_remaining", pool="veg-wheel", item="mug") == 5
+    assert ("veg-wheel", "cup", "won") in series("rewards_draws_total"), "at 0, to be seen rising"
     due_s = (at(CLOSES_AFTER_H) + WHEEL.reveal_after_ms) / 1_000
     assert value("rewards_pool_reveal_due_timestamp_seconds", pool="veg-wheel") == due_s
     revealed = msgspec.structs.replace(fallen, revealed=True)
