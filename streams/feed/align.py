@@ -100,6 +100,10 @@ class Aligner:
         lane = self._lanes.get(p)
         return len(lane[self._index[topic]]) if lane else 0
 
+    def count(self) -> int:
+        """Return how many records wait here."""
+        return sum(len(queue) for lane in self._lanes.values() for queue in lane)
+
     def empty(self) -> bool:
         """Say whether nothing is waiting."""
         return not any(any(lane) for lane in self._lanes.values())

@@ -14,6 +14,7 @@ waits for the commit under way and never meets a unit of work that is being fold
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import logging
 import math
@@ -61,6 +62,9 @@ log = logging.getLogger(__name__)
 
 SHORT_S = 0.01
 """Wait for records while some are here already, waiting for another topic to come as far."""
+
+GATHER_S = 0.01
+"""While a commit is under way: between two looks whether a whole unit of work has come."""
 
 GIVE_UP_S = 12.0
 """Longest wait for work on the executor that was told to stop: its calls end within 5 s each."""
@@ -163,6 +167,7 @@ class Feed:
         self._failing_since_s: float | None = None
         self._was_stale = False
         self._aligner = aligner or Aligner(topics)
+        self._gathers = aligner is None  # a replay has no latency to lose
         self.owned: dict[int, Owned] = {}
         self.counts = Counts()
         self.beat_s = clock.monotonic_s()  # last sign of life: a poll, a restore's progress
@@ -200,13 +205,18 @@ class Feed:
         soon = self._under_way is not None or not self._aligner.empty()
         records = self._log.poll(self._pace.records, SHORT_S if soon else timeout_s)
         self._aligner.add(records)
+        read_s = self._clock.monotonic_s()
+        if not self._gather(read_s + timeout_s):
+            return None
         self.beat_s = self._clock.monotonic_s()
+        waited_s = self.beat_s - read_s
         taken = self._aligner.take(
             self._pace.records, self.beat_s, self._log.at_end, self._log.reached
         )
         self._control_flow()
         if records or taken:  # waiting for input is not counted
-            self.counts.phases.add("poll", self._clock.monotonic_s() - started_s)
+            self.counts.phases.add("poll", self._clock.monotonic_s() - started_s - waited_s)
+            self.counts.phases.add("wait", waited_s)
         if not taken:
             return None
         assert self._producer is not None, "records came before a producer was ready"
@@ -215,6 +225,26 @@ class Feed:
             self.counts.first_s = started_s
         self.work = self._unit_of(taken)
         return self.work
+
+    def _gather(self, until_s: float) -> bool:
+        """Let more come while a commit is under way; say whether what is here may be folded now.
+
+        What is folded beside a commit waits for it, and all that comes after it waits for both. So
+        what comes during a commit is one unit of work, folded when that one has ended: a record
+        waits for half a commit before its own, not for one and a half. Only a full unit is folded
+        beside a commit: under lag there always is one.
+        """
+        while self._gathers and self._under_way and self._aligner.count() < self._pace.records:
+            left_s = until_s - self._clock.monotonic_s()
+            if left_s <= 0:
+                return False
+            with contextlib.suppress(Exception):  # its outcome is taken over below
+                self._under_way[1].result(min(left_s, GATHER_S))
+            if self._settle_commit(wait=False) is False:
+                return False
+            self._aligner.add(self._log.poll(self._pace.records, 0.0))
+            self.beat_s = self._clock.monotonic_s()
+        return True
 
     def _control_flow(self) -> None:
         """Stop fetching what lies far ahead of the rest, go on with it when it has been handed out.

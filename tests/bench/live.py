@@ -152,11 +152,7 @@ def run(  # noqa: PLR0913 - the benchmark's knobs, all named
         kept(made)
 
     if warm_up_events:
-        topics = Topics(cluster.bootstrap, f"{tag}-warm-up.")
-        topics.create(cluster)
-        topics.send(traffic(work, seed + 1, warm_up_events, chaos))
-        leg(registry()["leidan"], topics, "warm-up", 0, warm_up_events)
-        say("that was the broker's warm-up, which is not counted")
+        warm_up(cluster, directory, workload, warm_up_events, say, chaos=chaos, tag=tag)
     own_topics = [name for engine in chosen for name in engine.own_topics]
     for round_ in range(1, rounds + 1):
         topics = Topics(cluster.bootstrap, f"{tag}-{round_}.")
@@ -174,6 +170,27 @@ def run(  # noqa: PLR0913 - the benchmark's knobs, all named
                 made = leg(engine, topics, f"{round_}-long-{engine.name}", round_, len(long_log))
                 count(made, long_digest)
     return bench
+
+
+def warm_up(  # noqa: PLR0913 - as run()
+    cluster: Cluster,
+    directory: Path,
+    workload: str,
+    events: int,
+    say: Callable[[str], None],
+    *,
+    chaos: tuple[str, ...] = (),
+    tag: str = "bench",
+) -> None:
+    """Let leidan fold so many events, so that the broker has compiled itself."""
+    work = WORKLOADS[workload]
+    topics = Topics(cluster.bootstrap, f"{tag}-warm-up.")
+    topics.create(cluster)
+    topics.send(traffic(work, SEED + 1, events, chaos))
+    place = directory / "warm-up"
+    place.mkdir(parents=True)
+    registry()["leidan"].run(Given(topics, work, place, events))
+    say("that was the broker's warm-up, which is not counted")
 
 
 def measured(engine: Engine, given: Given, bench: Bench, round_: int) -> Leg:

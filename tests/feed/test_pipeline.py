@@ -10,9 +10,9 @@ from tests.feed.memory import Later, World, fold
 
 
 def world_under_way() -> tuple[World, Later]:
-    """u1 has "a" in a commit that is under way, and "b" waits on the topic."""
+    """u1 has "a" in a commit that is under way; "b", a full unit of work, waits on the topic."""
     committer = Later()
-    world = World(committer=committer)
+    world = World(committer=committer, batch_records=1)
     world.broker.put("orders", "u1", b"a")
     assert world.step() is None
     assert world.feed.take_finished() == []
@@ -21,14 +21,12 @@ def world_under_way() -> tuple[World, Later]:
 
 
 def settle(world: World) -> None:
-    world.settle()
-    world.feed.poll(0.0)
-    if world.committer.task is not None:
-        world.committer.task.run()
-    for _ in range(3):
+    """Go on until nothing is left and no commit is under way."""
+    for _ in range(4):
         world.settle()
-        world.committer.task.run()
-        world.feed.poll(0.0)
+        if world.committer.task is not None:
+            world.committer.task.run()
+    world.settle()
 
 
 def test_the_next_unit_folds_on_rows_that_are_not_committed_yet():
@@ -122,6 +120,52 @@ def test_a_revoke_waits_for_the_commit_under_way_and_then_closes():
     assert world.outputs() == [("u1", b"a")]
     assert world.rows() == {b"u1": b"a"}
     assert [rows.open for rows in world.store.opened] == [False]
+
+
+def test_what_comes_during_a_commit_is_one_unit_of_work_once_it_has_ended():
+    committer = Later()
+    world = World(committer=committer, batch_records=3)
+    world.broker.put("orders", "u1", b"a")
+    assert world.step() is None
+    for value in (b"b", b"c"):
+        world.broker.put("orders", "u1", value)
+        assert world.feed.poll(0.0) is None, "it would wait for the commit before it"
+    committer.task.run()
+    work = world.feed.poll(0.0)
+    assert [record.value for record in work.batches[0].records] == [b"b", b"c"]
+
+
+def test_a_full_unit_of_work_is_folded_beside_the_commit():
+    committer = Later()
+    world = World(committer=committer, batch_records=2)
+    world.broker.put("orders", "u1", b"a")
+    assert world.step() is None
+    for value in (b"b", b"c", b"d"):
+        world.broker.put("orders", "u1", value)
+    work = world.feed.poll(0.0)
+    assert [record.value for record in work.batches[0].records] == [b"b", b"c"]
+    assert world.outputs() == [], "the first is still under way"
+
+
+def test_a_commit_that_ends_while_more_is_awaited_makes_way_at_once():
+    world = World(committer=Later(), batch_records=2)
+    world.broker.put("orders", "u1", b"a")
+    assert world.step() is None
+    world.broker.put("orders", "u1", b"b")
+    work = world.feed.poll(1.0)  # whoever waits for it lets it run
+    assert world.outputs() == [("u1", b"a")]
+    assert work.batches[0].records[0].value == b"b"
+
+
+def test_a_commit_that_fails_while_more_is_awaited_makes_everything_be_read_again():
+    world = World(committer=Later(), batch_records=2)
+    world.broker.put("orders", "u1", b"a")
+    assert world.step() is None
+    world.broker.put("orders", "u1", b"b")
+    world.broker.fail["flush"] = TransactionAbortable("delivery failed")
+    assert world.feed.poll(1.0) is None
+    settle(world)
+    assert world.outputs() == [("u1", b"a"), ("u1", b"ab")]
 
 
 @pytest.mark.parametrize("call", ["flush", "commit", "commit_answer"])

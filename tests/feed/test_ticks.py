@@ -161,7 +161,7 @@ def test_a_disk_that_was_lost_has_its_deadlines_back_after_the_restore():
 
 
 def test_rows_of_a_commit_under_way_are_seen_by_the_tick():
-    world = Timed(committer=Later())
+    world = Timed(committer=Later(), batch_records=1)
     world.send(claim())
     assert world.step() is None, "the commit is under way: no row, no hint"
     assert not world.store.disks[0]["hints"]
