@@ -115,7 +115,7 @@ class _KafkaReader:
         found: list[Record] = []
         topic, p, end = self.topic, self.p, self.end
         made = tuple.__new__
-        for message in self._come(max_records, timeout_s):
+        for message in client.come(self._consumer, max_records, timeout_s):
             if message.error() is not None:
                 self._on_error(message)
                 continue
@@ -142,14 +142,6 @@ class _KafkaReader:
         if self.next >= end:
             self.close()  # it would ask for more, a hundred times a second
         return found
-
-    def _come(self, max_records: int, timeout_s: float) -> list[Any]:
-        """Return what is here, or wait for the first of it: `consume` waits for the last."""
-        here: list[Any] = self._consumer.consume(max_records, 0.0)
-        if here or not timeout_s:
-            return here
-        here = self._consumer.consume(1, timeout_s)
-        return here + self._consumer.consume(max_records, 0.0) if here else here
 
     def _on_error(self, message: Any) -> None:
         error = message.error()

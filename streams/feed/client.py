@@ -80,6 +80,20 @@ def consumer(settings: Settings, **extra: Any) -> dict[str, Any]:
     }
 
 
+def come(consumer: Any, most: int, timeout_s: float) -> list[Any]:
+    """Return the messages that are here; wait only where none is, for the first that comes.
+
+    librdkafka's consume(n, t) waits t to its end unless n messages come. Callbacks run in here.
+    """
+    here: list[Any] = consumer.consume(most, 0.0)
+    if here or not timeout_s:
+        return here
+    here = consumer.consume(1, timeout_s)
+    if here and most > 1:
+        here += consumer.consume(most - 1, 0.0)
+    return here
+
+
 def is_fenced(error: KafkaError) -> bool:
     """Say whether somebody else owns what we tried to use."""
     return error.code() in FENCED

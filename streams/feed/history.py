@@ -96,13 +96,14 @@ class KafkaHistory:
 
     def read(self, max_records: int, timeout_s: float) -> list[Record]:
         records = []
-        for message in self._committed.consume(max_records, timeout_s):
+        topic = self._topic
+        for message in client.come(self._committed, max_records, timeout_s):
             error = message.error()
             if error is None:
                 offset = message.offset()
                 records.append(
                     Record(
-                        self._topic,
+                        topic,
                         message.partition(),
                         offset,
                         message.key(),

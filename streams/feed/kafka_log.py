@@ -73,7 +73,7 @@ class KafkaLog:
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:
         """Raises Refused, Fenced, or what the listener did."""
         self._rebalanced = False
-        messages = self._come(max_records, timeout_s)
+        messages = client.come(self._consumer, max_records, timeout_s)
         if self._raised is not None:
             raised, self._raised = self._raised, None
             raise raised
@@ -111,19 +111,6 @@ class KafkaLog:
         self._at_end.update(at for at, end in ended.items() if last.get(at, -1) < end)
         self._ended.update(ended)
         return records
-
-    def _come(self, max_records: int, timeout_s: float) -> list[Any]:
-        """Return what is here, and wait only where nothing is, for the first to come.
-
-        librdkafka's consume(n, t) waits t to its end unless n messages come.
-        """
-        here: list[Any] = self._consumer.consume(max_records, 0.0)
-        if here or not timeout_s or self._rebalanced or self._raised is not None:
-            return here
-        here = self._consumer.consume(1, timeout_s)
-        if not here or self._rebalanced:
-            return here
-        return here + self._consumer.consume(max_records, 0.0)
 
     def _on_message_error(self, message: Any, ended: dict[tuple[str, int], int]) -> None:
         error = message.error()

@@ -174,6 +174,7 @@ class Feed:
         self.work: UnitOfWork | None = None  # being folded
         self._under_way: tuple[UnitOfWork, Task] | None = None  # being committed
         self._finished: list[UnitOfWork] = []
+        self.lagging = False  # the newest unit of work was as large as one may be
 
     # --- one pass ---------------------------------------------------------------------------
 
@@ -214,6 +215,7 @@ class Feed:
             self._pace.records, self.beat_s, self._log.at_end, self._log.reached
         )
         self._control_flow()
+        self.lagging = sum(map(len, taken.values())) >= self._pace.records
         if records or taken:  # waiting for input is not counted
             self.counts.phases.add("poll", self._clock.monotonic_s() - started_s - waited_s)
             self.counts.phases.add("wait", waited_s)

@@ -32,6 +32,10 @@ log = logging.getLogger(__name__)
 POLL_S = 0.2
 """Longest wait for records; also how long a stop may have to wait for the poll under way."""
 
+SPACING_S = 0.02
+"""From one unit of work to the next, but under lag: whatever is in it, a transaction asks a broker
+20 things, a produce request for each partition it writes to among them (librdkafka#1700)."""
+
 
 class FeedService(Service):
     """Drives a `Feed`; ends the process when something ends it (Faust would swallow it)."""
@@ -82,6 +86,7 @@ class FeedService(Service):
     async def _pass(self) -> None:
         work = await self._in_thread(self.feed.poll, POLL_S)
         if work is not None:
+            begun_s = time.monotonic()
             loop = asyncio.get_running_loop()
             for batch in work.batches:
                 batch.done = loop.create_future()
@@ -92,6 +97,8 @@ class FeedService(Service):
                 await channel.put(batch)
                 await batch.done
             await self._in_thread(self.feed.commit, work)
+            if not self.feed.lagging:
+                await asyncio.sleep(begun_s + SPACING_S - time.monotonic())
         for finished in self.feed.take_finished():
             self._on_committed(finished)
         now_s = time.monotonic()

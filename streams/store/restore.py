@@ -23,8 +23,9 @@ log = logging.getLogger(__name__)
 
 READ_RECORDS = 5_000
 READ_S = 0.5
-FLUSH_ROWS = 20_000
-"""Rows held before they are written: bounded memory, and about 40 MB at 2 kB a row."""
+FLUSH_ROWS = 10_000
+"""Rows held before they are written, of whole transactions and again of the one being read: bounded
+memory, and about 40 MB at 2 kB a row."""
 
 STALL_S = 120.0
 """An open transaction of a dead worker ends within transaction.timeout.ms (15 s) and the broker's
@@ -41,6 +42,45 @@ class Restored(NamedTuple):
     next: Offsets
     rows: int
     seconds: float
+
+
+class _Held:
+    """Rows read and not written yet: of whole transactions, and of the one being read."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self._whole: dict[bytes, bytes | None] = {}
+        self._newest: tuple[meta.Meta, int] | None = None  # the last whole one, and where it ends
+        self._open: dict[bytes, bytes | None] = {}
+
+    def add(self, key: bytes, value: bytes | None, offset: int) -> None:
+        self._open[key] = value
+        if len(self._open) >= FLUSH_ROWS:
+            self.write_whole()
+            self.write_open(offset + 1)
+
+    def close(self, found: meta.Meta, after: int) -> None:
+        """Take the meta row of the transaction being read; ``after``: the offset behind it."""
+        self._whole.update(self._open)
+        self._open.clear()
+        self._newest = found, after
+        if len(self._whole) >= FLUSH_ROWS:
+            self.write_whole()
+
+    def write_whole(self) -> None:
+        """Write whole transactions, with the L they end at."""
+        if self._newest is None:
+            return
+        found, after = self._newest
+        self._rows.write(self._whole, next_offsets=found.next, changelog=after, batch=found.batch)
+        self._whole.clear()
+        self._newest = None
+
+    def write_open(self, after: int) -> None:
+        """Write what is not whole: L stays, rows ahead of it are harmless until V == C is shown."""
+        rows = self._rows
+        rows.write(self._open, next_offsets=None, changelog=after, batch=rows.batch)
+        self._open.clear()
 
 
 class Restore:
@@ -97,12 +137,12 @@ class Restore:
         """Step 4: read_committed from L's changelog offset until the *position* is at ``end``.
 
         The position, not the last offset delivered: the tail may be a marker, compacted or empty.
-        Rows wait for their meta row where they can, so that rows and L advance together.
+        Rows wait for their meta row where they can, so that rows and L advance together; and whole
+        transactions for each other, so that a user of many of them is written once.
         """
-        rows, history = self.rows, self.history
-        version = rows.next
-        pending: dict[bytes, bytes | None] = {}
-        count, moved_s, position = 0, self.clock.monotonic_s(), rows.changelog
+        held, history = _Held(self.rows), self.history
+        version = self.rows.next
+        count, moved_s, position = 0, self.clock.monotonic_s(), self.rows.changelog
         if position >= end:
             return version, 0
         history.seek(self.changelog, self.p, position)
@@ -110,30 +150,16 @@ class Restore:
             if self.cancelled():
                 raise Cancelled
             self.beat(end - position)
-            for record in history.read(READ_RECORDS, READ_S):
-                count += 1
-                if record.key == meta.META and record.value is not None:
-                    found = meta.decode_meta(record.value)
+            records = history.read(READ_RECORDS, READ_S)
+            count += len(records)
+            for _, _, offset, key, value, _, _ in records:
+                if key == meta.META and value is not None:
+                    found = meta.decode_meta(value)
                     self._refuse_newer(found)
                     version = found.next
-                    rows.write(
-                        pending,
-                        next_offsets=version,
-                        changelog=record.offset + 1,
-                        batch=found.batch,
-                    )
-                    pending = {}
-                elif record.key is not None:
-                    pending[record.key] = record.value
-                    if len(pending) >= FLUSH_ROWS:
-                        # L stays: rows ahead of L are harmless until V == C is shown below
-                        rows.write(
-                            pending,
-                            next_offsets=None,
-                            changelog=record.offset + 1,
-                            batch=rows.batch,
-                        )
-                        pending = {}
+                    held.close(found, offset + 1)
+                elif key is not None:
+                    held.add(key, value, offset)
             now_s = self.clock.monotonic_s()
             if history.position() > position:
                 position, moved_s = history.position(), now_s
@@ -143,7 +169,8 @@ class Restore:
                     "readers back (LSO); waiting", self.p, self.changelog, self.p, position, end,
                 )  # fmt: skip
                 moved_s = now_s
-        rows.write(pending, next_offsets=None, changelog=position, batch=rows.batch)
+        held.write_whole()
+        held.write_open(position)
         return version, count
 
     def _settle(self, committed: Offsets, version: Offsets | None, low: Offsets) -> Offsets:
