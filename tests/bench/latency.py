@@ -25,6 +25,7 @@ import json
 import os
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
 RATES = (300.0, 3_000.0, 8_000.0)
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
-READY_S, QUIET_S, LATE_LIMIT_S = 60.0, 1.0, 60.0
+READY_S, LATE_LIMIT_S = 60.0, 60.0
 PRECISE_BITS = 5  # a bucket is at most a 32nd of its values wide
 BAR = 50
 TARGET_RATE, TARGET_MS = 3_000.0, {50.0: 100.0, 99.0: 300.0}
@@ -141,20 +142,25 @@ def run(  # noqa: PLR0913 - the benchmark's knobs, all named
         worker.start()
         wait_until(lambda: ready(worker), lambda: f"the worker\n{worker.tail()}", READY_S)
         load.start()
-        begun = load.begun(reader)
-        reader.until(begun["begin_s"] + warm_up_s)
+        begun = load.begun()
+        sleep_until(begun["begin_s"] + warm_up_s)
         before = at_work(worker, cluster)
-        reader.until(begun["begin_s"] + warm_up_s + seconds)
+        sleep_until(begun["begin_s"] + warm_up_s + seconds)
         after = at_work(worker, cluster)
-        reader.until_quiet(QUIET_S)
-        late = load.ended()
+        late = load.lateness()
         live.drain(topics, worker, worker.group)
         assert worker.stop() == 0, worker.tail()
+        wait_settled(topics, ("rewards", CHANGELOG))
+        every = len(topics.read("rewards"))
+        wait_until(
+            lambda: len(reader.seen) == every,
+            lambda: f"the reader to have {every} rewards, it has {len(reader.seen)}",
+            READY_S,
+        )
     finally:
         reader.close()
         worker.close()
         load.close()
-    wait_settled(topics, ("rewards", CHANGELOG))
     digest = live.digest(live.standing(topics, "rewards"))
     assert digest == expected, f"at {rate:g}/s the worker does not end at the rewards of the model"
     whole, made, seen = durations(topics, log, reader, begun, rate, int(rate * warm_up_s))
@@ -194,17 +200,19 @@ class Load(Process):
         command += ["--events", str(events), "--rate", str(rate)]
         super().__init__("load", command, log)
 
-    def begun(self, reader: Rewards) -> dict[str, float]:
-        """Wait until it has made its log and begins; the reader joins its topic meanwhile."""
-        until_s = time.monotonic() + READY_S
-        while not self._said():
-            assert self.running, f"the load ended with {self.ended()}\n{self.tail()}"
-            assert time.monotonic() < until_s, f"the load does not begin\n{self.tail()}"
-            reader.until(time.monotonic() + 0.05)
+    def begun(self) -> dict[str, float]:
+        """Wait until it has made its log and begins."""
+        wait_until(
+            lambda: bool(self._said()) or not self.running,
+            lambda: f"the load to begin\n{self.tail()}",
+            READY_S,
+            0.01,
+        )
+        assert self._said(), f"the load ended with {self.ended()}\n{self.tail()}"
         return self._said()[0]
 
-    def ended(self) -> dict[str, float]:
-        """Wait for its end; how late it was."""
+    def lateness(self) -> dict[str, float]:
+        """Wait for its end; how late it was itself."""
         assert self.wait(LATE_LIMIT_S, "send the last record") == 0, self.tail()
         return self._said()[-1]
 
@@ -214,10 +222,10 @@ class Load(Process):
 
 
 class Rewards:
-    """A read_committed reader of `rewards` with the client's defaults; when it had which record."""
+    """A read_committed reader of `rewards` with the client's defaults, in a thread of its own."""
 
     def __init__(self, topics: Topics) -> None:
-        self.seen: list[tuple[float, Any]] = []  # monotonic s, the message
+        self.seen: list[tuple[float, Any]] = []  # when it had it (monotonic s), the message
         self._consumer = Consumer(
             {
                 "bootstrap.servers": topics.bootstrap,
@@ -229,31 +237,24 @@ class Rewards:
         )
         name = f"{topics.prefix}rewards"
         self._consumer.assign([TopicPartition(name, p, 0) for p in range(PARTITIONS)])
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._read, name="rewards", daemon=True)
+        self._thread.start()
 
-    def until(self, end_s: float) -> None:
-        """Read until then."""
-        while (left_s := end_s - time.monotonic()) > 0:
-            self._some(left_s)
-
-    def until_quiet(self, quiet_s: float) -> None:
-        """Read until nothing has come for so long."""
-        while self._some(quiet_s):
-            pass
-
-    def _some(self, timeout_s: float) -> bool:
-        first = self._consumer.poll(timeout_s)
-        if first is None:
-            return False
-        # consume() waits its time out unless as many come, so: one, then what else is here
-        found = [first, *self._consumer.consume(10_000, 0.0)]
-        at_s = time.monotonic()
-        for message in found:
-            assert message.error() is None, message.error()
-            self.seen.append((at_s, message))
-        return True
+    def _read(self) -> None:
+        while not self._over.is_set():
+            first = self._consumer.poll(0.5)
+            if first is None:
+                continue
+            # consume() waits its time out unless as many come, so: one, then what else is here
+            found = [first, *self._consumer.consume(10_000, 0.0)]
+            at_s = time.monotonic()
+            self.seen += [(at_s, message) for message in found if message.error() is None]
+        self._consumer.close()
 
     def close(self) -> None:
-        self._consumer.close()
+        self._over.set()
+        self._thread.join(READY_S)
 
 
 def ready(worker: Worker) -> bool:
@@ -261,6 +262,10 @@ def ready(worker: Worker) -> bool:
     worker.require_running()
     stats = worker.own_stats()
     return len(stats.get("partitions", ())) == PARTITIONS and stats.get("paused") == ""
+
+
+def sleep_until(at_s: float) -> None:
+    time.sleep(max(0.0, at_s - time.monotonic()))
 
 
 def at_work(worker: Worker, cluster: Cluster) -> dict[str, Any]:

@@ -27,7 +27,6 @@ def test_every_counted_reward_is_timed_from_when_its_order_was_due(
     assert sum(leg.whole["buckets_us"].values()) == leg.whole["count"]
     p50, p99 = leg.whole["ms"]["p50"], leg.whole["ms"]["p99"]
     assert 1 < p50 <= p99 <= leg.whole["max_ms"] < 60_000
-    assert leg.transactions > 0
 
 
 def test_percentiles_are_exact_and_buckets_narrow() -> None:
