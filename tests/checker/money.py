@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.checker.findings import BROKEN, LOST, SPURIOUS
-from tests.models.compaction import told
+from tests.models.compaction import told, turned_away
 from tests.models.users import earn
 from tests.pooling import SEED
 from tests.second_verifier import Wrong, judge
@@ -62,11 +62,14 @@ def expected(
 
 
 def compacted(evidence: Evidence) -> dict[str, Refused]:
-    """By user, which events came in time and were read when the histories of a user were over."""
-    found: dict[str, Refused] = defaultdict(frozenset)
+    """By user, which events came in time and were read when a history of the user was over."""
+    by_user: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for seen in evidence.outputs.get("task-events", ()):
         body = json.loads(seen.value or b"{}")
-        found[body["user_id"]] |= {(cause, "") for cause, _ in told([body])}
+        by_user[body["user_id"]].append(body)
+    found: dict[str, Refused] = defaultdict(frozenset)
+    for user_id, bodies in by_user.items():
+        found[user_id] = told(bodies) | turned_away(bodies)
     return found
 
 

@@ -272,6 +272,21 @@ def test_a_command_that_nobody_answered_keeps_its_history():
     assert known.state.frozen
 
 
+def test_an_order_that_one_history_refuses_completes_a_task_whose_history_waits():
+    """Both are over; the other's is kept until its command is answered (seed 10001)."""
+    slow = campaign(campaign_id="slow", results="required")
+    known = given([THREE, slow], [claim(), claim("k2", campaign_id="slow", when=at(1, "09:00"))])
+    known.when(order("o1"), order("o3"), *AT_48)
+    assert {task.campaign_id for task in known.state.tasks if task.frozen} == {"three"}
+    known.when(order("o2", recorded=at(3))).then(
+        *("order.ignored COMPACTED", "task.revived 3", "task.advanced 3", "task.completed 3"),
+        *("issued 3 c-3", "issued 3 pts"),
+    )
+    assert known.outcome is Outcome.COMPACTED
+    issued = [o.body["campaign_id"] for o in known.outputs if o.topic == "rewards"]
+    assert issued == ["slow", "slow"]
+
+
 def test_a_tombstone_stays_as_long_as_it_may_act():
     known = compacted([*ONE, cancel("o70", day=9, recorded=at(9))])
     assert held(known) == ["cancel:c-o70"]

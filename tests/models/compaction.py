@@ -32,6 +32,24 @@ def told(bodies: Iterable[dict[str, Any]]) -> Refused:
     )
 
 
+REFUSALS = frozenset({"COMPACTED", "PAST_HORIZON", "LATE", "NO_TASK"})
+
+
+def turned_away(bodies: Iterable[dict[str, Any]]) -> Refused:
+    """Read off task events which orders every task refused: such a one begins no task either.
+
+    One may be refused by a task that is over and act on another that is not; then its cause is
+    that of more than refusals.
+    """
+    words = [body for body in bodies if body["cause_id"].startswith("order:")]
+    acted = {
+        body["cause_id"]
+        for body in words
+        if body["type"] != "order.ignored" or body["code"] not in REFUSALS
+    }
+    return frozenset((cause, "") for cause, _ in told(words) if cause not in acted)
+
+
 def heeded(facts: Iterable[Fact], refused: Refused, task_id: str = "") -> list[Fact]:
     """Return the facts less those that are refused for a task, or (none named) for all."""
     return [fact for fact in facts if (fact.cause_id, task_id) not in refused]
