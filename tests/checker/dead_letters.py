@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from tests.checker.evidence import stands_at
@@ -21,12 +22,9 @@ def dead_letters_are_the_bad_ones(report: Report, evidence: Evidence, bad: Bad) 
     found: dict[Position, Seen] = {}
     for letter in evidence.outputs["dead-letters"]:
         report.compared["dead letters"] += 1
-        headers = dict(letter.headers)
         name = f"dead letter {stands_at(letter)}"
         try:
-            topic = headers["dl-topic"].decode()
-            at = topic, int(headers["dl-partition"]), int(headers["dl-offset"])
-            reason = headers["dl-reason"].decode()
+            at, reason = about(letter)
         except (KeyError, ValueError) as error:
             report.add("I10", BROKEN, f"{name}: headers are missing or unreadable ({error})")
             continue
@@ -48,3 +46,19 @@ def dead_letters_are_the_bad_ones(report: Report, evidence: Evidence, bad: Bad) 
     for at in sorted(bad.keys() - found.keys()):
         if at in inputs:
             report.add("I10", LOST, f"{at}: {bad[at]}, and no dead letter has it")
+
+
+def dead(evidence: Evidence) -> dict[Position, Seen]:
+    """Return the dead letters that can be read, by the record each is of."""
+    found = {}
+    for letter in evidence.outputs["dead-letters"]:
+        with contextlib.suppress(KeyError, ValueError):
+            found[about(letter)[0]] = letter
+    return found
+
+
+def about(letter: Seen) -> tuple[Position, str]:
+    """Return of which record a dead letter is, and its reason; KeyError, ValueError: unreadable."""
+    headers = dict(letter.headers)
+    at = int(headers["dl-partition"]), int(headers["dl-offset"])
+    return (headers["dl-topic"].decode(), *at), headers["dl-reason"].decode()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streams.domain import pools
+from streams.domain import facts, pools
 from streams.domain.events import Tick
 from streams.domain.fold import step
 from streams.domain.frozen import ids_of
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from streams.domain.events import Event
     from streams.domain.outputs import Output
     from streams.domain.state import UserState
-    from tests.checker.evidence import Seen
+    from tests.checker.evidence import Position, Seen
 
 Definitions = Sequence[Path] | Campaigns
 """Campaign files, where the fold reads them from, or what it has read."""
@@ -53,6 +53,10 @@ SAID = ("rewards", "task-events", "lottery-draws")
 """Outputs whose records of one key all come from one partition, so that their order is known."""
 
 
+IDS = ("orders", "claims", "cancellations")
+"""Topics whose events are facts, of which an id is another's only while the first is known."""
+
+
 class Rows(dict[str, Row]):
     """Rows of pools; an absent one is that of which nothing is known."""
 
@@ -61,7 +65,11 @@ class Rows(dict[str, Row]):
 
 
 class Fold:
-    """The kernel over a log, in a dict: what the engine must look like from outside."""
+    """The kernel over a log, in a dict: what the engine must look like from outside.
+
+    forgotten: records of users with a compacted history whose ids had no fact when they were read.
+    Of an id that is gone other content is a duplicate, not a conflict.
+    """
 
     def __init__(self, definitions: Definitions) -> None:
         self.campaigns = (
@@ -73,6 +81,7 @@ class Fold:
         self.pools = Rows()
         self.partitions: dict[bytes, int] = {}
         self.outputs: dict[str, dict[bytes, list[bytes]]] = defaultdict(lambda: defaultdict(list))
+        self.forgotten: set[Position] = set()
 
     def fold(self, log: Iterable[Seen]) -> set[bytes]:
         """Fold records in order; return the keys whose row was touched."""
@@ -107,6 +116,8 @@ class Fold:
 
     def _step(self, key: bytes, event: Event, record: Record) -> bool:
         before = self.states.get(key) or new(event.user_id)
+        if before.frozen and record.topic in IDS and not knows(before, event):
+            self.forgotten.add((record.topic, record.partition, record.offset))
         after, produced, _outcome = step(before, event, self.campaigns)
         self._say(produced, record)
         if after is before:
@@ -155,3 +166,9 @@ class Fold:
 
     def is_compacted(self, key: bytes) -> bool:
         return key in self.states and bool(self.states[key].frozen)
+
+
+def knows(state: UserState, event: Event) -> bool:
+    """Tell whether a row has a fact of this id."""
+    name = facts.identity(event)
+    return any(facts.identity(known) == name for known in facts.unpack(state.facts))
