@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.checker.findings import BROKEN, LOST, SPURIOUS
 from tests.models.compaction import told, turned_away
+from tests.models.facts import instant_ms
+from tests.models.ids import draw_id
 from tests.models.users import earn
 from tests.pooling import SEED
 from tests.second_verifier import Wrong, judge
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from tests.checker.evidence import Bad, Entry, Evidence
     from tests.checker.findings import Report
     from tests.models.compaction import Refused
+    from tests.models.users import Earned
 
 
 INSIDE = "draw-requests"
@@ -44,21 +47,43 @@ def expected(
 ) -> dict[str, Right]:
     """What the input below C earns, by reward id, blind to arrival: `tests/models/users.py`."""
     by_user: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    returned: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for topic in evidence.user_keyed:
         if topic == "ticks":
             continue  # time alone earns nothing
         for seen in evidence.below_c(topic):
-            if seen.position not in bad and topic != INSIDE:
-                event = json.loads(seen.value or b"null")
-                event["recorded_at_ms"] = seen.timestamp_ms
+            if seen.position in bad:
+                continue
+            event = json.loads(seen.value or b"null")
+            event["recorded_at_ms"] = seen.timestamp_ms
+            if topic != INSIDE:
                 by_user[event["user_id"]].append(event)
+            elif event["type"] == "unit.returned":
+                returned[event["user_id"]].append(event)
     due = {}
     refused = compacted(evidence)
     for user_id, events in by_user.items():
-        earned = earn(user_id, events, list(definitions), refused=refused[user_id]).rewards
-        for reward_id, (_step, _kind, _right_id, value_minor) in earned.items():
+        earned = earn(user_id, events, list(definitions), refused=refused[user_id])
+        over = back_in_stock(returned[user_id], earned)
+        if over:
+            earned = earn(user_id, events, list(definitions), over=over, refused=refused[user_id])
+        for reward_id, (_step, _kind, _right_id, value_minor) in earned.rewards.items():
             due[reward_id] = Right(user_id, value_minor)
     return due
+
+
+def back_in_stock(returned: Iterable[dict[str, Any]], earned: Earned) -> frozenset[str]:
+    """The draws whose prize was lost and went back, at end + grace: it is not due again.
+
+    When it was lost depends on arrival, so it is read off the return; not before its time.
+    """
+    regains = {task["task_id"]: task["regains"] for task in earned.tasks}
+    return frozenset(
+        draw_id(event["task_id"], event["step"])
+        for event in returned
+        if event["task_id"] in regains
+        and instant_ms(event["occurred_at"]) >= regains[event["task_id"]]
+    )
 
 
 def compacted(evidence: Evidence) -> dict[str, Refused]:

@@ -132,6 +132,21 @@ def test_under_this_rows_faults_alone_nothing_is_lost_or_repeated(row):
     assert not few, f"void: {few} of {least}"
 
 
+MISJUDGED = {
+    10001: "an order that one history refuses completes a task whose history is kept",
+    20253: "a prize that went back to stock is not due again",
+    20259: "of an id whose history is over other content is a duplicate",
+}
+"""Seeds in which the checker, and not the engine, was wrong."""
+
+
+@pytest.mark.parametrize("kinds", [(), ("slow", "stale campaigns")], ids=["any", "row05"])
+@pytest.mark.parametrize("seed", sorted(MISJUDGED), ids=lambda seed: f"{seed}-{MISJUDGED[seed]}")
+def test_what_the_checker_once_misjudged(seed, kinds):
+    ended = run_seed(Settings(seed, force=frozenset(kinds), points=()) if kinds else seed)
+    assert not ended.violations, explain(ended)
+
+
 WHEN = {"first": (1,), "middle": (2, 3, 4, 6), "last": (LAST,)}
 KILLED = [
     (point, when)
