@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import Consumer, TopicPartition
 
 from tests.bench import live
+from tests.bench.engines import Given, drained_by_group
 from tests.kafka.cluster import Cluster, KafkaMissing
 from tests.kafka.harness import CHANGELOG, PARTITIONS, Topics, wait_settled, wait_until
 from tests.kafka.workers import Process, Worker
@@ -148,7 +149,7 @@ def run(  # noqa: PLR0913 - the benchmark's knobs, all named
         sleep_until(begun["begin_s"] + warm_up_s + seconds)
         after = at_work(worker, cluster)
         late = load.lateness()
-        live.drain(topics, worker, worker.group)
+        drained_by_group(Given(topics, work, directory, events), worker, worker.group)
         assert worker.stop() == 0, worker.tail()
         wait_settled(topics, ("rewards", CHANGELOG))
         every = len(topics.read("rewards"))

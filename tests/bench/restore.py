@@ -39,6 +39,7 @@ from streams.topics import FOLDED
 from streams.wire import orders, outputs, rows
 from streams.wire.campaigns import read_file
 from tests.bench import live
+from tests.bench.engines import Given, drained_by_group
 from tests.feed.memory import MemoryStore
 from tests.kafka.cluster import Cluster, KafkaMissing
 from tests.kafka.harness import CHANGELOG, PARTITIONS, Topics, wait_until
@@ -103,7 +104,7 @@ def run(  # noqa: PLR0913 - the benchmark's knobs, all named
             return len(RESTORED.findall(worker.log.read_text())) == PARTITIONS
 
         wait_until(restored, lambda: f"the restores\n{worker.tail()}", LIMIT_S)
-        live.drain(topics, worker, worker.group)
+        drained_by_group(Given(topics, work, directory, 400), worker, worker.group)
         assert worker.stop() == 0, worker.tail()
     finally:
         worker.close()
