@@ -148,6 +148,8 @@ def standing(ledger: Iterable[Entry]) -> dict[str, Entry]:
 # What the ledger may say of a reward that is earned and not given. What it says must be so: that is
 # held against the fold, record for record (`refold.py`), and against its laws in its own tests.
 WAITS = frozenset({"reserved", "released", "failed", "returning"})
+OWES = frozenset({"owed", "written_off"})
+"""Spent, and worth nothing now: all that was paid is owed, and the reward is due all the same."""
 
 
 class Terms:
@@ -176,6 +178,8 @@ class Terms:
     def keeps(self, one: Held) -> bool:
         """Tell whether a reward that is not earned may stand all the same."""
         assert one.issue is not None, "only what was issued stands"
+        if one.says == "lapsed":
+            return True  # nobody has it: there is nothing to take back (semantics.md 7)
         right, campaign_id = one.issue.body["right"], one.issue.body["campaign_id"]
         debt = right["type"] in ("red_packet", "cash", "points")
         default = "debt" if debt else "until_issued" if right["type"] == "physical" else "revoke"
@@ -196,7 +200,8 @@ def net_equals_the_set_model(
     report.compared["rewards due"] += len(due)
     for reward_id, right in sorted(due.items()):
         one = have.get(reward_id)
-        if one is None or (not one.given and one.says not in WAITS):
+        owes_all = one is not None and one.says in OWES and not right.value_minor
+        if one is None or not (one.given or one.says in WAITS or owes_all):
             report.add("I2", LOST, f"{reward_id} of {right.user_id}: earned, not in the ledger")
     for reward_id, one in sorted(have.items()):
         if one.given and reward_id not in due and not terms.keeps(one):
@@ -206,7 +211,8 @@ def net_equals_the_set_model(
 def money_is_conserved(report: Report, ledger: Iterable[Entry], due: Mapping[str, Right]) -> None:
     """I3: what users have of what they earned is its value, to the minor unit; and `books_balance`.
 
-    Spent at a lower value than is due now, nothing is added (semantics.md 5, rule 5).
+    Spent at a lower value than is due now, nothing is added (semantics.md 5, rule 5); what
+    lapsed is never issued again, whatever it would be worth now (7).
     """
     entries = list(ledger)
     books_balance(report, entries)
@@ -218,9 +224,8 @@ def money_is_conserved(report: Report, ledger: Iterable[Entry], due: Mapping[str
         if one is not None and one.given:
             net[right.user_id] += one.value
             spent = one.says in ("spent", "restored")
-            model[right.user_id] += (
-                min(right.value_minor, one.value) if spent else right.value_minor
-            )
+            worth = min(right.value_minor, one.value) if spent else right.value_minor
+            model[right.user_id] += one.value if one.says == "lapsed" else worth
         elif one is None or one.says not in WAITS:
             model[right.user_id] += right.value_minor
     for user_id in sorted(net.keys() | model.keys()):
