@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
+import pytest
 from hypothesis import strategies as st
 
 from streams.domain import asks, facts, ids, reservations, settlement
@@ -322,7 +323,7 @@ def the_checker_finds_nothing(user: User, definitions: list[dict[str, Any]]) -> 
     over = [e for e in user.entries.values() if e.frozen and e.due]
     due |= {e.reward_id: money.Right(USER, e.value - e.debt) for e in over}
     money.net_equals_the_set_model(report, user.ledger, due, definitions)
-    money.money_is_conserved(report, user.ledger, due)
+    money.money_is_conserved(report, user.ledger, due, definitions)
     assert report.findings == [], report.findings
     granted: Counter[str] = Counter()
     for ask in asks.unpack(user.state.asks).reservations():
@@ -406,6 +407,40 @@ def test_what_was_spent_and_is_worth_less_now_is_due_and_owes_the_rest():
         the_checker_finds_nothing(user, [SAVING])
     assert user.entries[reward_id].written_off == 400
     assert user.entries[reward_id].frozen
+
+
+@pytest.mark.parametrize(("policy", "owed"), [("debt", 150), ("revoke", 0)])
+def test_what_could_not_be_taken_back_is_owed_or_forgiven_by_its_policy(policy, owed):
+    """Worth less now, it was to be given anew; its revocation failed as spent (5.5, clawback)."""
+    definition = {**SAVING, "clawback": {"red_packet": policy}}
+    user = User(registry(definition))
+    for event in (b.claim(), b.order("o5"), b.order("o4", yuan=25)):
+        user.take(event)
+    [entry] = user.entries.values()
+    assert entry.state == s.REVOKING
+    user.answer(entry, "revoke_failed")
+    [entry] = user.entries.values()
+    assert (entry.state, entry.due, entry.owed) == (s.SPENT, True, owed)
+    the_checker_finds_nothing(user, [definition])
+
+
+def test_a_debt_that_a_lapsed_reward_paid_off_is_not_paid_out_again():
+    definition = {**SAVING, "rounds": {"max": 2, "cool_down_days": 1}, "window": {"days": 3}}
+    user = User(registry(definition))
+    for event in (b.claim(), b.order("o3", lines=[(2, 2500)])):
+        user.take(event)
+    first = next(iter(user.entries))
+    user.answer(user.entries[first], "spent")
+    user.take(b.refund("o3", {"1": 1}, day=3, when=b.at(3, "18:00")))
+    user.take(b.claim("k2", day=5))
+    user.take(b.order("o5"))
+    second = next(name for name in user.entries if name != first)
+    assert user.entries[second].offset == user.entries[first].debt == 150
+    user.answer(user.entries[second], "expired")
+    user.take(b.withdraw("r-o3", day=6))
+    assert (user.entries[first].due, user.entries[first].owed) == (True, 0)
+    assert user.entries[first].debt == 150, "it stays paid off"
+    the_checker_finds_nothing(user, [definition])
 
 
 @hypothesis.given(campaigns(), EVENTS, st.booleans())

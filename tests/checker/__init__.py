@@ -122,7 +122,7 @@ def check(
     seq_without_gap(report, ledger)
     due = expected(evidence, definitions, bad)
     net_equals_the_set_model(report, ledger, due, definitions)
-    money_is_conserved(report, ledger, due)
+    money_is_conserved(report, ledger, due, definitions)
     causes_exist(report, evidence, [*ledger, *said])
     dead_letters_are_the_bad_ones(report, evidence, bad)
     if CHANGELOG in evidence.outputs:

@@ -104,6 +104,7 @@ class Held:
     def __init__(self) -> None:
         self.issue: Entry | None = None  # the newest
         self.paid = 0  # of that issue, until it is taken back
+        self.offset = 0  # and of it, what paid off older debts
         self.value = 0  # what its user has of it: paid and set off, less what is owed
         self.given = False
         self.says = ""  # why it is not, or no longer only that: the newest record's word
@@ -116,12 +117,13 @@ class Held:
             moved[posting.get("account", "")] += posting["amount_minor"]
         if body["type"] == "reward.issued":
             self.issue, self.paid, self.given = entry, body["amount_minor"], True
-            self.value = body["amount_minor"] + body["offset_minor"]
+            self.offset = body["offset_minor"]
+            self.value = body["amount_minor"] + self.offset
         elif body["type"] == "reward.revoked":
             self.says = "returning" if moved["returning"] else "revoked"
-            self.paid, self.value, self.given = 0, 0, False
+            self.paid, self.offset, self.value, self.given = 0, 0, 0, False
         elif self.says == "failed":
-            self.paid, self.value, self.given = 0, 0, False
+            self.paid, self.offset, self.value, self.given = 0, 0, 0, False
         elif self.says == "spent" and body["seq"] % 2 == 0:  # it was not taken back after all
             self.value, self.given = moved["spent"], True
         elif self.says in ("owed", "restored"):
@@ -180,13 +182,17 @@ class Terms:
         assert one.issue is not None, "only what was issued stands"
         if one.says == "lapsed":
             return True  # nobody has it: there is nothing to take back (semantics.md 7)
-        right, campaign_id = one.issue.body["right"], one.issue.body["campaign_id"]
-        debt = right["type"] in ("red_packet", "cash", "points")
-        default = "debt" if debt else "until_issued" if right["type"] == "physical" else "revoke"
-        policy = self.policies.get((campaign_id, right["type"]), default)
+        right, policy = one.issue.body["right"], self.policy(one.issue)
         if policy == "keep" or right["right_id"] in self.fallbacks:
             return True
         return policy == "until_issued" or (policy != "debt" and one.says == "spent")
+
+    def policy(self, issue: Entry) -> str:
+        """Return what becomes of a reward that is lost: its campaign's word, or its type's."""
+        type_ = issue.body["right"]["type"]
+        debt = type_ in ("red_packet", "cash", "points")
+        default = "debt" if debt else "until_issued" if type_ == "physical" else "revoke"
+        return self.policies.get((issue.body["campaign_id"], type_), default)
 
 
 def net_equals_the_set_model(
@@ -208,24 +214,34 @@ def net_equals_the_set_model(
             report.add("I2", SPURIOUS, f"{one.issue}: stands, but the input does not earn it")
 
 
-def money_is_conserved(report: Report, ledger: Iterable[Entry], due: Mapping[str, Right]) -> None:
+def money_is_conserved(
+    report: Report,
+    ledger: Iterable[Entry],
+    due: Mapping[str, Right],
+    definitions: Sequence[dict[str, Any]] = (),
+) -> None:
     """I3: what users have of what they earned is its value, to the minor unit; and `books_balance`.
 
-    Spent at a lower value than is due now, nothing is added (semantics.md 5, rule 5); what
-    lapsed is never issued again, whatever it would be worth now (7).
+    Spent at a lower value than is due now, nothing is added, and at a higher one the rest is
+    forgiven where nothing is owed (semantics.md 5, rule 5); what lapsed is never issued again,
+    whatever it would be worth now (7).
     """
-    entries = list(ledger)
+    entries, terms = list(ledger), Terms(definitions)
     books_balance(report, entries)
     have = held(entries)
     net: Counter[str] = Counter()
     model: Counter[str] = Counter()
+    set_off: Counter[str] = Counter()
+    for one in have.values():
+        if one.issue is not None:
+            set_off[one.issue.body["user_id"]] += one.offset
     for reward_id, right in due.items():
         one = have.get(reward_id)
         if one is not None and one.given:
             net[right.user_id] += one.value
-            spent = one.says in ("spent", "restored")
-            worth = min(right.value_minor, one.value) if spent else right.value_minor
-            model[right.user_id] += one.value if one.says == "lapsed" else worth
+            worth, paid_off = worth_of(one, right, terms, set_off[right.user_id])
+            set_off[right.user_id] -= paid_off
+            model[right.user_id] += worth
         elif one is None or one.says not in WAITS:
             model[right.user_id] += right.value_minor
     for user_id in sorted(net.keys() | model.keys()):
@@ -233,6 +249,24 @@ def money_is_conserved(report: Report, ledger: Iterable[Entry], due: Mapping[str
         if net[user_id] != model[user_id]:
             text = f"{user_id}: {net[user_id]} minor units net, {model[user_id]} earned"
             report.add("I3", BROKEN, text)
+
+
+def worth_of(one: Held, right: Right, terms: Terms, set_off: int) -> tuple[int, int]:
+    """Return what its user should have of a reward that is earned and given, and has paid off.
+
+    set_off: what this user's rewards have paid off of older debts.
+    """
+    assert one.issue is not None, "only what was issued is given"
+    if one.says == "lapsed":
+        return one.value, 0
+    if one.says in ("spent", "restored"):
+        owed = terms.policy(one.issue) == "debt"
+        return min(right.value_minor, one.value) if owed else one.value, 0
+    if one.says == "owed":
+        # A debt that a later reward paid off, for good, is not paid out again when regained.
+        paid_off = max(0, min(right.value_minor - one.value, set_off))
+        return right.value_minor - paid_off, paid_off
+    return right.value_minor, 0
 
 
 # Accounts that cannot be overdrawn, whatever was read so far of a user; and `reserved`, of a task.
