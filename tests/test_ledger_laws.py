@@ -194,11 +194,8 @@ class User:
         self.ledger.append(Entry(position, body))
         assert sum(p["amount_minor"] for p in body["postings"]) == 0
         bound = self._is_bound(body)
-        # Taken back as assumed, and spent after all when its money had gone back: it is gone, so
-        # the ledger says so, and no pool is asked.
-        gone = body.get("reason") == "spent"
         for posting in body["postings"]:
-            if bound and posting["account"] == "budget" and not gone:
+            if bound and posting["account"] == "budget":
                 self.set_aside[body["task_id"]] -= posting["amount_minor"]
         if "reward_id" not in body:
             return

@@ -2,8 +2,10 @@
 
 A result is about one command (reward_id, seq). It changes the ledger while that command is the
 newest; an older one is ignored; a newer one waits until the command has been given, which happens
-where a replay reads the results first. Results are told apart by their id: the same again is
-dropped, the same with other content is a conflict (questions 28, 29).
+where a replay reads the results first. A revocation that was assumed and failed after all waits
+too, where the reward's money has gone back: until its pools have granted it once more. Results are
+told apart by their id: the same again is dropped, the same with other content is a conflict
+(questions 28, 29).
 """
 
 from __future__ import annotations
@@ -14,10 +16,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from streams.domain.events import RewardResult
-from streams.domain.state import Packed, packed
+from streams.domain.state import REVOKED, Packed, packed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from streams.domain.settling import Settling
+    from streams.domain.state import Entry
 
 _decode = msgspec.msgpack.Decoder(list[RewardResult]).decode
 
@@ -58,15 +63,27 @@ def unpack(early: Packed[RewardResult]) -> list[RewardResult]:
     return _decode(early.as_array()) if early.count else []
 
 
+def not_taken_back(early: Iterable[RewardResult], entries: Mapping[str, Entry]) -> list[Entry]:
+    """Return the rewards that were taken back, as was assumed, and are not, as we know by now."""
+    found = {}
+    for result in early:
+        entry = entries.get(result.reward_id)
+        if entry is None or entry.state != REVOKED or result.outcome != "revoke_failed":
+            continue
+        if entry.seq == result.seq:
+            found[entry.reward_id] = entry
+    return list(found.values())
+
+
 def apply_early(settling: Settling, early: list[RewardResult]) -> tuple[list[RewardResult], bool]:
-    """Fold the early results whose command has been given by now.
+    """Fold the early results whose command has been given by now, and that wait for no money.
 
     Return those that still wait, and whether the ledger must be settled again.
     """
     waiting, unsettled = [], False
     for result in early:
         entry = settling.entries.get(result.reward_id)
-        if entry is None or entry.seq < result.seq:
+        if entry is None or entry.seq < result.seq or entry.reward_id in settling.unpaid:
             waiting.append(result)
         elif entry.seq == result.seq and settling.answer(entry, result):
             unsettled = unsettled or result.outcome in UNSETTLING

@@ -80,19 +80,16 @@ def after_walk(
 
 
 def set_aside(
-    answer: PoolAnswered,
-    entries: Mapping[str, Entry],
-    asked: Asked,
-    campaigns: Campaigns,
-    say: Announcer,
+    answer: PoolAnswered, asked: Asked, campaigns: Campaigns, say: Announcer
 ) -> list[Output]:
     """Say what a budget has granted to a task, ahead of all that is paid of it.
 
-    entries: as they were before the answer; asked: with it.
+    asked: with the answer.
     """
     ask = asked.get(answer.request_id)
-    minor = reservations.set_aside(ask, asked, entries, campaigns)
-    return [say.set_aside(ask, minor, campaign_of(ask, campaigns))] if minor else []
+    if ask.state != GRANTED or not ask.amount_minor:
+        return []
+    return [say.set_aside(ask, ask.amount_minor, campaign_of(ask, campaigns))]
 
 
 def draw(task: Task, campaign: Campaign, label: str, asked: Asked, say: Announcer) -> Output:

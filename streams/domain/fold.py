@@ -281,7 +281,7 @@ def _refold(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
     say = Announcer(state.user_id, event.cause_id, event.occurred_at_ms)
     granted: list[Output] = []
     if isinstance(fact, PoolAnswered):  # before anything is paid of it, or given back
-        granted = asking.set_aside(fact, unpack_ledger(state.ledger), asked, campaigns, say)
+        granted = asking.set_aside(fact, asked, campaigns, say)
     folded, outputs = _told(now, old, after, asked, known, answer=answer, say=say)
     # An answer is of the time at which it was asked for: that others came since is no delay.
     outcome = Outcome.LATE if late and not answer else Outcome.APPLIED
@@ -489,8 +489,14 @@ def _result_anew(state: UserState, event: RewardResult, campaigns: Campaigns) ->
         return Folded(after, (), Outcome.IGNORED)
     policies, asked = settlement.policies_of(entries, campaigns), asks.unpack(state.asks)
     settling = ledger.Settling(entries, policies, event.occurred_at_ms, over=asked.over())
-    if entry.seq > event.seq or not settling.answer(entry, event):
+    if entry.seq > event.seq or not settling.takes(entry, event):
         return Folded(after, (), Outcome.IGNORED)
+    if answers.not_taken_back([event], entries):
+        if entry in answers.not_taken_back(early, entries):
+            return Folded(after, (), Outcome.IGNORED)  # we know it, and wait for its money
+        early.append(event)
+    else:
+        settling.answer(entry, event)
     say = Announcer(state.user_id, event.cause_id, event.occurred_at_ms)
     outputs, ledger_ms = settlement.said(settling, campaigns, say), state.ledger_ms
     if event.outcome in answers.UNSETTLING:

@@ -22,7 +22,7 @@ from streams.domain.state import ISSUED, ISSUING, RESERVED, REVOKED, REVOKING, V
 from streams.domain.worst_case import worst_case
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from streams.domain.announce import Announcer
     from streams.domain.asks import Asked
@@ -49,6 +49,17 @@ class Verdict(NamedTuple):
     code: str = ""
     pending: bool = False
     lacks: tuple[str, ...] = ()  # supply pools with nothing left, whose rights have a fallback
+
+
+class Afforded(NamedTuple):
+    """The dues that can be paid, what is short by (task id, pool id), and of what is out already.
+
+    unpaid: the ids of rewards that were not taken back after all, and whose money went back.
+    """
+
+    dues: list[Due]
+    short: dict[tuple[str, str], Share]
+    unpaid: frozenset[str]
 
 
 HONOURED = Verdict()
@@ -153,18 +164,6 @@ def share(ask: Ask) -> Share:
     return {name: n - ask.released.get(name, 0) for name, n in granted.items()}
 
 
-def set_aside(ask: Ask, asked: Asked, entries: Mapping[str, Entry], campaigns: Campaigns) -> int:
-    """Return the minor units that a grant moves from the budget to `reserved`.
-
-    Less than was granted where a part of it is out already: a revocation that failed after the
-    release was paid by the budget.
-    """
-    if ask.state != GRANTED or not ask.amount_minor:
-        return 0
-    left = free(ask.task_id, ask.pool_id, asked, entries, campaigns)
-    return max(0, min(ask.amount_minor, left[MONEY]))
-
-
 def gave_back_minor(task_id: str, asked: Asked) -> int:
     """Return what a task has given back to its budget so far."""
     return sum(ask.released.get(MONEY, 0) for ask in asked.reservations() if ask.task_id == task_id)
@@ -217,27 +216,44 @@ def release_id(ask: Ask, cause_id: str) -> str:
     return ids.request_id(ask.task_id, f"release:{ask.request_id}:{before}", cause_id)
 
 
-def affordable(
+def affordable(  # noqa: PLR0913  # what is to be paid, of what, and when
     dues: list[Due],
     entries: Mapping[str, Entry],
     asked: Asked,
     campaigns: Campaigns,
     now_ms: int = 0,
-) -> tuple[list[Due], dict[tuple[str, str], Share]]:
-    """Return the dues that can be paid, and what is short by (task id, pool id).
+    out: Sequence[Entry] = (),
+) -> Afforded:
+    """Return the dues that can be paid, and what is short.
 
+    out: rewards that were taken back, as was assumed, and are not. They are not given anew; the
+    first that is left pays for them, and where it went back already, they are short of it too.
     Short can be only what falls due again, or for more, after its task's reservation was released,
-    and what no claim reserves: the compensation of a killed campaign. What stands and is worth more
-    now, or had set off a debt that is none any more, stays at what it has until more is granted.
+    what is `out`, and what no claim reserves: the compensation of a killed campaign. What stands
+    and is worth more now, or had set off a debt that is none any more, stays at what it has until
+    more is granted.
     Nothing is short for what is never given again: it failed for good, or has waited in vain.
     """
     over = {ask.task_id for ask in asked.reservations() if ask.state == RELEASED}
     over |= {due.task.task_id for due in dues if due.kind == "compensation"}
-    if not over:
-        return dues, {}
+    if not over and not out:
+        return Afforded(dues, {}, frozenset())
     stand = {(e.task_id, e.step, e.kind, e.right_id): e for e in entries.values() if holds(e)}
     wanted = {due.reward_id: due.right.value_minor for due in dues}
     left: dict[tuple[str, str], Share] = {}
+
+    def take(task_id: str, costs: Iterable[tuple[str, str, int]]) -> bool:
+        enough = True
+        for pool_id, name, n in costs:
+            of = left.get((task_id, pool_id))
+            if of is None:
+                of = left[task_id, pool_id] = free(task_id, pool_id, asked, entries, campaigns)
+            of[name] = of.get(name, 0) - n
+            enough = enough and of[name] >= 0
+        return enough
+
+    never_back = {entry.reward_id for entry in out}
+    unpaid = {e.reward_id for e in out if not take(e.task_id, _held_again(e, asked, campaigns))}
     payable: list[Due] = []
     for due in dues:
         task_id = due.task.task_id
@@ -246,23 +262,17 @@ def affordable(
         if entry is not None:
             covered = entry.paid + _still_set_off(entry, entries, wanted)
         costs = _may_rise(entry, due, covered) if entry else _is_given(due, entries, now_ms)
-        if task_id not in over or not costs:
+        if task_id not in over or not costs or due.reward_id in never_back:
             payable.append(due)
             continue
-        enough = True
-        for pool_id, name, n in _cost(due, entry, covered):
-            of = left.get((task_id, pool_id))
-            if of is None:
-                of = left[task_id, pool_id] = free(task_id, pool_id, asked, entries, campaigns)
-            of[name] = of.get(name, 0) - n
-            enough = enough and of[name] >= 0
+        enough = take(task_id, _cost(due, entry, covered))
         if not enough and entry is not None and covered:
             right = msgspec.structs.replace(due.right, value_minor=covered)
             payable.append(due._replace(right=right))
         elif enough:
             payable.append(due)
     short = {key: {name: -n for name, n in of.items() if n < 0} for key, of in left.items()}
-    return payable, {key: of for key, of in short.items() if of}
+    return Afforded(payable, {key: of for key, of in short.items() if of}, frozenset(unpaid))
 
 
 def more(task_id: str, pool_id: str, short: Share, say: Announcer, asked: Asked) -> Ask | None:
@@ -319,6 +329,19 @@ def _cost(due: Due, stands: Entry | None, covered: int) -> Iterator[tuple[str, s
         yield due.campaign.budget_pool_id, MONEY, due.right.value_minor - covered
     if due.right.supply and stands is None:
         yield due.right.supply, due.right.right_id, due.right.quantity
+
+
+def _held_again(entry: Entry, asked: Asked, campaigns: Campaigns) -> Iterator[tuple[str, str, int]]:
+    """Yield (pool id, name, n) of what a reward takes that was not taken back after all."""
+    if entry.kind == "prize":
+        return
+    campaign = campaigns.pinned(entry.campaign_id, entry.campaign_version)
+    mine = [ask for ask in asked.reservations() if ask.task_id == entry.task_id]
+    for pool_id in dict.fromkeys(ask.pool_id for ask in mine):
+        if pool_id.startswith(BUDGET):
+            yield pool_id, MONEY, entry.back
+        elif any(entry.right_id in ask.units for ask in mine if ask.pool_id == pool_id):
+            yield pool_id, entry.right_id, quantity(campaign, entry.right_id)
 
 
 def holds(entry: Entry) -> bool:

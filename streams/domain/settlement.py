@@ -93,13 +93,17 @@ def settle(  # noqa: PLR0913  # what is due, what stands, what was answered, and
 ) -> Settled:
     """Bring the ledger to what is due, and fold results whose command is given by that.
 
+    early: results that wait for their command, or for the money of what was not taken back.
     Changes `entries` and `asked`. now_ms: the deadline that has passed, if one did.
     """
     dues = dues_.with_fallbacks(entries, dues)
-    dues, short = reservations.affordable(dues, entries, asked, campaigns, now_ms)
+    out = answers.not_taken_back(early, entries)
+    dues, short, unpaid = reservations.affordable(dues, entries, asked, campaigns, now_ms, out)
     policies = policies_of(entries, campaigns)
     policies |= {due.reward_id: due.campaign for due in ledger.with_all_fallbacks(dues)}
-    settling = Settling(entries, policies, say.at_ms, now_ms, asked.over())
+    settling = Settling(entries, policies, say.at_ms, now_ms, asked.over(), unpaid)
+    if out:  # before what is due: that may be the very same, and is not given twice
+        early, _ = answers.apply_early(settling, early)
     settling.bring_to(dues)
     unsettled = bool(early)
     while unsettled:

@@ -33,16 +33,18 @@ if TYPE_CHECKING:
 class Settling:
     """One bringing of the ledger to what is due; `changes` are the records that say so."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what stands, by which rules, and when
         self,
         entries: dict[str, Entry],
         policies: Mapping[str, Campaign],
         at_ms: int = 0,
         now_ms: int = 0,
         over: Collection[str] = (),
+        unpaid: Collection[str] = (),
     ) -> None:
         self.entries, self.policies = entries, policies
         self.at_ms, self.now_ms, self.over = at_ms, now_ms, over
+        self.unpaid = unpaid  # rewards that were not taken back after all, and wait for their money
         self.changes: list[Change] = []
 
     def bring_to(self, dues: list[Due]) -> None:
@@ -63,7 +65,7 @@ class Settling:
         for entry in entries.values():
             self._forgive_in_time(entry)
         for reward_id, due in wanted.items():
-            if may_be_given(entries.get(reward_id), due):
+            if reward_id not in self.unpaid and may_be_given(entries.get(reward_id), due):
                 self.give(entries.get(reward_id), due)
 
     def lose(self, entry: Entry) -> None:
@@ -89,7 +91,7 @@ class Settling:
                 self._void(entry, rights.LOST, "released")
         elif entry.state in (ISSUING, ISSUED) and entry.value != value:
             self.revoke(entry, "value_changed")
-        if entry.state == REVOKING:
+        if entry.state == REVOKING or entry.reward_id in self.unpaid:
             entry.value = value  # its answer decides; then it is given with this value
 
     def give(self, entry: Entry | None, due: Due) -> None:
@@ -129,20 +131,11 @@ class Settling:
         self._say(entry, REVOKE, entry.back, postings, reason=reason)
 
     def answer(self, entry: Entry, result: RewardResult) -> bool:
-        """Fold what the rights service did with the newest command; False: it changes nothing.
-
-        An answer that would contradict one already given is none.
-        """
-        campaign = self.policies[entry.reward_id]
-        answered = campaign.results == "required" and entry.state in (ISSUED, REVOKED)
-        move = TABLE.get((entry.state, result.outcome))
-        if (
-            move is None
-            or (result.outcome == "failed" and result.retryable)  # it tries the same seq again
-            or (answered and result.outcome in ("failed", "revoke_failed"))
-            or (entry.state == REVOKED and entry.seq == 0)
-        ):
+        """Fold what the rights service did with the newest command; False: it changes nothing."""
+        if not self.takes(entry, result):
             return False
+        campaign = self.policies[entry.reward_id]
+        move = TABLE[entry.state, result.outcome]
         amount = entry.back if result.outcome.startswith("revoke") else entry.paid
         postings = self._moved(entry, result.outcome, campaign)
         if entry.state == VOID:
@@ -154,6 +147,20 @@ class Settling:
         if move.said:
             self._say(entry, move.said, amount, postings)
         return True
+
+    def takes(self, entry: Entry, result: RewardResult) -> bool:
+        """Tell whether an answer to the newest command changes anything.
+
+        One that would contradict an answer already given does not.
+        """
+        required = self.policies[entry.reward_id].results == "required"
+        answered = required and entry.state in (ISSUED, REVOKED)
+        return not (
+            (entry.state, result.outcome) not in TABLE
+            or (result.outcome == "failed" and result.retryable)  # it tries the same seq again
+            or (answered and result.outcome in ("failed", "revoke_failed"))
+            or (entry.state == REVOKED and entry.seq == 0)
+        )
 
     def _not_taken_back(self, entry: Entry) -> Postings:
         """A reward whose revocation failed is spent; still due, it pays older debts once more."""

@@ -7,6 +7,7 @@ import pytest
 from streams.domain import asks, ids, reservations
 from streams.domain.campaign import Right
 from streams.domain.events import Tick
+from streams.domain.fold import Outcome
 from streams.domain.ledger import Due
 from streams.domain.state import unpack_ledger
 from streams.domain.view import state_of
@@ -315,6 +316,60 @@ def test_an_order_that_comes_back_after_the_release_is_paid_once_there_is_money_
     known.when(answer(asked(known)[0], "granted")).then("reserved 200", "issued 2 rp-2 seq=3")
 
 
+def not_taken_back():
+    """The second step's reward was taken back and its money released; then we hear it was spent."""
+    known = tick(granted(order("o1"), order("o2")), at(13)).when(cancel("o2", day=15, id="c1"))
+    known.then("task.regressed 1", "revoked 2 rp-2", f"pool.release {BUDGET} 200")
+    return known.when(result(known.reward_id("2", "rp-2"), "revoke_failed", 2, day=16))
+
+
+def test_what_was_not_taken_back_after_all_is_spent_once_there_is_money_for_it_again():
+    known = not_taken_back().then(f"pool.reserve {BUDGET} 200")
+    known.when(answer(asked(known)[0], "granted"))
+    known.then("reserved 200", "spent 2 rp-2 200", "owed 2 rp-2 200")
+    assert postings(known.outputs[0]) == {"budget": -200, "reserved": 200}
+    assert postings(known.outputs[1]) == {"reserved": -200, "spent": 200}
+    tick(known, at(17)).then()
+
+
+def test_what_was_not_taken_back_and_is_denied_waits_for_the_next_event():
+    known = not_taken_back()
+    known.when(answer(asked(known)[0], "denied")).then()
+    known.when(withdraw("c1", day=17)).then("task.advanced 2", f"pool.reserve {BUDGET} 200")
+
+
+def test_what_was_not_taken_back_is_not_given_again_when_it_is_due_again():
+    """Fixture 43, after the release: spent, no second issue."""
+    known = not_taken_back()
+    [request] = asked(known)
+    known.when(withdraw("c1", day=17)).then("task.advanced 2")
+    known.when(answer(request, "granted")).then("reserved 200", "spent 2 rp-2 200")
+    known.standing("1 rp-1", "2 rp-2")
+
+
+def test_that_it_was_not_taken_back_is_news_once():
+    known = not_taken_back()
+    known.when(result(known.reward_id("2", "rp-2"), "revoke_failed", 2, day=16, id="again"))
+    known.then()
+    assert known.outcome == Outcome.IGNORED
+
+
+def test_units_that_were_not_taken_back_after_all_are_asked_for_again():
+    known, requests = supplied(clawback={"physical": "revoke"})
+    known.when(answer(requests["ware"], "granted"), order("o1"), order("o2"), order("o3"))
+    tick(known, at(13)).when(cancel("o3", day=15))
+    assert [o.body["units"] for o in asked(known, "pool.release")] == [{"box": 1}]
+    known.when(result(known.reward_id("3", "box"), "revoke_failed", 2, day=16)).then(BOXES)
+    known.when(answer(asked(known)[0], "granted")).then("spent 3 box 700")
+    tick(known, at(17)).then()
+
+
+def test_what_failed_for_good_after_the_release_goes_back_at_once():
+    known = tick(granted(order("o1"), order("o2")), at(13))
+    known.when(result(known.reward_id("2", "rp-2"), "failed", day=16))
+    known.then("failed 2 rp-2 200", f"pool.release {BUDGET} 200")
+
+
 def test_what_was_not_collected_in_time_asks_for_no_money_after_the_release():
     budget = {"amount_minor": 10**9}
     waiting = campaign(collect="manual", collect_days=1, budget=budget)
@@ -359,7 +414,7 @@ def test_a_compensation_takes_what_is_left_of_the_reservation_and_asks_for_the_r
     right = Right(right_id="sorry", type="points", value_minor=value)
     due = Due(known.task(), next(iter(known.campaigns)), "0", "compensation", right, "")
     entries, asked_ = unpack_ledger(known.state.ledger), asks.unpack(known.state.asks)
-    payable, lacking = reservations.affordable([due], entries, asked_, known.campaigns)
+    payable, lacking, _ = reservations.affordable([due], entries, asked_, known.campaigns)
     assert payable == ([] if short else [due])
     assert lacking == ({(known.task().task_id, BUDGET): short} if short else {})
 
