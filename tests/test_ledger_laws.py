@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 OUTCOMES = ("issued", "failed", "spent", "expired", "revoked", "revoke_failed")
 LIKELY = {s.ISSUING: ("issued", "failed"), s.ISSUED: ("spent", "expired"),
-          s.REVOKING: ("revoked", "revoke_failed")}  # fmt: skip
+          s.REVOKING: ("revoked", "revoke_failed"),
+          s.REVOKED: ("revoked", "revoke_failed")}  # fmt: skip
 
 
 @st.composite
