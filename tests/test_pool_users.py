@@ -33,7 +33,7 @@ SIDE = "side"
 BANK = {"right_id": "bank", "type": "red_packet", "value": "saved_amount"}
 OUTCOMES = {
     ISSUING: ("issued", "issued", "issued", "failed", "spent"),
-    ISSUED: ("spent", "spent", "spent", "expired"),
+    ISSUED: ("spent", "spent", "spent", "expired", "failed"),  # the last with assumed results
     REVOKING: ("revoked", "revoke_failed"),
     REVOKED: ("revoke_failed",),  # with assumed results it counted as done at once
 }
@@ -321,7 +321,7 @@ AFTER_A_RELEASE = {
     "given anew for more": 8,
     "given anew, no debt to set off": 5,
     "restored": 10,
-    "failed": 1,
+    "failed": 4,
     "not taken back": 4,
 }
 """To how many of 200 histories this must happen after a release, or they prove nothing."""
