@@ -125,6 +125,7 @@ class Worker:
             parked=notes.parked,
             note=notes.write,
             muted=frozenset() if settings.notifications else topics.MUTED,
+            dialects=settings.dead_letter_headers,
         )
         self.app = _faust(settings)
         channels = {topic: BatchChannel(self.app, maxsize=1) for topic in topics.FOLDED}

@@ -15,7 +15,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -129,6 +129,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     transaction_timeout_ms: int = 15_000
     embedded: bool = False  # the mock cluster: skip what it cannot do (D10)
     dead_letter_budget: bool = True
+    dead_letter_headers: tuple[Literal["connect", "spring"], ...] = ()  # beside ours
     notifications: bool = True  # off where history is folded again: its deadlines are over
     stats_file: str | None = None  # JSON, rewritten about once a second and at exit
     exit_when_idle_s: float | None = None  # leave with 0 after so long without input
@@ -235,6 +236,8 @@ def load(
     _merge(merged, _checked(_from_environ(environ), Settings, "environment"))
     _merge(merged, _checked(_opened(_given(flags or {})), Settings, "flags"))
     _note_secrets(merged)
+    if isinstance(listed := merged.get("dead_letter_headers"), str):  # of a variable or a flag
+        merged["dead_letter_headers"] = [part.strip() for part in listed.split(",") if part.strip()]
     try:
         return msgspec.convert(merged, Settings, strict=False)
     except msgspec.ValidationError as error:

@@ -25,6 +25,7 @@ LOTTERY_DRAWS = "lottery-draws"
 TASK_EVENTS = "task-events"
 NOTIFICATIONS = "notifications"
 DEAD_LETTERS = "dead-letters"
+DECISIONS = "dead-letter-decisions"
 CHANGELOG = "user-tasks-changelog"
 JOURNAL = "fold-journal"
 

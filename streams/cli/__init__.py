@@ -17,6 +17,7 @@ from streams.cli import (
     backfill,
     campaign,
     demo,
+    dlq,
     explain,
     export,
     load,
@@ -53,7 +54,7 @@ NEXT: dict[type[RewardsError], str] = {
     Refused: "restarting changes nothing; put right what is named above first",
     Fenced: "start this worker again; another one took over, or the broker was away",
     DiskError: "look at the disk, then start again; rows come back from the changelog",
-    DeadLetterBudgetSpent: "look at the dead letters and at what was deployed, then start again",
+    DeadLetterBudgetSpent: "leidan dlq list --by reason; mend what was deployed, then start again",
 }
 """What to do next, for errors whose message does not say it already."""
 
@@ -62,7 +63,8 @@ NEXT: dict[type[RewardsError], str] = {
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""\b
 Exit status: 0 done; 1 a difference was found; 2 usage or configuration; 3 not as it should be;
-4 no broker; 78 refused; 130 interrupted. The worker has more: see README.md.""",
+4 no broker; 5 done, but some were refused again; 78 refused; 130 interrupted. The worker has more:
+see README.md.""",
 )
 @click.version_option(
     streams.__version__,
@@ -90,6 +92,7 @@ for _verb in (
     makegood.makegood,
     backfill.backfill,
     export.export,
+    dlq.dlq,
 ):
     cli.add_command(_verb)
 

@@ -15,15 +15,15 @@ from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from streams import __version__
 from streams.errors import Exit, Reason, RewardsError
 from streams.feed.ports import Outgoing, Record
 from streams.position import Position
 from streams.settings import redacted
 from streams.topics import DEAD_LETTERS, REWARDS, TASK_EVENTS
+from streams.wire.dead_letters import headers_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from streams.domain.outputs import Output
     from streams.domain.registry import Campaigns
@@ -54,9 +54,9 @@ class Batch:
     """
 
     __slots__ = (
-        "adjusted", "at", "begun_dated", "begun_users", "campaigns", "dead", "done", "draws",
-        "encode", "ledger", "left", "muted", "note", "outcomes", "outgoing", "outputs", "overlay",
-        "partition", "phases", "posted", "reasons", "records", "tasks", "topic",
+        "adjusted", "at", "begun_dated", "begun_users", "campaigns", "dead", "dialects", "done",
+        "draws", "encode", "ledger", "left", "muted", "note", "outcomes", "outgoing", "outputs",
+        "overlay", "partition", "phases", "posted", "reasons", "records", "tasks", "topic",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - one place makes it: UnitOfWork.of
@@ -69,12 +69,14 @@ class Batch:
         encode: Callable[[Output, Record], Outgoing],
         note: Callable[[Position], None] | None = None,
         muted: frozenset[str] = frozenset(),
+        dialects: Sequence[str] = (),
     ) -> None:
         """``note`` is told of the record that raised, if one does (feed/crash_notes.py).
 
         ``muted``: topics to which nothing is written; replays and backfills send no notices.
+        ``dialects``: whose headers dead letters have besides ours (wire/dead_letters.py).
         """
-        self.muted = muted
+        self.muted, self.dialects = muted, dialects
         self.topic, self.partition, self.records = topic, partition, records
         self.overlay, self.campaigns, self.encode, self.note = overlay, campaigns, encode, note
         self.outgoing: list[Outgoing] = []
@@ -96,7 +98,7 @@ class Batch:
 
     def reject(self, record: Record, reason: Reason, detail: str = "") -> None:
         """Set a record aside, bytes unchanged, with where it stood and why (ecosystem.md 1)."""
-        self.outgoing.append(dead_letter(record, reason, detail))
+        self.outgoing.append(dead_letter(record, reason, detail, self.dialects))
         self.dead.append(record.offset)
         self.reasons[reason.value] += 1
         self.outcomes["rejected"] += 1
@@ -171,40 +173,13 @@ class Batch:
         self.posted[(campaign, currency, account, side)] += abs(minor)
 
 
-def dead_letter(record: Record, reason: Reason, detail: str) -> Outgoing:
+def dead_letter(
+    record: Record, reason: Reason, detail: str, dialects: Sequence[str] = ()
+) -> Outgoing:
     """Return the record as it goes to dead-letters: same key, value, headers, partition number."""
-    where = [
-        str(record.topic).encode(),
-        str(record.partition).encode(),
-        str(record.offset).encode(),
-    ]
     why = detail[:DETAIL_CHARS].encode(errors="replace")
-    attempt = b"1"
-    for name, value in record.headers:
-        if name == "dl-attempt" and value:
-            attempt = value  # a replayed record carries the number of its attempt
-    return Outgoing(
-        DEAD_LETTERS,
-        record.key,
-        record.value,
-        [
-            *record.headers,
-            ("dl-reason", reason.value.encode()),
-            ("dl-detail", why),
-            ("dl-topic", where[0]),
-            ("dl-partition", where[1]),
-            ("dl-offset", where[2]),
-            ("dl-attempt", attempt),
-            ("dl-app-version", __version__.encode()),
-            # KIP-1034 names, so that tools made for Kafka Streams read ours
-            ("__streams.errors.exception", reason.value.encode()),
-            ("__streams.errors.message", why),
-            ("__streams.errors.topic", where[0]),
-            ("__streams.errors.partition", where[1]),
-            ("__streams.errors.offset", where[2]),
-        ],
-        record.partition,
-    )
+    headers = [*record.headers, *headers_for(record, reason, why, dialects)]
+    return Outgoing(DEAD_LETTERS, record.key, record.value, headers, record.partition)
 
 
 @contextmanager

@@ -3,13 +3,14 @@
 Two verbs do: a reviewed make-good, and `backfill --into live`. One transactional id for all of
 both, so whoever starts fences the one before and ends what that one left open. Only then are the
 topics read: nothing can come from a predecessor after that, so a record that is not on its topic is
-not under way either. A kill -9 anywhere, and the next run writes the rest.
+not under way either. A kill -9 anywhere, and the next run writes the rest. `dlq replay` and `dlq
+drop` do the same to input topics, under an id of theirs.
 """
 
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
@@ -27,17 +28,36 @@ if TYPE_CHECKING:
 CALL_S = 30.0
 ANY = -1
 """Partition by the key, as librdkafka says it."""
+NOW = 0
+"""The timestamp of whoever gives none, likewise."""
 IN_ONE = 200
 """Records in one transaction: millions of them must not outlast a transaction's time."""
+
+MAKEGOOD, DLQ = "makegood", "dlq"
+OTHERS = {
+    MAKEGOOD: "another make-good, or `backfill --into live`,",
+    DLQ: "another `dlq replay` or `dlq drop`",
+}
+"""Who shares a transactional id, and so can fence us."""
+
+
+class Dated(NamedTuple):
+    """A record that keeps a timestamp of before, in ms."""
+
+    record: Outgoing
+    at_ms: int
 
 
 class Emitter:
     """A transactional producer of records that are missing. One thread calls it."""
 
-    def __init__(self, bootstrap: str, app_id: str, prefix: str, security: Values) -> None:
+    def __init__(
+        self, bootstrap: str, app_id: str, prefix: str, security: Values, purpose: str = MAKEGOOD
+    ) -> None:
         """Fence every predecessor; blocks up to 30 s. Raises BrokerUnreachable, Fenced."""
-        self.bootstrap, self._prefix = bootstrap, prefix
-        self._name = f"{app_id}-makegood"
+        self.bootstrap, self._prefix, self._purpose = bootstrap, prefix, purpose
+        self._name = f"{app_id}-{purpose}"
+        self.ends: dict[tuple[str, int], int] = {}  # behind what was written, by topic, partition
         self._failed: list[KafkaError] = []
         self._producer: Any = connect.made(
             Producer,
@@ -50,14 +70,18 @@ class Emitter:
                 "acks": "all",
                 "transaction.timeout.ms": 60_000,
                 "message.timeout.ms": 30_000,
+                "message.max.bytes": client.MAX_MESSAGE_BYTES,
                 "compression.type": "zstd",
                 "log_level": 0,
             },
         )
         self._call(self._producer.init_transactions, CALL_S)
 
-    def emit(self, records: Iterable[Outgoing]) -> int:
-        """Write them all, IN_ONE to a transaction, in their order; return how many."""
+    def emit(self, records: Iterable[Outgoing | Dated]) -> int:
+        """Write them all, IN_ONE to a transaction, in their order; return how many.
+
+        What must be written together or not at all takes a call of its own, of at most IN_ONE.
+        """
         written, left = 0, iter(records)
         while some := list(islice(left, IN_ONE)):
             self._call(self._producer.begin_transaction)
@@ -73,20 +97,26 @@ class Emitter:
             written += len(some)
         return written
 
-    def _send(self, record: Outgoing) -> None:
+    def _send(self, given: Outgoing | Dated) -> None:
+        record, at_ms = given if isinstance(given, Dated) else (given, NOW)
         self._producer.produce(
             self._prefix + record.topic,
             record.value,
             record.key,
             ANY if record.partition is None else record.partition,
-            headers=record.headers,
-            on_delivery=self._report,
+            self._report,
+            None,
+            at_ms,
+            record.headers,
         )
         self._producer.poll(0)
 
-    def _report(self, error: KafkaError | None, _message: object) -> None:
+    def _report(self, error: KafkaError | None, message: Any) -> None:
         if error is not None:
             self._failed.append(error)
+            return
+        at = message.topic().removeprefix(self._prefix), message.partition()
+        self.ends[at] = max(self.ends.get(at, 0), message.offset() + 1)
 
     def _call(self, call: Callable[..., object], *given: object) -> object:
         try:
@@ -106,9 +136,7 @@ class Emitter:
                 f"{self.bootstrap}: {said.str()}. Allow Write and Describe on {self._name!r}"
             )
         if client.is_fenced(said) or said.code() == KafkaError._FATAL:  # noqa: SLF001 - fenced before
-            return Fenced(
-                f"{said.str()}: another make-good, or `backfill --into live`, has taken over"
-            )
+            return Fenced(f"{said.str()}: {OTHERS[self._purpose]} has taken over")
         return BrokerUnreachable(
             f"{self.bootstrap}: {said.str()}; nothing of this transaction counts. Run it again: "
             "what is written already is not written twice"

@@ -141,6 +141,7 @@ class Feed:
         parked: Callable[[int, Offsets], bool] = lambda _p, _next: False,
         note: Callable[[Position], None] | None = None,
         muted: frozenset[str] = frozenset(),
+        dialects: Sequence[str] = (),
         aligner: Aligner | None = None,
     ) -> None:
         """Take everything from outside; nothing runs before `start`.
@@ -149,10 +150,11 @@ class Feed:
         ``make_history(cancelled)``: its calls give up soon after ``cancelled()`` turns true.
 
         ``parked(p, next)``: p's next records killed three starts in a row; ``note(position)`` is
-        told of a record that killed this one (feed/crash_notes.py). ``muted``: see `Batch`.
+        told of a record that killed this one (feed/crash_notes.py).
+        ``muted``, ``dialects``: see `Batch`.
         ``aligner``: what orders the topics of a partition; a replay has its own.
         """
-        self._muted = muted
+        self._muted, self._dialects = muted, dialects
         self._log, self._make_producer, self._make_history = log_, make_producer, make_history
         self._store, self._codec, self._encode = store, codec, encode
         self._campaigns, self._executor, self._clock = campaigns, executor, clock
@@ -306,7 +308,7 @@ class Feed:
         overlays = {p: overlay_of(self.owned[p], self._codec, under_way) for p in sorted(taken)}
         for overlay in overlays.values():
             overlay.date_by(known.campaigns.dates)
-        given = (known.campaigns, self._encode, self._note, self._muted)
+        given = (known.campaigns, self._encode, self._note, self._muted, self._dialects)
         batches = [
             Batch(run[0].topic, p, run, overlays[p], *given)
             for p in overlays

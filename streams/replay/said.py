@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from streams.topics import DEAD_LETTERS, LOTTERY_DRAWS, REWARDS, TASK_EVENTS
+from streams.wire.dead_letters import compared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -186,8 +187,10 @@ def later_ids(log: Log, topic: str, q: int) -> set[str]:
 
 
 def plain(record: Record) -> Record:
-    """Return it without what another version says differently."""
-    return record._replace(headers=[header for header in record.headers if header[0] != OWN])
+    """Return it without what another version, or a setting, says differently."""
+    dead = record.topic == DEAD_LETTERS
+    headers = compared(record.headers) if dead else record.headers
+    return record._replace(headers=[header for header in headers if header[0] != OWN])
 
 
 def count(stream: Stream, record: Record) -> None:

@@ -20,6 +20,7 @@ CONSTANTS = {
     topics.TASK_EVENTS,
     topics.NOTIFICATIONS,
     topics.DEAD_LETTERS,
+    topics.DECISIONS,
     topics.CHANGELOG,
     topics.JOURNAL,
 }

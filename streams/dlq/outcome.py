@@ -1,0 +1,42 @@
+"""What became of replayed records: the workers have folded them, or refused them once more."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from streams.wire import dead_letters
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Set  # noqa: PYI025 - not the builtin
+
+    from streams.dlq.log import Log
+    from streams.wire.dead_letters import Letter
+
+LOOK_S = 0.25
+
+
+class Outcome(NamedTuple):
+    """unfolded: partitions on which the workers had not come so far. again: letters, died anew."""
+
+    unfolded: list[tuple[str, int]]
+    again: list[Letter]
+
+
+def wait(
+    log: Log, ends: Mapping[tuple[str, int], int], replayed: Set[str], limit_s: float
+) -> Outcome:
+    """Wait until the workers have folded up to `ends`, at most so long.
+
+    ends: behind the last replayed record, by (topic, partition). replayed: places of the letters.
+    Dead letters are in the transaction that commits the offsets, so then they are all there.
+    """
+    until_s, places = time.monotonic() + limit_s, sorted(ends)
+    while True:
+        committed = log.committed(places)
+        unfolded = [at for at in places if committed.get(at, 0) < ends[at]]
+        if not unfolded or time.monotonic() > until_s:
+            break
+        time.sleep(LOOK_S)
+    found = (dead_letters.read(record) for record in log.letters())
+    return Outcome(unfolded, [one for one in found if one.replay_of in replayed])
