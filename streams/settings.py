@@ -46,6 +46,9 @@ SECRETS = frozenset(
 )
 """Settings whose values are secret; those of kafka.client by librdkafka's names."""
 
+ENVIRONMENT, FLAGS = "environment", "flags"
+"""Names of the sources that are no file (`layers`)."""
+
 HIDDEN = "[secret]"
 SHORTEST_SECRET = 4  # a shorter one would be cut out of every other word
 SHORTEST_TOKEN = 16
@@ -228,13 +231,9 @@ def load(
 
     Raises UsageError that names the source and, for an unknown key, the nearest known one.
     """
-    environ = os.environ if environ is None else environ
-    config = config or environ.get("LEIDAN_CONFIG")
     merged: dict[str, Any] = {}
-    if config:
-        _merge(merged, _checked(_opened(_from_file(Path(config))), Settings, str(config)))
-    _merge(merged, _checked(_from_environ(environ), Settings, "environment"))
-    _merge(merged, _checked(_opened(_given(flags or {})), Settings, "flags"))
+    for _, given in layers(config, flags, environ):
+        _merge(merged, given)
     _note_secrets(merged)
     if isinstance(listed := merged.get("dead_letter_headers"), str):  # of a variable or a flag
         merged["dead_letter_headers"] = [part.strip() for part in listed.split(",") if part.strip()]
@@ -242,6 +241,34 @@ def load(
         return msgspec.convert(merged, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise UsageError(f"settings: {_readable(error)}") from error
+
+
+def layers(
+    config: str | os.PathLike[str] | None = None,
+    flags: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> list[tuple[str, dict[str, Any]]]:
+    """Return what each source says, (name, nested values), the one that wins last.
+
+    The first is a file's, named by its path, where there is one; then ENVIRONMENT and FLAGS.
+    Values are as given, secrets among them. Raises as `load`.
+    """
+    environ = os.environ if environ is None else environ
+    config = config or environ.get("LEIDAN_CONFIG")
+    found = []
+    if config:
+        found.append(
+            (str(config), _checked(_opened(_from_file(Path(config))), Settings, str(config)))
+        )
+    found.append((ENVIRONMENT, _checked(_from_environ(environ), Settings, ENVIRONMENT)))
+    found.append((FLAGS, _checked(_opened(_given(flags or {})), Settings, FLAGS)))
+    return found
+
+
+def variables(environ: Mapping[str, str] | None = None) -> dict[tuple[str, ...], str]:
+    """Return the name of the variable that says each setting, by its path."""
+    environ = os.environ if environ is None else environ
+    return {_path_of(name)[0]: name for name in sorted(environ) if _is_setting(name)}
 
 
 def _note_secrets(merged: dict[str, Any]) -> None:
@@ -286,20 +313,32 @@ def _from_file(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: {error}") from error
 
 
+def _is_setting(name: str) -> bool:
+    return name.startswith(PREFIX) and name not in NOT_SETTINGS
+
+
+def _path_of(name: str) -> tuple[tuple[str, ...], bool]:
+    """Return where a variable belongs, and whether its value names a file with the setting."""
+    path = name.removeprefix(PREFIX).lower().split("__")
+    in_a_file = path[-1].endswith("_file") and path[-1] != "stats_file"
+    if in_a_file:
+        path[-1] = path[-1].removesuffix("_file")
+    if path[:2] == ["kafka", "client"] and path[2:]:
+        path[2] = path[2].replace("_", ".")  # librdkafka's names have dots
+    return tuple(path), in_a_file
+
+
 def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in sorted(environ.items()):
-        if not name.startswith(PREFIX) or name in NOT_SETTINGS:
+        if not _is_setting(name):
             continue
-        path = name.removeprefix(PREFIX).lower().split("__")
-        if path[-1].endswith("_file") and path[-1] != "stats_file":
-            path[-1] = path[-1].removesuffix("_file")
+        path, in_a_file = _path_of(name)
+        if in_a_file:
             value = _secret_from(value, name)  # noqa: PLW2901
             hide(value)  # whatever it is: who writes it into a file has a reason
-        if path[:2] == ["kafka", "client"] and path[2:]:
-            path[2] = path[2].replace("_", ".")  # librdkafka's names have dots
         given: Any = value
-        if path == ["campaign_files"]:
+        if path == ("campaign_files",):
             given = [part for part in value.split(os.pathsep) if part]
         place = found
         for part in path[:-1]:

@@ -16,8 +16,11 @@ import streams
 from streams.cli import (
     backfill,
     campaign,
+    campaign_shown,  # noqa: F401 - two more verbs of campaign
+    config,
     demo,
     dlq,
+    doctor,
     explain,
     export,
     load,
@@ -93,6 +96,8 @@ for _verb in (
     backfill.backfill,
     export.export,
     dlq.dlq,
+    config.config,
+    doctor.doctor,
 ):
     cli.add_command(_verb)
 

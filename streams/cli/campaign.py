@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 @click.group()
 def campaign() -> None:
-    """Campaign definitions.
+    """Campaign definitions: whether they are clear, what they say, and when.
 
-    Exit status: 0 all are clear, 2 a file cannot be read or a definition is refused.
+    Exit status: 0 all are clear, or shown; 1 there is none to show; 2 a file cannot be read or a
+    definition is refused; 4 broker unreachable.
     """
 
 
@@ -49,7 +50,7 @@ def validate(files: tuple[str, ...], as_json: bool) -> None:
         emit({"definitions": [label(one) for one in good], "problems": problems})
     else:
         for one in good:
-            click.echo(f"{label(one)}: {_said(one)}")
+            click.echo(f"{label(one)}: {said(one)}")
     for problem in problems:
         say(problem)
     if problems:
@@ -102,7 +103,7 @@ def _out_of_sequence(found: list[Definition]) -> list[str]:
     return problems
 
 
-def _said(one: Definition) -> str:
+def said(one: Definition) -> str:
     """Return the definition in a sentence, so that a slip of the pen is seen."""
     from streams.domain.campaign import Campaign
     from streams.domain.days import Calendar

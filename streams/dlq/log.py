@@ -61,9 +61,9 @@ class Log:
     def __exit__(self, *_: object) -> None:
         self._consumer.close()
 
-    def letters(self) -> Iterator[Record]:
-        """Yield all letters there are, each partition in offset order."""
-        return self._read(DEAD_LETTERS)
+    def letters(self, tail: int | None = None) -> Iterator[Record]:
+        """Yield the letters, each partition in offset order; of the last `tail` offsets, or all."""
+        return self._read(DEAD_LETTERS, tail)
 
     def decisions(self) -> Iterator[Record]:
         return self._read(DECISIONS)
@@ -110,8 +110,10 @@ class Log:
                     found[record.offset] = record
         return found
 
-    def _read(self, topic: str) -> Iterator[Record]:
+    def _read(self, topic: str, tail: int | None = None) -> Iterator[Record]:
         spans = {p: self._bounds(topic, p) for p in range(self._counts[topic])}
+        if tail is not None:
+            spans = {p: (max(low, end - tail), end) for p, (low, end) in spans.items()}
         yield from self._from(topic, spans)
 
     def _bounds(self, topic: str, p: int) -> tuple[int, int]:

@@ -7,8 +7,10 @@ replay, has it before it is needed (D9). A definition read from a file is in for
 from __future__ import annotations
 
 import hashlib
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import orjson
 
 from streams.domain.definition import definition_from
@@ -16,7 +18,7 @@ from streams.errors import CampaignRefused, Reason, UsageError
 from streams.wire.envelope import LEAD_MS, MAX_VALUE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from streams.domain.definition import Definition
@@ -62,6 +64,18 @@ def read_files(paths: Iterable[Path]) -> tuple[list[Definition], str]:
         found += _definitions(path, data)
         each.append(hashlib.sha256(data).digest())
     return found, hashlib.sha256(b"".join(each)).hexdigest()[:16] if each else ""
+
+
+def fields_of(one: msgspec.Struct) -> Iterator[tuple[str, Any, bool]]:
+    """Yield (name, plain value, equals its default) of a definition, in the order of its struct."""
+    for field in msgspec.structs.fields(one):
+        value, default = getattr(one, field.name), field.default
+        if field.default_factory is not msgspec.NODEFAULT:
+            default = field.default_factory()
+        usual = default is not msgspec.NODEFAULT and value == default
+        if isinstance(value, Enum):
+            value = value.name.lower()
+        yield field.name, msgspec.to_builtins(value, str_keys=True, order="deterministic"), usual
 
 
 def read_file(path: Path) -> list[Definition]:
