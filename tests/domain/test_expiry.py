@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from streams.domain.fold import Outcome
+from streams.domain.state import canonical_state
 from streams.domain.view import state_of
 from tests.builders import at, campaign, cancel, claim, order, tick, withdraw
 from tests.given import given
@@ -192,3 +193,15 @@ def test_a_task_whose_horizon_is_past_when_its_claim_is_read_is_closed_at_the_ne
     late.when(tick(10, "00:01")).then("task.closed 0")
     assert late.outputs[0].body["cause_id"] == "deadline:2026-03-09T16:00:00+00:00"
     late.when(tick(99)).then()
+
+
+@pytest.mark.parametrize("refused", ["o1", "o2", "o3"])
+def test_an_order_that_was_a_dead_letter_for_weeks_gives_what_it_would_have_given_in_time(refused):
+    """Replayed, a record keeps the time at which it was first recorded (semantics.md 1)."""
+    orders = {name: order(name) for name in ("o1", "o2", "o3")}
+    in_time = given(THREE, [*CLAIMED, *orders.values(), tick(11), tick(20)])
+    back = orders.pop(refused)
+    replayed = given(THREE, [*CLAIMED, *orders.values(), tick(11), tick(20)]).when(back)
+    assert canonical_state(replayed.state) == canonical_state(in_time.state)
+    replayed.standing("1 rp-1", "2 rp-2", "final pts-300")
+    replayed.when(back).then()
