@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from streams.topics import FOLDED
 from streams.wire import dead_letters
 
 if TYPE_CHECKING:
@@ -28,10 +29,11 @@ def wait(
 ) -> Outcome:
     """Wait until the workers have folded up to `ends`, at most so long.
 
-    ends: behind the last replayed record, by (topic, partition). replayed: places of the letters.
+    ends: behind the last record written, by (topic, partition). replayed: places of the letters.
     Dead letters are in the transaction that commits the offsets, so then they are all there.
     """
-    until_s, places = time.monotonic() + limit_s, sorted(ends)
+    until_s = time.monotonic() + limit_s
+    places = sorted(at for at in ends if at[0] in FOLDED)  # nobody folds decisions
     while True:
         committed = log.committed(places)
         unfolded = [at for at in places if committed.get(at, 0) < ends[at]]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tests.checker.evidence import Bad, Evidence, Position, Seen
     from tests.checker.findings import Report
 
-ADDED_HEADERS = ("dl-", "__streams.errors.")
+ADDED_HEADERS = ("dl-", "__streams.errors.", "__connect.errors.", "kafka_dlt-")
 """What a dead letter has beyond the record's own headers."""
 
 

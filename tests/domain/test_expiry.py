@@ -203,5 +203,5 @@ def test_an_order_that_was_a_dead_letter_for_weeks_gives_what_it_would_have_give
     back = orders.pop(refused)
     replayed = given(THREE, [*CLAIMED, *orders.values(), tick(11), tick(20)]).when(back)
     assert canonical_state(replayed.state) == canonical_state(in_time.state)
-    replayed.standing("1 rp-1", "2 rp-2", "final pts-300")
+    replayed.standing("1 rp-1", "2 rp-2", "3 c-3", "3 pts")
     replayed.when(back).then()
