@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import importlib.metadata
 import logging
 import os
-import platform
 import signal
 import sys
 import threading
@@ -32,7 +30,7 @@ from streams.agents import (
 from streams.agents.channel import BatchChannel
 from streams.domain.fold import FOLD_VERSION
 from streams.errors import DiskError, Exit, Refused
-from streams.feed import preflight, stats
+from streams.feed import malloc, preflight, stats
 from streams.feed.background import Background
 from streams.feed.batch import stop_process
 from streams.feed.campaigns import CampaignReader
@@ -247,17 +245,13 @@ def _tune_collector() -> None:
     gc.set_threshold(300_000, 20, 100)
 
 
-M_MXFAST = 1  # malloc.h
-
-
 def _tune_malloc() -> None:
     """Do without glibc's fast bins: there are caches of each thread in front of them.
 
     Each allocation of a kilobyte, a row or an output, swept those bins, across what the other
     threads had freed: a tenth of a worker's processor time.
     """
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).mallopt(M_MXFAST, 0)
+    malloc.ask(malloc.M_MXFAST, 0)
 
 
 def _host(worker: Worker) -> int:

@@ -7,8 +7,6 @@ batches are folded where they are polled, by the functions that the agents call.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import gc
 import time
 from hashlib import blake2b
@@ -27,6 +25,7 @@ from streams.backfill.definitions import Definitions
 from streams.backfill.held import CHECKPOINT_RECORDS, HeldRows
 from streams.domain.fold import FOLD_VERSION
 from streams.errors import DiskError
+from streams.feed import malloc
 from streams.feed.background import Background
 from streams.feed.batch import fail_stop
 from streams.feed.loop import Feed
@@ -51,8 +50,6 @@ if TYPE_CHECKING:
 
 LOOK_S = 0.25
 """Between two looks that are told."""
-
-M_ARENA_MAX = -8  # malloc.h
 
 CACHE_BYTES = 32 << 20
 """Of RocksDB: what is read soon again is held before it (`held.py`)."""
@@ -357,8 +354,7 @@ def tune_memory() -> None:
     What librdkafka's threads take is given back in ours, and each partition has new ones: a heap of
     theirs keeps its holes. 228 MB at most instead of 319, and no slower (four partitions).
     """
-    with contextlib.suppress(AttributeError, OSError):  # another C library: it has its own ways
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
+    malloc.ask(malloc.M_ARENA_MAX, 2)
 
 
 def tune_collector() -> None:
