@@ -15,10 +15,10 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from streams.store import meta
-from streams.wire.rows import due_of
+from streams.store.rows import due_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from streams.feed.ports import Offsets
     from streams.store.rows import DiskRows
@@ -156,18 +156,13 @@ class HeldRows:
     def _note_deadlines(self, rows: Mapping[bytes, bytes | None]) -> None:
         assert self._due is not None
         known, hints = self._due, self._hints
-        for key, due_ms in _deadlines(rows):
-            if known.get(key, 0) != due_ms:
-                known[key] = due_ms
-                if due_ms:
-                    heappush(hints, meta.Hint(due_ms, key))
+        for key, row in rows.items():
+            if row is None or known.get(key, 0) == (at_ms := due_ms(key, row)):
+                continue
+            known[key] = at_ms
+            if at_ms:
+                heappush(hints, meta.Hint(at_ms, key))
 
 
 def _sum(offsets: Offsets | None) -> int:
     return sum((offsets or {}).values())
-
-
-def _deadlines(rows: Mapping[bytes, bytes | None]) -> Iterable[tuple[bytes, int]]:
-    for key, row in rows.items():
-        if row is not None and not key.startswith(b"\0"):
-            yield key, due_of(row)

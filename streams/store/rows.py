@@ -266,9 +266,9 @@ class DiskRows:
         times their memory (45,000 rows of 1.2 kB, their flush included).
         """
         hints = {
-            meta.Hint(due_ms, key).encoded(): b""
+            meta.Hint(at_ms, key).encoded(): b""
             for key, value in rows.items()
-            if value is not None and (due_ms := _due_ms(key, value))
+            if value is not None and (at_ms := due_ms(key, value))
         }  # they win over a deletion of the same: the row that is there now has this deadline
         place = self._place(next_offsets, changelog, batch)
         found = {**rows, **hints, **dict(place), **dict(self._number())}
@@ -395,12 +395,13 @@ def hole_in(db: Any) -> str:
 
 
 def _put_hint(writes: Any, key: bytes, value: bytes) -> None:
-    due_ms = _due_ms(key, value)
-    if due_ms:
-        writes.put(meta.Hint(due_ms, key).encoded(), b"")
+    at_ms = due_ms(key, value)
+    if at_ms:
+        writes.put(meta.Hint(at_ms, key).encoded(), b"")
 
 
-def _due_ms(key: bytes, value: bytes) -> int:
+def due_ms(key: bytes, value: bytes) -> int:
+    """Return the deadline of a row; 0: it has none, or the record is no row but ours."""
     return 0 if key.startswith(RESERVED) else due_of(value)
 
 
