@@ -68,15 +68,20 @@ class Crew:
         """
         partitions = range(job.plan.partitions)
         if not self._children or len(partitions) == 1:
+            self._stop()
             tune_collector()
             return [fold_partition(job, p, on_look) for p in partitions]
         left = list(reversed(partitions))
         done: list[Done] = []
-        busy = set(list(self._children)[: len(partitions)])
+        busy = set()
         try:
-            for pipe in busy:
+            for pipe in self._children:
                 pipe.send(job)
-                pipe.send(left.pop())
+                if left:
+                    pipe.send(left.pop())
+                    busy.add(pipe)
+                else:  # there are more of them than partitions
+                    pipe.send(None)
             while busy:
                 ready = wait(list(busy), timeout=WATCH_S)
                 for pipe in [one for one in busy if one in ready]:
