@@ -10,6 +10,7 @@ the event's id; that it is not put back twice is the transaction's, which holds 
 from __future__ import annotations
 
 import time
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from streams.feed.emitter import Dated
@@ -147,8 +148,8 @@ def replay(
     A kill leaves each letter replayed and decided, or neither; run again, it does the rest.
     """
     together = MOST_TOGETHER if per_s is None else max(1, min(MOST_TOGETHER, int(per_s)))
-    done, due_s = 0, time.monotonic()
-    for some in _by(together, backs):
+    done, due_s, left = 0, time.monotonic(), iter(backs)
+    while some := list(islice(left, together)):
         if per_s is not None:
             time.sleep(max(0.0, due_s - time.monotonic()))
             due_s = time.monotonic() + len(some) / per_s
@@ -167,14 +168,3 @@ def drop(emitter: Emitter, letters: Iterable[Letter], signed: Signed) -> int:
 
 def _outgoing(decision: Decision) -> Outgoing:
     return Outgoing(DECISIONS, wire.key(decision), wire.encode(decision), [], 0)
-
-
-def _by(count: int, backs: Iterable[Back]) -> Iterator[list[Back]]:
-    some: list[Back] = []
-    for back in backs:
-        some.append(back)
-        if len(some) == count:
-            yield some
-            some = []
-    if some:
-        yield some

@@ -137,9 +137,7 @@ class Log:
         moved_s = time.monotonic()
         try:
             while running:
-                # the first call waits for as many as it may give, so for few
-                messages = self._consumer.consume(1, WAIT_S)
-                messages += self._consumer.consume(FETCH, 0)
+                messages = client.come(self._consumer, FETCH, WAIT_S)
                 if messages:
                     moved_s = time.monotonic()
                 elif time.monotonic() - moved_s > SILENCE_S:
