@@ -169,15 +169,20 @@ def _advance(
 def open_pool(public: Public) -> None:
     """Let the definition take effect: its stock and money, and what is published of a lottery."""
     pool = public.pool
+    public.state = msgspec.structs.replace(
+        public.state, known=True, budget_minor=pool.budget_minor, stock=defined_stock(pool)
+    )
+    if pool.kind == LOTTERY:
+        public.committed(pool.odds, pool.effective_from_ms)
+
+
+def defined_stock(pool: Pool) -> tuple[Stock, ...]:
+    """Return the units of each prize, right and task place that a definition begins with."""
     stock = [Stock(prize.prize_id, prize.stock) for prize in pool.prizes]
     stock += [Stock(right_id, units) for right_id, units in pool.stock.items()]
     if pool.max_tasks:
         stock.append(Stock(TASKS, pool.max_tasks))
-    public.state = msgspec.structs.replace(
-        public.state, known=True, budget_minor=pool.budget_minor, stock=tuple(stock)
-    )
-    if pool.kind == LOTTERY:
-        public.committed(pool.odds, pool.effective_from_ms)
+    return tuple(stock)
 
 
 def apply(public: Public, change: PoolChange, changes: Sequence[PoolChange]) -> None:

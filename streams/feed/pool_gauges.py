@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from streams import metrics
 from streams.domain.draws import WON
 from streams.domain.pool import BUDGET
-from streams.domain.pool_state import TASKS, PoolState, Stock, pool_key
+from streams.domain.pool_state import PoolState, pool_key
+from streams.domain.pools import defined_stock
 from streams.wire import rows
 
 if TYPE_CHECKING:
@@ -80,17 +81,10 @@ class PoolGauges:
             found = owned.rows.get_many([key.encode()])[0]
             state = PoolState() if found is None else rows.decode(key, found)
             assert isinstance(state, PoolState), "a pool's key names its row"
-            yield pool, state if state.known else _as_defined(pool)
+            if not state.known:
+                state = PoolState(budget_minor=pool.budget_minor, stock=defined_stock(pool))
+            yield pool, state
 
 
 def _campaign(pool: Pool) -> str:
     return pool.pool_id.removeprefix(BUDGET) if pool.pool_id.startswith(BUDGET) else ""
-
-
-def _as_defined(pool: Pool) -> PoolState:
-    units = {prize.prize_id: prize.stock for prize in pool.prizes} | pool.stock
-    if pool.max_tasks:
-        units[TASKS] = pool.max_tasks
-    return PoolState(
-        budget_minor=pool.budget_minor, stock=tuple(Stock(*each) for each in units.items())
-    )
