@@ -83,7 +83,7 @@ def _topics(settings: Settings, admin: Any, partitions: int) -> Finding:
                 f"{there}; settings unknown: {error.args[0].str()}",
                 "allow DescribeConfigs",
             )
-        name = next(name for asked_, name in asked.items() if asked_ == one)
+        name = asked[one]
         wanted = topics.topic_configs(name)
         wrong += [
             f"{settings.topic(name)} {key}={has[key].value}, not {wanted[key]}"

@@ -66,9 +66,7 @@ def compiled() -> Finding:
 def state_directory(settings: Settings) -> Finding:
     """Look whether this process may write there, or make it."""
     path = settings.database_dir
-    there = path
-    while not there.exists():
-        there = there.parent
+    there = _nearest(path)
     if not there.is_dir():
         return fail("state", f"{there} is no directory", "set state_dir to another place")
     if not os.access(there, os.W_OK | os.X_OK):
@@ -82,15 +80,18 @@ def state_directory(settings: Settings) -> Finding:
 
 
 def disk(settings: Settings) -> Finding:
-    there = Path(settings.state_dir).absolute()
-    while not there.exists():
-        there = there.parent
+    there = _nearest(Path(settings.state_dir).absolute())
     usage = shutil.disk_usage(there)
     said = f"{there}: {usage.free / (1 << 30):.1f} of {usage.total / (1 << 30):.1f} GiB free"
     next_ = "make room, or move state_dir: on a full disk the worker ends with 74"
     if usage.free < FAIL_BYTES:
         return fail("disk", said, next_)
     return warn("disk", said, next_) if usage.free < WARN_BYTES else ok("disk", said)
+
+
+def _nearest(path: Path) -> Path:
+    """Return a path, or the nearest of its parents that exists."""
+    return next(one for one in (path, *path.parents) if one.exists())
 
 
 def definitions(settings: Settings) -> Finding:
