@@ -10,6 +10,7 @@ import orjson
 
 from streams.cli import campaign as definitions
 from streams.cli.connection import config_option, how_to_connect
+from streams.cli.given import meant
 from streams.cli.moments import moment
 from streams.cli.terminal import emit, say
 from streams.errors import Exit, UsageError
@@ -124,10 +125,7 @@ def _those(
     if campaign_id is not None:
         names = {getattr(one, "campaign_id", "") for one in found} - {""}
         if campaign_id not in names:
-            import difflib
-
-            near = difflib.get_close_matches(campaign_id, names, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(names))}"
+            hint = meant(campaign_id, sorted(names))
             raise UsageError(f"--campaign {campaign_id}: is not defined there; {hint}")
         found = [one for one in found if getattr(one, "campaign_id", None) == campaign_id]
     if not found:

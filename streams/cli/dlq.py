@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from streams.cli import letters as shown
-from streams.cli.given import settings_of, settings_option
+from streams.cli.given import meant, settings_of, settings_option
 from streams.cli.moments import moment
 from streams.cli.terminal import emit, say
 from streams.errors import Exit, UsageError
@@ -353,17 +353,13 @@ def _filter(
 
 def _reason(text: str) -> str:
     """Return a reason as given, if it is ours or may be another tool's exception."""
-    import difflib
-
     from streams.errors import Reason
     from streams.wire.dead_letters import UNKNOWN
 
     known = [*map(str, Reason), UNKNOWN]
     if text in known or "." in text:  # a class name of Java has a package
         return text
-    near = difflib.get_close_matches(text, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-    raise UsageError(f"--reason {text}: {hint}")
+    raise UsageError(f"--reason {text}: {meant(text, known)}")
 
 
 def _places(where: Iterable[str]) -> frozenset[str]:

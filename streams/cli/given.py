@@ -9,7 +9,7 @@ import click
 from streams.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from streams.settings import Settings
 
@@ -46,6 +46,14 @@ def settings_of(
     kafka = {"bootstrap_servers": bootstrap_servers, "topic_prefix": topic_prefix}
     flags["kafka"] |= {key: value for key, value in kafka.items() if value is not None}
     return settings.load(config, flags)
+
+
+def meant(word: str, known: Sequence[str]) -> str:
+    """Return the hint for a word that is none of those known."""
+    import difflib
+
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
 
 
 def assigned(assignments: Iterable[str]) -> dict[str, Any]:
