@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from pathlib import Path
 
 from tests.bench import legs, live
+from tests.bench.broker import broker
 from tests.bench.engines import registry
-from tests.kafka.cluster import Cluster, KafkaMissing
 
 
 def main() -> int:
@@ -52,31 +51,21 @@ def main() -> int:
     if given.json is not None and not given.json.parent.is_dir():
         parser.error(f"--json: there is no folder {given.json.parent}")
     say = live.stopwatch()
-    try:
-        with (
-            Cluster(lasting=True).start() as cluster,
-            tempfile.TemporaryDirectory(prefix="leidan-") as place,
-        ):
-            bench = live.run(
-                cluster,
-                Path(place),
-                workload=given.workload,
-                engines=engines,
-                events=given.events,
-                sustained_events=given.sustained_events,
-                warm_up_events=given.warm_up_events,
-                rounds=given.rounds,
-                chaos=split(given.chaos),
-                seed=given.seed,
-                say=say,
-                kept=lambda leg: legs.append(given.json, leg) if given.json else None,
-            )
-    except KafkaMissing as missing:
-        say(str(missing))
-        return 2
-    except AssertionError as different:
-        say(str(different))
-        return 3
+    with broker(say) as (cluster, place):
+        bench = live.run(
+            cluster,
+            place,
+            workload=given.workload,
+            engines=engines,
+            events=given.events,
+            sustained_events=given.sustained_events,
+            warm_up_events=given.warm_up_events,
+            rounds=given.rounds,
+            chaos=split(given.chaos),
+            seed=given.seed,
+            say=say,
+            kept=lambda leg: legs.append(given.json, leg) if given.json else None,
+        )
     for line in live.lines(bench):
         print(line)
     return 0

@@ -21,7 +21,6 @@ import itertools
 import json
 import os
 import sys
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,7 +32,7 @@ from streams.traffic import Traffic
 from streams.wire import journal
 from tests.backfill.world import digests
 from tests.bench import live
-from tests.kafka.cluster import Cluster, KafkaMissing
+from tests.bench.broker import broker
 from tests.kafka.harness import PARTITIONS, Topics, wait_settled, wait_until
 from tests.kafka.workers import Process, Worker
 
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from streams.traffic import Sent
+    from tests.kafka.cluster import Cluster
 
     Say = Callable[[str], None]
 
@@ -91,6 +91,9 @@ class Bench:
 
 class Differs(AssertionError):
     """Two backfills, or a backfill and the live worker, do not end at the same bytes."""
+
+    def __str__(self) -> str:
+        return f"void: {super().__str__()}"
 
 
 def run(  # noqa: PLR0913 - the benchmark's knobs, all named
@@ -257,22 +260,15 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="one object on stdout")
     chosen = parser.parse_args()
     say = live.stopwatch()
-    try:
-        with tempfile.TemporaryDirectory() as place, Cluster(lasting=True).start() as cluster:
-            bench = run(
-                cluster,
-                Path(place),
-                workload=chosen.workload,
-                events=chosen.events,
-                say=say,
-                processes=PROCESSES[:1] if chosen.one else PROCESSES,
-            )
-    except KafkaMissing as missing:
-        say(str(missing))
-        return 2
-    except Differs as differs:
-        say(f"void: {differs}")
-        return 3
+    with broker(say) as (cluster, place):
+        bench = run(
+            cluster,
+            place,
+            workload=chosen.workload,
+            events=chosen.events,
+            say=say,
+            processes=PROCESSES[:1] if chosen.one else PROCESSES,
+        )
     if chosen.json:
         print(json.dumps(asdict(bench)))
         return 0

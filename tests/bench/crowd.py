@@ -23,7 +23,6 @@ import os
 import shutil
 import statistics
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,17 +32,19 @@ from streams.store import meta
 from streams.store.rows import DiskStore
 from tests import checker
 from tests.bench import legs, work
+from tests.bench.broker import broker
+from tests.bench.engines import drained
 from tests.bench.live import stopwatch
 from tests.bench.population import Moulds, Orders, coming, definitions, lay_in
 from tests.bench.scale import SEED, forget, write
-from tests.kafka.cluster import Cluster, KafkaMissing
-from tests.kafka.harness import CHANGELOG, FOLDED, Topics, wait_settled, wait_until
+from tests.kafka.harness import CHANGELOG, Topics, wait_settled
 from tests.kafka.workers import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from streams.feed.ports import Record
+    from tests.kafka.cluster import Cluster
 
 USERS = (10_000, 5_000_000)
 HISTORY = 5
@@ -121,7 +122,7 @@ def leg(  # noqa: PLR0913 - what is measured, all named
             worker.start()
         # One order a partition: the first transaction makes the broker's and the group's topics.
         send(topics, (made.record(users + p, 0, 0, 0, p) for p in range(partitions)))
-        drained(topics, team)
+        drained(topics, team[0].group, DRAINED_S, *team)
         stop(team)
         laid_in(team, users, made, place)
         if cold:
@@ -133,7 +134,7 @@ def leg(  # noqa: PLR0913 - what is measured, all named
         before = os.times()
         for worker in team:
             worker.start()
-        drained(topics, team)
+        drained(topics, team[0].group, DRAINED_S, *team)
         peaks = [worker.peak_kb() for worker in team]
         stop(team)
         after = os.times()
@@ -218,17 +219,6 @@ def send(topics: Topics, records: Iterable[Record]) -> None:
     assert producer.flush(60) == 0, "not all orders were acknowledged within 60 s"
 
 
-def drained(topics: Topics, team: Sequence[Worker]) -> None:
-    """Wait until nothing is left to read."""
-
-    def over() -> bool:
-        for worker in team:
-            worker.require_running()
-        return topics.lag(team[0].group, FOLDED) == 0
-
-    wait_until(over, lambda: f"{topics.lag(team[0].group, FOLDED)} records unread", DRAINED_S, 0.25)
-
-
 def stop(team: Sequence[Worker]) -> None:
     for worker in team:
         assert worker.stop() == 0, worker.tail()
@@ -290,29 +280,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="every leg, one a line")
     given = parser.parse_args(argv)
     say = stopwatch()
-    try:
-        with (
-            Cluster(lasting=True).start() as cluster,
-            tempfile.TemporaryDirectory(prefix="leidan-") as place,
-        ):
-            found = run(
-                cluster,
-                Path(place),
-                users=given.users,
-                workers=given.workers,
-                partitions=given.partitions,
-                events=given.events,
-                rounds=given.rounds,
-                skewed=given.skewed,
-                cold=given.cold,
-                say=say,
-            )
-    except KafkaMissing as missing:
-        say(str(missing))
-        return 2
-    except AssertionError as different:
-        say(str(different))
-        return 3
+    with broker(say) as (cluster, place):
+        found = run(
+            cluster,
+            place,
+            users=given.users,
+            workers=given.workers,
+            partitions=given.partitions,
+            events=given.events,
+            rounds=given.rounds,
+            skewed=given.skewed,
+            cold=given.cold,
+            say=say,
+        )
     for line in ratios(found):
         print(line)
     if given.json is not None:

@@ -24,7 +24,6 @@ import argparse
 import json
 import os
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -35,13 +34,15 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import Consumer, TopicPartition
 
 from tests.bench import live
-from tests.bench.engines import Given, drained_by_group
-from tests.kafka.cluster import Cluster, KafkaMissing
+from tests.bench.broker import broker
+from tests.bench.engines import drained, time_limit_s
 from tests.kafka.harness import CHANGELOG, PARTITIONS, Topics, wait_settled, wait_until
 from tests.kafka.workers import Process, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from tests.kafka.cluster import Cluster
 
     Say = Callable[[str], None]
 
@@ -149,7 +150,7 @@ def run(  # noqa: PLR0913 - the benchmark's knobs, all named
         sleep_until(begun["begin_s"] + warm_up_s + seconds)
         after = at_work(worker, cluster)
         late = load.lateness()
-        drained_by_group(Given(topics, work, directory, events), worker, worker.group)
+        drained(topics, worker.group, time_limit_s(events), worker)
         assert worker.stop() == 0, worker.tail()
         wait_settled(topics, ("rewards", CHANGELOG))
         every = len(topics.read("rewards"))
@@ -388,30 +389,20 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="everything, as one object")
     given = parser.parse_args()
     say, machine, legs = live.stopwatch(), live.machine(), []
-    try:
-        with (
-            Cluster(lasting=True).start() as cluster,
-            tempfile.TemporaryDirectory(prefix="leidan-") as place,
-        ):
-            if given.warm_up_events:
-                live.warm_up(cluster, Path(place), given.workload, given.warm_up_events, say)
-            for rate in given.rate or RATES:
-                leg = run(
-                    cluster,
-                    Path(place) / f"{rate:g}",
-                    rate=rate,
-                    seconds=given.seconds,
-                    warm_up_s=given.warm_up_s,
-                    workload=given.workload,
-                    say=say,
-                )
-                legs.append(leg)
-    except KafkaMissing as missing:
-        say(str(missing))
-        return 2
-    except AssertionError as different:
-        say(str(different))
-        return 3
+    with broker(say) as (cluster, place):
+        if given.warm_up_events:
+            live.warm_up(cluster, place, given.workload, given.warm_up_events, say)
+        for rate in given.rate or RATES:
+            leg = run(
+                cluster,
+                place / f"{rate:g}",
+                rate=rate,
+                seconds=given.seconds,
+                warm_up_s=given.warm_up_s,
+                workload=given.workload,
+                say=say,
+            )
+            legs.append(leg)
     for line in lines(machine, given.workload, legs):
         print(line)
     if given.json is not None:

@@ -18,7 +18,6 @@ import argparse
 import json
 import re
 import sys
-import tempfile
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -39,14 +38,16 @@ from streams.topics import FOLDED
 from streams.wire import orders, outputs, rows
 from streams.wire.campaigns import read_file
 from tests.bench import live
-from tests.bench.engines import Given, drained_by_group
+from tests.bench.broker import broker
+from tests.bench.engines import drained, time_limit_s
 from tests.feed.memory import MemoryStore
-from tests.kafka.cluster import Cluster, KafkaMissing
 from tests.kafka.harness import CHANGELOG, PARTITIONS, Topics, wait_until
 from tests.kafka.workers import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from tests.kafka.cluster import Cluster
 
     Say = Callable[[str], None]
 
@@ -104,7 +105,7 @@ def run(  # noqa: PLR0913 - the benchmark's knobs, all named
             return len(RESTORED.findall(worker.log.read_text())) == PARTITIONS
 
         wait_until(restored, lambda: f"the restores\n{worker.tail()}", LIMIT_S)
-        drained_by_group(Given(topics, work, directory, 400), worker, worker.group)
+        drained(topics, worker.group, time_limit_s(400), worker)
         assert worker.stop() == 0, worker.tail()
     finally:
         worker.close()
@@ -232,25 +233,15 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="everything, as one object")
     given = parser.parse_args()
     say = live.stopwatch()
-    try:
-        with (
-            Cluster(lasting=True).start() as cluster,
-            tempfile.TemporaryDirectory(prefix="leidan-") as place,
-        ):
-            bench = run(
-                cluster,
-                Path(place),
-                users=given.users,
-                unit=given.unit,
-                times=given.transactions_of_a_user,
-                say=say,
-            )
-    except KafkaMissing as missing:
-        say(str(missing))
-        return 2
-    except AssertionError as different:
-        say(str(different))
-        return 3
+    with broker(say) as (cluster, place):
+        bench = run(
+            cluster,
+            place,
+            users=given.users,
+            unit=given.unit,
+            times=given.transactions_of_a_user,
+            say=say,
+        )
     print("\n".join(lines(bench)))
     if given.json is not None:
         given.json.write_text(json.dumps(asdict(bench), indent=2) + "\n")

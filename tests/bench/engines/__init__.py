@@ -13,7 +13,7 @@ To add one: a module with an `Engine`, and its name in `registry()`. A program w
 whatever language, writes a `--stats-file` every 0.1 s, whole or not at all: one JSON object with
 `processed` (events taken), `first_ms` and `last_ms` (when the first and the last was taken, by the
 wall clock, in ms); `at_first`, where the first sign is of another number than 1. Then
-`drained_by_group`, `noted` and `Took.noted` do the rest.
+`drained` or `until_its_end`, `noted` and `Took.noted` do the rest.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tests.bench.sampling import Sampler
 from tests.bench.work import FOLDED, Workload
 from tests.kafka.harness import wait_until
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.bench.sampling import Sampler
     from tests.kafka.harness import Topics
     from tests.kafka.workers import Process
 
@@ -53,7 +53,7 @@ class Given:
     @property
     def limit_s(self) -> float:
         """How long a leg may take before it counts as stuck."""
-        return START_LIMIT_S + self.events / LEAST_PER_S
+        return time_limit_s(self.events)
 
 
 @dataclass(frozen=True)
@@ -163,24 +163,40 @@ def own(name: str) -> dict[str, str]:
     return {"ledger": f"{name}-rewards", "task_events": f"{name}-task-events"}
 
 
-def drained_by_group(given: Given, process: Process, group: str) -> None:
-    """Wait until the group has committed the whole input. Raises TookTooLong, or its end."""
+def time_limit_s(events: int) -> float:
+    """How long a program may take over so many events before it counts as stuck."""
+    return START_LIMIT_S + events / LEAST_PER_S
 
-    def drained() -> bool:
-        assert process.running, f"{process.name} ended with {process.ended()}\n{process.tail()}"
-        return given.topics.lag(group, FOLDED) == 0
+
+def drained(topics: Topics, group: str, limit_s: float, *members: Process) -> None:
+    """Wait until the group has committed the whole input. Raises TookTooLong, or a member's end."""
+
+    def over() -> bool:
+        for one in members:
+            assert one.running, f"{one.name} ended with {one.ended()}\n{one.tail()}"
+        return topics.lag(group, FOLDED) == 0
 
     def unread() -> str:
-        lag = given.topics.lag(group, FOLDED)
-        return f"{process.name} to drain: {lag} records are unread\n{process.tail()}"
+        lag = topics.lag(group, FOLDED)
+        return f"{group} to drain: {lag} records are unread\n{members[0].tail()}"
 
-    wait_until(drained, unread, given.limit_s, LOOK_S)
+    wait_until(over, unread, limit_s, LOOK_S)
 
 
-def ended_well(given: Given, process: Process) -> None:
-    """Wait until the program has ended by itself with 0. Raises TookTooLong, AssertionError."""
-    status = process.wait(given.limit_s, "take the whole input")
-    assert status == 0, f"{process.name} ended with {status}\n{process.tail()}"
+def until_its_end(given: Given, process: Process, stats: Path) -> tuple[dict[str, Any], Sampler]:
+    """Let a program take the whole input and end; return what it noted, and what it used.
+
+    Raises TookTooLong, AssertionError.
+    """
+    try:
+        process.start()
+        used = Sampler(process.pid)
+        status = process.wait(given.limit_s, "take the whole input")
+        assert status == 0, f"{process.name} ended with {status}\n{process.tail()}"
+        used.stop()
+        return noted(stats, given.events), used
+    finally:
+        process.close()
 
 
 def noted(

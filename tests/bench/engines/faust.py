@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from functools import partial
 
-from tests.bench.engines import Engine, Given, Took, drained_by_group, noted, own
+from tests.bench.engines import Engine, Given, Took, drained, noted, own
 from tests.bench.sampling import Sampler
 from tests.kafka.harness import wait_settled
 from tests.kafka.workers import Process
@@ -29,7 +29,7 @@ def run(name: str, guarantee: str, given: Given) -> Took:
     try:
         plain.start()
         used = Sampler(plain.pid)
-        drained_by_group(given, plain, app_id)
+        drained(topics, app_id, given.limit_s, plain)
         used.stop()
         wait_settled(topics, (outputs["ledger"],))
         found = noted(stats, given.events)

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from tests import checker
-from tests.bench.engines import Engine, Given, Took, drained_by_group
+from tests.bench.engines import Engine, Given, Took, drained
 from tests.bench.sampling import Sampler
 from tests.kafka.harness import CHANGELOG, wait_settled
 from tests.kafka.workers import Worker
@@ -29,7 +29,7 @@ def run(given: Given) -> Took:
     try:
         worker.start()
         used = Sampler(worker.pid)
-        drained_by_group(given, worker, worker.group)
+        drained(topics, worker.group, given.limit_s, worker)
         used.stop()
         # Its stats are written once a second and at the end: asked for after the stop.
         assert worker.stop() == 0, worker.tail()

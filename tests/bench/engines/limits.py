@@ -9,8 +9,7 @@ from __future__ import annotations
 import sys
 from functools import partial
 
-from tests.bench.engines import Engine, Given, Took, ended_well, noted
-from tests.bench.sampling import Sampler
+from tests.bench.engines import Engine, Given, Took, until_its_end
 from tests.kafka.workers import Process
 
 
@@ -23,14 +22,7 @@ def run(name: str, given: Given) -> Took:
     command += ["--app-id", f"{given.topics.prefix}{name}", "--state-dir", str(given.directory)]
     command += ["--campaigns", str(given.work.campaign), "--stats-file", str(stats)]
     process = Process(name, command, given.directory / f"{name}.log")
-    try:
-        process.start()
-        used = Sampler(process.pid)
-        ended_well(given, process)
-        used.stop()
-        found = noted(stats, given.events)
-    finally:
-        process.close()
+    found, used = until_its_end(given, process, stats)
     assert found["processed"] == given.events, f"void: {name} took {found} of {given.events}"
     return Took.noted(found, used)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tests.bench.engines import Engine, Given, Took, ended_well, noted, own
+from tests.bench.engines import Engine, Given, Took, noted, own, until_its_end
 from tests.bench.sampling import Sampler
 from tests.kafka.harness import wait_settled
 from tests.kafka.workers import REPOSITORY, Process
@@ -65,15 +65,7 @@ def quix(given: Given) -> Took:
 def bytewax(given: Given) -> Took:
     """Let it run to the end of the topics; it keeps offsets itself, in its recovery store."""
     process, _, stats = program("bytewax", given)
-    try:
-        process.start()
-        used = Sampler(process.pid)
-        ended_well(given, process)
-        used.stop()
-        found = noted(stats, given.events)
-    finally:
-        process.close()
-    return Took.noted(found, used)
+    return Took.noted(*until_its_end(given, process, stats))
 
 
 QUIX = Engine(
