@@ -66,8 +66,9 @@ NEXT: dict[type[RewardsError], str] = {
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""\b
 Exit status: 0 done; 1 a difference was found; 2 usage or configuration; 3 not as it should be;
-4 no broker; 5 done, but some were refused again; 78 refused; 130 interrupted. The worker has more:
-see README.md.""",
+4 no broker; 5 done, but some were refused again; 65 most records are dying; 70 our own error;
+71 stuck; 74 disk or RocksDB; 75 fenced, or the broker was lost; 77 a lottery's secret seed;
+78 refused: restarting changes nothing; 130 interrupted. A verb's own --help says which it has.""",
 )
 @click.version_option(
     streams.__version__,

@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 @click.option(
     "--metrics", "metrics_file", metavar="FILE", help="Keep its progress there, for Prometheus."
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout at the end.")
+@click.option("--json", "as_json", is_flag=True, help="One object on stdout: plan or summary.")
 def backfill(
     context: click.Context,
     bootstrap_servers: str | None,
@@ -152,7 +152,7 @@ def backfill(
             targets.require_shadow(settings, plan, fresh=not resume)
         _tell(plan, directory, min(count, plan.partitions))
         if not execute:
-            say("nothing was done; add --execute to begin")
+            _say_planned(plan, as_json=as_json)
             return
         if not resume:
             plans.save(plan, directory)
@@ -172,6 +172,7 @@ def backfill(
 @settings_option
 @set_option
 @click.option("--execute", is_flag=True, help="Act; without it this only checks.")
+@click.option("--json", "as_json", is_flag=True, help="One object on stdout at the end.")
 def promote(
     directory: str,
     target: str,
@@ -181,6 +182,7 @@ def promote(
     config: str | None,
     assignments: tuple[str, ...],
     execute: bool,
+    as_json: bool,
 ) -> None:
     """Make the rows of a finished `backfill --into state` a worker's own.
 
@@ -196,11 +198,14 @@ def promote(
     found = promotion.check(settings, Path(directory), Path(target))
     for one in found:
         say(f"partition {one.partition}: {one.rows:,} rows, equal to the changelog's")
-    if not execute:
+    if execute:
+        promotion.move(settings, Path(directory), Path(target), found)
+        say(f"{len(found)} partitions are in {target}; start the worker")
+    else:
         say(f"nothing was changed; add --execute to move them to {target}")
-        return
-    promotion.move(settings, Path(directory), Path(target), found)
-    say(f"{len(found)} partitions are in {target}; start the worker")
+    if as_json:
+        rows = [{"partition": one.partition, "rows": one.rows} for one in found]
+        emit({"to": target, "promoted": execute, "partitions": rows})
 
 
 def _wanted(
@@ -295,6 +300,19 @@ def _tell(plan: Plan, directory: Path, count: int) -> None:
             if (one := plan.of(topic, p)).end > one.first
         )
         say(f"  partition {p}: {ranges or 'nothing'}")
+
+
+def _say_planned(plan: Plan, *, as_json: bool) -> None:
+    """Say that nothing was done; as JSON what would be, by partition and topic, in offsets."""
+    if as_json:
+        partitions = []
+        for p in range(plan.partitions):
+            ranges = {topic: plan.of(topic, p) for topic in plan.ranges}
+            offsets = {t: {"first": one.first, "end": one.end} for t, one in ranges.items()}
+            partitions.append({"partition": p, "ranges": offsets})
+        planned = {"into": plan.into, "order": plan.order, "executed": False}
+        emit(planned | {"partitions": partitions})
+    say("nothing was done; add --execute to begin")
 
 
 METRICS_S = 5.0

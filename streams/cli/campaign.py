@@ -22,7 +22,7 @@ def campaign() -> None:
     """Campaign definitions: whether they are clear, what they say, and when.
 
     Exit status: 0 all are clear, or shown; 1 there is none to show; 2 a file cannot be read or a
-    definition is refused; 4 broker unreachable.
+    definition is refused; 4 broker unreachable; 78 the broker refuses us, or topics are missing.
     """
 
 

@@ -54,7 +54,8 @@ def show(
 
     Of FILEs, of a broker's topic `campaigns` (what is refused there is left out), or of both.
 
-    Exit status: 0 shown, 1 none is there, 2 usage or a definition is refused, 4 broker unreachable.
+    Exit status: 0 shown, 1 none is there, 2 usage or a definition is refused, 4 broker unreachable,
+    78 the broker refuses us, or topics are missing.
     """
     from streams.domain.definition import label
 
@@ -91,7 +92,7 @@ def calendar(
     those by which the workers judge: the fold's own functions say them.
 
     Exit status: 0 shown, 1 no campaign is there, 2 usage or a definition is refused, 4 broker
-    unreachable.
+    unreachable, 78 the broker refuses us, or topics are missing.
     """
     claim_ms = moment("--claim", claim, int(time.time() * 1000))
     those = _those(files, bootstrap_servers, topic_prefix, config, campaign_id)

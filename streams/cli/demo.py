@@ -126,7 +126,7 @@ def demo(
     wall_s is everything; events_per_s counts from a ready worker to the last record committed.
 
     Exit status: 0 all folded; 1 the topics contradict the worker or themselves; 2 usage, data or
-    a campaign file; 4 broker unreachable; else the worker's own.
+    a campaign file; 4 broker unreachable; 78 it refuses us; else the worker's own.
     """
     from streams.demo import progress, run
     from streams.demo.lotteries import with_commitments

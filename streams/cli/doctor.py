@@ -43,7 +43,8 @@ def doctor(
     against the registry, the group, lag by the age of the oldest record, clocks, dead letters of
     the last day. Asks and reads only: it joins no group and writes nothing.
 
-    Exit status: 0 nothing failed (there may be warnings), 1 something failed, 2 usage or settings.
+    Exit status: 0 nothing failed (there may be warnings), 1 something failed, a broker that is
+    away too; 2 usage or settings.
     """
     from streams.doctor import broker, machine
 

@@ -71,7 +71,8 @@ def explain(
     the user's row is read and each record is looked up by its time; without one the user's
     partition of the log is read whole, which takes long where the log is long.
 
-    Exit status: 0 found, 1 unknown, 2 usage, 4 broker unreachable, 74 the state cannot be read.
+    Exit status: 0 found, 1 unknown, 2 usage, 4 broker unreachable, 74 the state cannot be read,
+    78 the broker or the state is refused: the message says why.
     """
     named = {"campaign_files": campaign_files, "state_dir": state_dir}
     chosen = settings_of(config, (), bootstrap_servers, topic_prefix, **named)

@@ -26,7 +26,7 @@ from streams.errors import UsageError
     "--topic", "names", multiple=True, metavar="TOPIC",
     help="Only this one; may be repeated. Default: all that a backfill reads.",
 )  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout at the end.")
+@click.option("--json", "as_json", is_flag=True, help="One object on stdout at the end.")
 def export(
     directory: str,
     bootstrap_servers: str | None,

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from streams.cli.connection import config_option, how_to_connect
-from streams.cli.terminal import say
+from streams.cli.terminal import emit, say
 
 
 @click.command()
@@ -24,6 +24,7 @@ from streams.cli.terminal import say
     "--create-topics", is_flag=True, help="Create missing topics first; else they must exist."
 )
 @click.option("-p", "--partitions", default=4, show_default=True, help="Of topics this creates.")
+@click.option("--json", "as_json", is_flag=True, help="One object on stdout: records by topic.")
 def load(
     directory: str,
     bootstrap_servers: str,
@@ -32,6 +33,7 @@ def load(
     config: str | None,
     create_topics: bool,
     partitions: int,
+    as_json: bool,
 ) -> None:
     """Send orders and returns of a real year from DIRECTORY (UCI Online Retail II, as NDJSON).
 
@@ -54,4 +56,7 @@ def load(
         client=client,
     )
     count = sending.send(bootstrap_servers, records, prefix=topic_prefix, rate=rate, client=client)
-    say(", ".join(f"{topic} {n}" for topic, n in sorted(count.items())))
+    if as_json:
+        emit({"sent": dict(count)})
+    else:
+        say(", ".join(f"{topic} {n}" for topic, n in sorted(count.items())))

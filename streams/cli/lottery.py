@@ -31,7 +31,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One object o
 def lottery() -> None:
     """Lotteries: anybody can prove them from the topic lottery-draws alone.
 
-    Exit status: 0 done, 2 usage, 3 a record is not what the rules make of it, 4 no broker.
+    Exit status: 0 done, 2 usage, 3 a record is not what the rules make of it, 4 no broker,
+    78 the broker refuses us, or topics are missing.
     """
 
 
@@ -168,7 +169,8 @@ def verify(
     changed afterwards. The first record that is wrong is named. Before the reveal, tickets and
     release times can be checked with --seed-file only.
 
-    Exit status: 0 all is as the rules make it, 2 no such records, 3 a mismatch, 4 no broker.
+    Exit status: 0 all is as the rules make it, 2 no such records, 3 a mismatch, 4 no broker,
+    78 the broker refuses us, or topics are missing.
     """
     if (bootstrap_servers is None) == (path is None):
         raise UsageError("give either --bootstrap-servers or --file")

@@ -33,6 +33,7 @@ RATE = click.FloatRange(0, 1)
     "--exit-when-idle-s", default=0.0, metavar="S", help="Leave after so long without work; 0: no."
 )
 @config_option
+@click.option("--json", "as_json", is_flag=True, help="One object on stdout at the end.")
 def rights(
     bootstrap_servers: str,
     seed: int,
@@ -46,6 +47,7 @@ def rights(
     topic_prefix: str,
     exit_when_idle_s: float,
     config: str | None,
+    as_json: bool,
 ) -> None:
     """Carry out what the ledger commands and answer on reward-results, with faults at will.
 
@@ -69,4 +71,7 @@ def rights(
         signal.signal(number, stop)
     say(f"rights service on {bootstrap_servers}; Ctrl-C ends it")
     service.serve(lambda: bool(told), exit_when_idle_s)
-    emit(service.given)
+    if as_json:
+        emit(service.given)
+    else:
+        click.echo(", ".join(f"{outcome} {n}" for outcome, n in sorted(service.given.items())))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import orjson
 
 from streams.cli.campaign import campaigns_of, read_all
 from streams.cli.connection import config_option, how_to_connect
-from streams.cli.terminal import reader_left, say
+from streams.cli.terminal import emit, reader_left, say
 from streams.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 @click.option(
     "-p", "--partitions", default=4, show_default=True, help="Of topics this creates, with -p N."
 )
+@click.option("--json", "as_json", is_flag=True, help="One object on stdout: records by topic.")
 def simulate(
     bootstrap_servers: str | None,
     out: str | None,
@@ -72,6 +74,7 @@ def simulate(
     config: str | None,
     create_topics: bool,
     partitions: int,
+    as_json: bool,
 ) -> None:
     """Send seeded traffic: users who claim, order and cancel.
 
@@ -83,6 +86,8 @@ def simulate(
 
     if (bootstrap_servers is None) == (out is None):
         raise UsageError("simulate: give exactly one of --bootstrap-servers and --out")
+    if as_json and out == "-":
+        raise UsageError("simulate: --out - puts the records on stdout, so --json has no place")
     four = campaigns == "four"
     if four and campaign_files:
         raise UsageError("simulate: give --campaigns four or --campaign FILE, not both")
@@ -91,40 +96,45 @@ def simulate(
     made = sources.side_by_side if four else sources.simulated
     records = made(seed=seed, users=users, orders=orders, chaos=chaos, campaigns=claimed)
     if out is not None:
-        say(f"{_write(out, records)} records")
-        return
-    assert bootstrap_servers is not None
-    from streams.demo import topics
+        count = _write(out, records)
+    else:
+        assert bootstrap_servers is not None
+        from streams.demo import topics
 
-    client = how_to_connect(config)
-    topics.require(
-        bootstrap_servers,
-        prefix=topic_prefix,
-        create=create_topics,
-        partitions=partitions,
-        client=client,
-    )
-    count = sending.send(bootstrap_servers, records, prefix=topic_prefix, rate=rate, client=client)
-    say(", ".join(f"{topic} {n}" for topic, n in sorted(count.items())))
+        client = how_to_connect(config)
+        topics.require(
+            bootstrap_servers,
+            prefix=topic_prefix,
+            create=create_topics,
+            partitions=partitions,
+            client=client,
+        )
+        count = sending.send(
+            bootstrap_servers, records, prefix=topic_prefix, rate=rate, client=client
+        )
+    if as_json:
+        emit({"sent": dict(count)})
+    else:
+        say(", ".join(f"{topic} {n}" for topic, n in sorted(count.items())))
 
 
-def _write(out: str, records: Iterable[Sent]) -> int:
+def _write(out: str, records: Iterable[Sent]) -> Counter[str]:
     """Write one JSON object a line; bytes that are no text go as base64, so nothing is lost."""
-    number = 0
+    count: Counter[str] = Counter()
     try:
         with click.open_file(out, "wb") as file:
             for topic, key, value, timestamp_ms in records:
                 line: dict[str, Any] = {"topic": topic, "timestamp_ms": timestamp_ms}
                 line |= _text("key", key) | _text("value", value)
                 file.write(orjson.dumps(line) + b"\n")
-                number += 1
+                count[topic] += 1
     except BrokenPipeError:  # `| head` has seen enough
         reader_left()
     except OSError as error:
         raise UsageError(
             f"{Path(out)}: {error.strerror}; give a file that can be written"
         ) from None
-    return number
+    return count
 
 
 def _text(name: str, data: bytes | None) -> dict[str, str | None]:

@@ -14,7 +14,8 @@ from streams.cli.terminal import emit, say
 def state() -> None:
     """The rows on a worker's disk, and whether the log gives them: `verify`, also `leidan verify`.
 
-    Exit status: 0 done, 2 usage, 3 verify has found a difference, 74 the disk or a database.
+    Exit status: 0 done, 2 usage, 3 verify has found a difference, 4 no broker, 74 the disk or a
+    database, 77 a lottery's seed is missing, 78 refused: the message says why.
     """
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import click
 import orjson
 
 from streams.cli.connection import config_option, how_to_connect
 from streams.cli.moments import millis
-from streams.cli.terminal import say
+from streams.cli.terminal import emit, say
 
 LAST = 64  # offsets of each partition in which the newest tick is looked for; markers take some
 
@@ -32,6 +33,7 @@ LAST = 64  # offsets of each partition in which the newest tick is looked for; m
 @click.option("--app-id", default="leidan", show_default=True, help="That of the workers.")
 @click.option("--topic-prefix", default="", help="Put before every topic's name.")
 @config_option
+@click.option("--json", "as_json", is_flag=True, help="A line of JSON on stdout for each tick.")
 def ticks(
     bootstrap_servers: str,
     every_s: float,
@@ -39,6 +41,7 @@ def ticks(
     app_id: str,
     topic_prefix: str,
     config: str | None,
+    as_json: bool,
 ) -> None:
     """Write the time to every partition of `ticks`, so that tasks expire and reminders are sent.
 
@@ -62,7 +65,7 @@ def ticks(
                 f"{bootstrap_servers} has no {topic_prefix}{TICKS}: leidan topics apply"
                 " --bootstrap-servers ... --execute"
             )
-        written = [
+        newest = [
             orjson.loads(tick.value or b"null")["at"] for tick in reader.all_of([TICKS], tail=LAST)
         ]
     ticker = Ticker(
@@ -71,16 +74,28 @@ def ticks(
         app_id=app_id,
         prefix=topic_prefix,
         client=client,
-        last_ms=max(map(_millis, written), default=0),
+        last_ms=max(map(_millis, newest), default=0),
     )
     if at_ms is not None:
-        said = "written" if ticker.write(at_ms, at_ms) else "not after the last tick: not written"
+        written = ticker.write(at_ms, at_ms)
+        said = "written" if written else "not after the last tick: not written"
         say(f"tick at {at}, {partitions} partitions: {said}")
+        if as_json:
+            emit(_object(at_ms, partitions, written=written))
         return
     say(f"a tick every {every_s:g} s to {partitions} partitions")
     while True:
-        ticker.write(int(time.time() * 1_000))
+        now_ms = int(time.time() * 1_000)
+        written = ticker.write(now_ms)
+        if as_json:
+            emit(_object(now_ms, partitions, written=written))
         time.sleep(every_s)
+
+
+def _object(at_ms: int, partitions: int, *, written: bool) -> dict[str, Any]:
+    from streams.domain.days import Calendar
+
+    return {"at": Calendar("UTC").text(at_ms), "partitions": partitions, "written": written}
 
 
 def _millis(text: str) -> int:

@@ -75,7 +75,7 @@ def verify(
 
     \b
     Exit status: 0 all the same; 2 settings or a campaign file; 3 a difference, the first of each
-    partition is named; 4 no broker; 77 a lottery's seed is missing; 78 refused
+    partition is named; 4 no broker; 74 disk or RocksDB; 77 a lottery's seed is missing; 78 refused
     """
     from streams import metrics
     from streams.feed import preflight

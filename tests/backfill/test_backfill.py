@@ -220,6 +220,15 @@ def test_without_execute_it_shows_the_plan_and_does_nothing(log, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_the_plan_as_json_has_the_offsets_of_every_partition_and_topic(log, tmp_path):
+    told = leidan("backfill", "--state-dir", tmp_path / "run", *log.folded, "--json").summary
+    assert (told["executed"], told["into"]) == (False, "state")
+    assert [one["partition"] for one in told["partitions"]] == list(range(PARTITIONS))
+    for one in told["partitions"]:
+        assert one["ranges"]["orders"]["first"] == 0
+        assert one["ranges"]["orders"]["end"] > 0
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import pytest
 
+from streams.cli import run
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 REAL_YEAR = REPOSITORY.parent / "shared" / "data" / "online-retail-2010"
 SAMPLES = REPOSITORY / "schemas" / "samples"
@@ -53,6 +55,14 @@ def finish(process: subprocess.Popen[str], limit_s: float = LIMIT_S) -> Ran:
 def leidan(*arguments: object, options: tuple[str, ...] = (), limit_s: float = LIMIT_S) -> Ran:
     """Run `leidan ARGUMENTS` to its end."""
     return finish(start(*arguments, options=options), limit_s)
+
+
+def ended(arguments: list[str]) -> int:
+    """Run a verb in this process; return its exit code, whether it returns or leaves with it."""
+    try:
+        return run(arguments)
+    except SystemExit as left:
+        return int(left.code or 0)
 
 
 def require_one_clear_message(ran: Ran) -> None:

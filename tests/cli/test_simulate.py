@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 
 from tests.cli.conftest import SAMPLES, leidan
 
@@ -28,6 +29,14 @@ def test_every_topic_gets_its_records_keyed_by_user():
     assert {record["topic"] for record in records} == {"orders", "claims", "cancellations"}
     for record in records:
         assert json.loads(record["value"])["user_id"] == record["key"]
+
+
+def test_as_json_it_says_how_many_of_each_topic_stand_in_the_file(tmp_path):
+    path = tmp_path / "traffic.ndjson"
+    ran = leidan("simulate", "--out", path, "--orders", 300, "--users", 40, "--json")
+    written = Counter(json.loads(line)["topic"] for line in path.read_text().splitlines())
+    assert json.loads(ran.out) == {"sent": written}
+    assert leidan("simulate", "--out", "-", "--json").code == 2, "stdout cannot hold both"
 
 
 def test_bytes_that_are_no_text_survive_as_base64():

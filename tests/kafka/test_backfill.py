@@ -114,7 +114,10 @@ def test_rows_are_promoted_where_they_are_what_the_group_has_committed_and_nowhe
     ran = live.promote(older, target)
     assert ran.code == Exit.REFUSED
     assert "the row of b'" in ran.err
-    assert live.promote(run, target, "--execute").code == 0
+    told = live.promote(run, target, "--execute", "--json").summary
+    assert (told["promoted"], told["to"]) == (True, str(target))
+    assert [one["partition"] for one in told["partitions"]] == [0, 1]
+    assert all(one["rows"] > 0 for one in told["partitions"])
 
     promoted = Worker(live.topics.bootstrap, live.topics.prefix, "leidan-0", tmp_path / "new")
     promoted.databases.parent.parent.mkdir(parents=True)

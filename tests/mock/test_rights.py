@@ -46,7 +46,7 @@ def test_every_command_is_answered_and_the_ledger_comes_to_rest(broker, tmp_path
     send(broker.bootstrap, Traffic(5, 40, 400))
     worker = Worker(broker, tmp_path, campaign=file)
     command = [sys.executable, "-m", "streams", "rights", *FAULTS, "--exit-when-idle-s", "6"]
-    command += ["--bootstrap-servers", broker.bootstrap]
+    command += ["--json", "--bootstrap-servers", broker.bootstrap]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=100)
     worker.until(lambda stats: stats["idle"])
     worker.process.terminate()

@@ -44,10 +44,14 @@ def test_time_never_goes_back(broker):
     assert len(written(broker)) == PARTITIONS
 
 
-def test_the_verb_writes_one_tick_of_a_given_time_and_none_before_the_last(broker):
+def test_the_verb_writes_one_tick_of_a_given_time_and_none_before_the_last(broker, capsys):
     flags = ["ticks", "--bootstrap-servers", broker.bootstrap, "--at"]
-    assert run([*flags, "2026-03-04T00:00:00+08:00"]) == 0
-    assert run([*flags, "2026-03-03T00:00:00+08:00"]) == 0
+    assert run([*flags, "2026-03-04T00:00:00+08:00", "--json"]) == 0
+    assert run([*flags, "2026-03-03T00:00:00+08:00", "--json"]) == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [
+        {"at": "2026-03-03T16:00:00+00:00", "partitions": PARTITIONS, "written": True},
+        {"at": "2026-03-02T16:00:00+00:00", "partitions": PARTITIONS, "written": False},
+    ]
     assert written(broker) == [
         (0, "2026-03-03T16:00:00+00:00"), (1, "2026-03-03T16:00:00+00:00"),
     ]  # fmt: skip
