@@ -14,6 +14,7 @@ import click
 
 import streams
 from streams.cli import (
+    asyncapi,
     backfill,
     campaign,
     campaign_shown,  # noqa: F401 - two more verbs of campaign
@@ -99,6 +100,7 @@ for _verb in (
     dlq.dlq,
     config.config,
     doctor.doctor,
+    asyncapi.asyncapi,
 ):
     cli.add_command(_verb)
 

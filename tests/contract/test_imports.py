@@ -29,6 +29,7 @@ OURS: dict[str, set[str]] = {
     "position": set(),
     "errors": {"position"},
     "topics": set(),
+    "asyncapi": {"streams", "topics"},
     "metrics": {"errors"},
     "settings": {"errors"},
     "connect": {"errors"},
@@ -57,6 +58,7 @@ OURS: dict[str, set[str]] = {
 OTHERS: dict[str, set[str]] = {
     "domain": {"msgspec"},
     "topics": {"msgspec", "yaml"},
+    "asyncapi": {"yaml"},
     "metrics": {"prometheus_client"},
     "settings": {"msgspec"},
     "connect": {"confluent_kafka"},
