@@ -8,7 +8,6 @@ import importlib.metadata
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 from functools import partial
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streams import __version__, connect, metrics, native, topics
-from streams import settings as settings_
 from streams.agents import (
     answers,
     cancellations,
@@ -212,7 +210,7 @@ def run_worker(settings: Settings) -> int:
     What ends it otherwise: raised before it runs (see `create_app`); from then on the process
     itself ends with the error's exit code, because Faust would swallow it or go on.
     """
-    _log_to_stderr(settings)
+    threading.excepthook = _thread_failed
     for early in (signal.SIGTERM, signal.SIGINT):  # until Faust listens; nothing is under way yet
         signal.signal(early, lambda _number, _frame: os._exit(int(Exit.OK)))
     try:
@@ -379,23 +377,6 @@ def _credentials(settings: Settings) -> Any:
         mechanism=str(given.get("sasl.mechanism", given.get("sasl.mechanisms", "PLAIN"))),
         ssl_context=context,
     )
-
-
-class _Redacting(logging.Formatter):
-    """The last line of defence: whatever is logged, tracebacks too, has no secret in it."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return settings_.redacted(super().format(record))
-
-
-def _log_to_stderr(settings: Settings) -> None:
-    """One line per event; Faust's own talk below warning is noise beside it."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Redacting("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
-    for name in ("faust", "mode", "aiokafka", "aiohttp"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    threading.excepthook = _thread_failed
 
 
 def _thread_failed(failed: Any) -> None:

@@ -57,6 +57,8 @@ class RewardsError(Exception):
     """Base of all of ours. ``exit`` is the process's exit code if nobody handles it."""
 
     exit: Exit = Exit.BROKEN
+    position: Position | None = None
+    """The record it is about, where it is about one: its log line carries it."""
 
 
 class EventRejected(RewardsError):

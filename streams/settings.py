@@ -70,6 +70,8 @@ def hide(secret: object) -> None:
         _known.add(str(secret))
 
 
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
 MOST_BATCH_RECORDS = 100_000
 """All of one poll lies in memory and in one transaction, which must end in its 15 s."""
 
@@ -144,6 +146,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     web_operator_token: str | None = None  # role=operator sees what a dark box hides
     web_advertised: str | None = None  # where other workers send users to; http://host:port
     log_level: str = "INFO"
+    log_format: Literal["text", "json"] = "text"  # json: an object a line (logs.py)
 
     def __post_init__(self) -> None:
         for key in self.kafka.client:
@@ -162,6 +165,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 f"transaction_timeout_ms = {self.transaction_timeout_ms}: must lie in "
                 f"{SHORTEST_TRANSACTION_MS}..{LONGEST_TRANSACTION_MS}"
             )
+        if self.log_level.upper() not in LOG_LEVELS:
+            raise UsageError(f"log_level = {self.log_level!r}: must be one of {LOG_LEVELS}")
         for name in ("app_id", "instance"):
             value = getattr(self, name)
             if not value or "/" in value or value in {".", ".."}:

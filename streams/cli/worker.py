@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 
@@ -11,6 +12,8 @@ import streams
 from streams.cli import campaign
 from streams.cli.given import campaigns_option, settings_of, settings_option
 from streams.cli.terminal import say
+
+log = logging.getLogger(__name__)
 
 
 @click.command()
@@ -59,7 +62,7 @@ def worker(
     75 fenced, or broker lost   restart
     78 refused: identity, partition counts, offsets    do not restart: read the message
     """
-    from streams import app
+    from streams import app, logs
     from streams.domain.definition import label
 
     chosen = settings_of(
@@ -75,14 +78,16 @@ def worker(
     )
     known = campaign.read_all(chosen.campaign_files)
     python = sys.version.split()[0]
-    say(f"leidan {streams.__version__} (streams from {streams.__file__}), Python {python}")
-    say(
+    logs.to_stderr(chosen)
+    tell = log.info if chosen.log_format == "json" else say
+    tell(f"leidan {streams.__version__} (streams from {streams.__file__}), Python {python}")
+    tell(
         f"worker {chosen.instance} (pid {os.getpid()}) of group {chosen.group}"
         f" at {chosen.kafka.bootstrap_servers}; state in {chosen.database_dir}"
     )
     for one in known:
-        say(f"{label(one)}, in force as written")
+        tell(f"{label(one)}, in force as written")
     if chosen.web_port is not None:
-        say(f"metrics: http://{chosen.web_host}:{chosen.web_port}/metrics")
+        tell(f"metrics: http://{chosen.web_host}:{chosen.web_port}/metrics")
     code = app.run_worker(chosen)
     raise SystemExit(code or 0)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import traceback
 from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from streams.errors import Exit, Reason, RewardsError
 from streams.feed.ports import Outgoing, Record
 from streams.position import Position
-from streams.settings import redacted
 from streams.topics import DEAD_LETTERS, REWARDS, TASK_EVENTS
 from streams.wire.dead_letters import headers_for
 
@@ -192,16 +190,26 @@ def fail_stop(batch: Batch) -> Iterator[None]:
     try:
         yield
     except RewardsError as error:  # a row or the disk, not the record: it has its own exit code
-        log.critical("%s; exit %d, nothing of this batch is committed", error, error.exit)
+        log.critical(
+            "%s; exit %d, nothing of this batch is committed", error, error.exit,
+            extra=_under_fold(batch)._asdict(),
+        )  # fmt: skip
         stop_process(error.exit)
-    except Exception:  # noqa: BLE001 - the one broad except: whatever it is, it is our bug
-        record = batch.at or (batch.records or batch.left)[0]
-        position = Position(record.topic, record.partition, record.offset)
+    except Exception:  # the one broad except: whatever it is, it is our bug
+        position = _under_fold(batch)
         if batch.note is not None:
             batch.note(position)
-        log.critical("%s: our own error, nothing of this batch is committed; exit 70", position)
-        print(redacted(traceback.format_exc()), file=sys.__stderr__)
+        log.critical(
+            "%s: our own error, nothing of this batch is committed; exit 70", position,
+            extra=position._asdict(), exc_info=True,
+        )  # fmt: skip
         stop_process(Exit.BROKEN)
+
+
+def _under_fold(batch: Batch) -> Position:
+    """Return where the record stands that was under the fold; the batch's first if none was."""
+    record = batch.at or (batch.records or batch.left)[0]
+    return Position(record.topic, record.partition, record.offset)
 
 
 def stop_process(code: Exit) -> None:

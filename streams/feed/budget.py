@@ -10,6 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from streams.errors import DeadLetterBudgetSpent
+from streams.position import Position
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence, Set  # noqa: PYI025 - not the builtin
@@ -28,7 +29,7 @@ class Budget:
     def __init__(self, dead: Iterable[int] = (), seen: int = 0, last_alive: int = -1) -> None:
         self._dead, self._seen, self._last_alive = deque(dead), seen, last_alive
 
-    def after(self, where: str, offsets: Sequence[int], dead: Set[int]) -> Budget:
+    def after(self, topic: str, p: int, offsets: Sequence[int], dead: Set[int]) -> Budget:
         """Return the budget with these records counted; self stays, in case they are dropped.
 
         offsets: of all records, ascending. Raises DeadLetterBudgetSpent (exit 65).
@@ -40,13 +41,13 @@ class Budget:
             return new
         for offset in offsets:
             if offset in dead:
-                new._die(where)
+                new._die(Position(topic, p, offset))
             else:
                 new._last_alive = new._seen
             new._seen += 1
         return new
 
-    def _die(self, where: str) -> None:
+    def _die(self, position: Position) -> None:
         at, dead = self._seen, self._dead
         dead.append(at)
         while dead[0] <= at - WINDOW:
@@ -59,8 +60,11 @@ class Budget:
             reason = f"{in_a_row} records in a row are dead letters"
         else:
             return
-        raise DeadLetterBudgetSpent(
-            f"{where}: {reason}: a bad deployment, not bad data. Nothing of it is committed. "
-            "Look at the reasons logged, fix the shop or this version, then start again; or set "
-            "dead_letter_budget = false if the data is known to be like that"
+        spent = DeadLetterBudgetSpent(
+            f"{position.topic}[{position.partition}]: {reason}: a bad deployment, not bad data. "
+            "Nothing of it is committed. Look at the reasons logged, fix the shop or this version, "
+            "then start again; or set dead_letter_budget = false if the data is known to be like "
+            "that"
         )
+        spent.position = position
+        raise spent

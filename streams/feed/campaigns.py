@@ -65,7 +65,7 @@ class Registry:
         try:
             record = wire.decode(value or b"", recorded_at_ms, str(position))
         except CampaignRefused as refused:
-            self._refuse(refused.reason, str(refused))
+            self._refuse(refused.reason, str(refused), position)
             return self.campaigns
         if self.campaigns.holds(record):
             return self.campaigns  # published twice, or a file holds it too
@@ -73,14 +73,17 @@ class Registry:
             campaigns = self.campaigns.with_record(record)
         except Unfit as unfit:
             said = "\n".join(f"{position}: {label(record)}: {one}" for one in unfit.problems)
-            self._refuse(Reason.CAMPAIGN_INVALID, said)
+            self._refuse(Reason.CAMPAIGN_INVALID, said, position)
             return self.campaigns
-        log.info("%s: %s", position, label(record))
+        log.info("%s: %s", position, label(record), extra=position._asdict())
         return campaigns
 
-    def _refuse(self, reason: Reason, text: str) -> None:
+    def _refuse(self, reason: Reason, text: str, position: Position) -> None:
         self.refused[reason] = self.refused.get(reason, 0) + 1
-        log.error("%s: definition refused, it is NOT in force: %s", reason, text)
+        log.error(
+            "%s: definition refused, it is NOT in force: %s", reason, text,
+            extra=position._asdict(),
+        )  # fmt: skip
 
 
 class CampaignReader:

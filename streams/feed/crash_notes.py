@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from streams.position import Position
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from streams.feed.ports import Offsets
-    from streams.position import Position
 
 KILLS = 3
 
@@ -45,16 +46,16 @@ class CrashNotes:
             new.write_bytes(msgspec.json.encode(Note(position.topic, position.offset, kills)))
             new.replace(path)
 
-    def parked(self, p: int, next_offsets: Offsets) -> bool:
-        """Say whether p must not be read: the noted record is still ahead and killed too often."""
+    def parked(self, p: int, next_offsets: Offsets) -> Position | None:
+        """Return the record for which p must not be read: it is still ahead, killed too often."""
         note = self._read(p)
         if note is None:
-            return False
+            return None
         if next_offsets.get(note.topic, 0) > note.offset:
             with contextlib.suppress(OSError):
                 self._path(p).unlink()  # it has been folded since
-            return False
-        return note.kills >= KILLS
+            return None
+        return Position(note.topic, p, note.offset) if note.kills >= KILLS else None
 
     def _path(self, p: int) -> Path:
         return self._directory / f"{p}.crashes.json"

@@ -117,6 +117,7 @@ class KafkaLog:
         code = error.code()
         topic = self._names.get(message.topic(), message.topic())
         where = f"{topic}[{message.partition()}]"
+        place = {"topic": topic, "partition": message.partition()}
         if code == KafkaError._PARTITION_EOF:  # noqa: SLF001
             ended[topic, message.partition()] = message.offset()
         elif code in {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}:  # noqa: SLF001
@@ -126,13 +127,13 @@ class KafkaLog:
                 f"from a backup. {NO_REBUILD}"
             )
         elif code in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}:  # noqa: SLF001
-            log.warning("%s: %s", where, error.str())
+            log.warning("%s: %s", where, error.str(), extra=place)
         elif client.is_fenced(error) or error.fatal() or code == KafkaError._FATAL:  # noqa: SLF001
             # also after a session that ended while the broker was away: Kafka tells a static
             # member that another has its name; a restart joins again
             raise Fenced(f"{error.str()}: another worker runs as {self._settings.instance!r}")
         else:
-            log.warning("%s: %s", where, error.str())
+            log.warning("%s: %s", where, error.str(), extra=place)
 
     def start(self, p: int, offsets: Offsets) -> None:
         for topic in self._topics:

@@ -21,7 +21,7 @@ import math
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
-from streams.errors import CommitUnknown, DiskError, Fenced, Refused
+from streams.errors import CommitUnknown, DeadLetterBudgetSpent, DiskError, Fenced, Refused
 from streams.feed.align import MOST_RECORDS, Aligner, rounds
 from streams.feed.batch import Batch, Phases
 from streams.feed.budget import Budget
@@ -35,6 +35,7 @@ from streams.feed.ports import (
     TransactionAbortable,
 )
 from streams.feed.unit_of_work import Owned, UnitOfWork, Versions, overlay_of
+from streams.position import Position
 from streams.store.overlay import CACHED_BYTES
 from streams.store.restore import Cancelled, Restore
 
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
         Store,
         Task,
     )
-    from streams.position import Position
     from streams.store.overlay import Codec
 
 log = logging.getLogger(__name__)
@@ -138,7 +138,7 @@ class Feed:
         versions: Versions,
         batch_records: int,
         dead_letter_budget: bool = True,
-        parked: Callable[[int, Offsets], bool] = lambda _p, _next: False,
+        parked: Callable[[int, Offsets], Position | None] = lambda _p, _next: None,
         note: Callable[[Position], None] | None = None,
         muted: frozenset[str] = frozenset(),
         dialects: Sequence[str] = (),
@@ -149,8 +149,8 @@ class Feed:
         ``make_producer`` returns it after init_transactions; it may block, on the executor.
         ``make_history(cancelled)``: its calls give up soon after ``cancelled()`` turns true.
 
-        ``parked(p, next)``: p's next records killed three starts in a row; ``note(position)`` is
-        told of a record that killed this one (feed/crash_notes.py).
+        ``parked(p, next)``: the record that killed three starts in a row, if p is to be parked for
+        it; ``note(position)`` is told of a record that killed this one (feed/crash_notes.py).
         ``muted``, ``dialects``: see `Batch`.
         ``aligner``: what orders the topics of a partition; a replay has its own.
         """
@@ -344,7 +344,11 @@ class Feed:
         self.counts.phases.add("wait", self._clock.monotonic_s() - now_s)
         for batch in work.batches:
             self._aligner.put_back(batch.partition, batch.left)
-        work.budgets = self._spend(work)
+        try:
+            work.budgets = self._spend(work)
+        except DeadLetterBudgetSpent:
+            _tell_dead(work)  # what they died of, since nothing of it is committed
+            raise
         work.committing_s = self._clock.monotonic_s()
         self._under_way = work, self._committer.submit(work.commit)
         return self._settle_commit(wait=False)
@@ -428,7 +432,7 @@ class Feed:
         return {
             (topic, p): self.owned[p]
             .budgets.get(topic, Budget())
-            .after(f"{topic}[{p}]", sorted(offsets), dead[topic, p])
+            .after(topic, p, sorted(offsets), dead[topic, p])
             for (topic, p), offsets in records.items()
         }
 
@@ -445,6 +449,7 @@ class Feed:
             counts.outputs.update(batch.outputs)
             counts.ledger.update(batch.ledger)
             counts.phases.add_all(batch.phases)
+        _tell_dead(work)
         counts.phases.add_all(work.phases)
 
     def idle(self) -> bool:
@@ -634,12 +639,15 @@ class Feed:
             log.info(
                 "partition %d restored: %d changelog records in %.2f s, next %s",
                 owned.p, restored.rows, restored.seconds, restored.next,
+                extra={"partition": owned.p},
             )  # fmt: skip
-            if self._parked(owned.p, owned.next):
+            killer = self._parked(owned.p, owned.next)
+            if killer is not None:
                 owned.parked = True
                 log.critical(
-                    "partition %d is PARKED: a record killed three starts in a row; the others go "
-                    "on. Fix the fold, then delete its crash note", owned.p,
+                    "partition %d is PARKED: %s killed three starts in a row; the others go on. "
+                    "Fix the fold, then delete its crash note", owned.p, killer,
+                    extra=killer._asdict(),
                 )  # fmt: skip
                 continue
             # Step 6. Held until the next poll has looked at the definitions' age.
@@ -680,3 +688,18 @@ class Feed:
             return self._make_producer()
 
         self._producer_task = self._executor.submit(run)
+
+
+def _tell_dead(work: UnitOfWork) -> None:
+    """Say which records were refused: a line a batch, or a surge is a flood of lines."""
+    for batch in work.batches:
+        if not batch.dead:
+            continue
+        first = Position(batch.topic, batch.partition, min(batch.dead))
+        log.info(
+            "%s: %d of %d records refused: %s", first, len(batch.dead), len(batch.records),
+            ", ".join(f"{reason} {n}" for reason, n in batch.reasons.items()),
+            extra={
+                **first._asdict(), "records": len(batch.dead), "reasons": dict(batch.reasons)
+            },
+        )  # fmt: skip

@@ -90,7 +90,10 @@ def _require_configs(settings: Settings, admin: Any) -> None:
         try:
             found = answers[asked[name]].result(ANSWER_S)[key].value
         except Exception as error:  # noqa: BLE001 - not allowed to ask: say so and go on
-            log.warning("%s: cannot read its settings (%s)", settings.topic(name), error)
+            log.warning(
+                "%s: cannot read its settings (%s)", settings.topic(name), error,
+                extra={"topic": name},
+            )  # fmt: skip
             continue
         if found != value:
             raise Refused(

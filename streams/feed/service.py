@@ -11,7 +11,6 @@ import asyncio
 import logging
 import math
 import time
-import traceback
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -75,10 +74,9 @@ class FeedService(Service):
             log.critical("the feed's task was cancelled under way; exit 70")
             stop_process(Exit.BROKEN)
         except RewardsError as error:
-            self._end(error.exit, str(error))
-        except BaseException:  # noqa: BLE001 - whatever it is, Faust must not go on without a feed
-            traceback.print_exc()
-            self._end(Exit.BROKEN, "our own error in the feed")
+            self._end(error.exit, str(error), error)
+        except BaseException as error:  # noqa: BLE001 - Faust must not go on without a feed
+            self._end(Exit.BROKEN, "our own error in the feed", error)
         finally:
             if not self._looping.done():
                 self._looping.set_result(None)
@@ -119,7 +117,7 @@ class FeedService(Service):
         try:
             await self._in_thread(self.feed.close)
         except RewardsError as error:
-            self._end(error.exit, str(error))
+            self._end(error.exit, str(error), error)
         for finished in self.feed.take_finished():
             self._on_committed(finished)
         self._on_exit()
@@ -127,9 +125,14 @@ class FeedService(Service):
     async def _in_thread(self, fn: Callable[..., Any], *args: Any) -> Any:
         return await asyncio.wrap_future(self._thread.submit(partial(fn, *args)))
 
-    def _end(self, code: Exit, text: str) -> None:
+    def _end(self, code: Exit, text: str, error: BaseException) -> None:
         """One clear line, the last numbers, and out: nothing uncommitted is worth a clean exit."""
-        log.critical("%s (exit %d)", text, code)
+        position = getattr(error, "position", None)
+        log.critical(
+            "%s (exit %d)", text, code,
+            extra=None if position is None else position._asdict(),
+            exc_info=None if isinstance(error, RewardsError) else error,
+        )  # fmt: skip
         try:
             self._on_exit()
         finally:

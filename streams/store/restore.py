@@ -167,6 +167,7 @@ class Restore:
                 log.error(
                     "restore of partition %d stands at %s[%d]@%d of %d: an open transaction holds "
                     "readers back (LSO); waiting", self.p, self.changelog, self.p, position, end,
+                    extra={"topic": self.changelog, "partition": self.p, "offset": position},
                 )  # fmt: skip
                 moved_s = now_s
         held.write_whole()
@@ -182,6 +183,7 @@ class Restore:
                     log.warning(
                         "%s: first start, but %s begins at %d: earlier records were deleted unread",
                         name, topic, offset,
+                        extra={"topic": topic, "partition": self.p, "offset": offset},
                     )  # fmt: skip
             return low
         if version is None:
@@ -193,7 +195,10 @@ class Restore:
         if not committed and {**low, **version} == low:
             return low  # started before, but nothing was ever committed
         if not committed:
-            log.warning("%s: committed offsets have expired; going on from the changelog's", name)
+            log.warning(
+                "%s: committed offsets have expired; going on from the changelog's", name,
+                extra={"partition": self.p},
+            )  # fmt: skip
             return {**low, **version}
         if {**low, **version} != {**low, **committed}:
             raise Refused(

@@ -32,6 +32,7 @@ OURS: dict[str, set[str]] = {
     "asyncapi": {"streams", "topics"},
     "metrics": {"errors"},
     "settings": {"errors"},
+    "logs": {"settings"},
     "connect": {"errors"},
     "wire": KERNEL,
     "store": EDGE,

@@ -11,7 +11,7 @@ from streams.feed.budget import Budget
 def after(budget: Budget, pattern: str, begin: int = 0) -> Budget:
     """``pattern``: one letter a record, x is dead."""
     dead = {begin + n for n, letter in enumerate(pattern) if letter == "x"}
-    return budget.after("orders[0]", range(begin, begin + len(pattern)), dead)
+    return budget.after("orders", 0, range(begin, begin + len(pattern)), dead)
 
 
 def test_half_of_a_hundred_is_within_and_one_more_is_not():

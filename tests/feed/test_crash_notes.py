@@ -10,7 +10,8 @@ def test_the_third_kill_by_the_same_record_parks(tmp_path):
     notes = CrashNotes(tmp_path)
     for kills in (1, 2, 3):
         notes.write(Position("orders", 3, 81))
-        assert notes.parked(3, {"orders": 80}) is (kills == 3)
+        killer = Position("orders", 3, 81) if kills == 3 else None
+        assert notes.parked(3, {"orders": 80}) == killer
     assert not notes.parked(2, {"orders": 80}), "another partition"
 
 

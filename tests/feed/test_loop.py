@@ -12,6 +12,7 @@ from streams.agents.folding import fold_batch
 from streams.errors import CommitUnknown, DeadLetterBudgetSpent, Fenced, Refused
 from streams.feed.loop import BROKER_BUDGET_S, Pause
 from streams.feed.ports import BrokerLost, Known, NotOwned, NotReady, TopicPartition
+from streams.position import Position
 from streams.store import meta
 from streams.store.overlay import CACHED_BYTES, Codec
 from streams.wire import outputs, rows
@@ -248,7 +249,8 @@ def test_the_dead_letter_budget_can_be_switched_off():
 
 
 def test_a_parked_partition_is_not_read_and_the_others_go_on():
-    world = World(partitions=2, parked=lambda p, _next: p == 0)
+    killer = Position("orders", 0, 7)
+    world = World(partitions=2, parked=lambda p, _next: killer if p == 0 else None)
     world.broker.put("orders", "u1", b"a", p=0)
     world.broker.put("orders", "u2", b"b", p=1)
     world.settle()

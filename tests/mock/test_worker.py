@@ -114,6 +114,22 @@ def test_row29_a_second_sigterm_ends_it_at_once(broker, tmp_path):
     assert worker.wait(5) in {0, 128 + signal.SIGTERM}
 
 
+def test_as_json_every_line_of_a_worker_is_one_object_and_refused_records_have_their_place(
+    broker, tmp_path
+):
+    send(broker.bootstrap, Traffic(5, 60, 400, ("poison",)))
+    worker = Worker(broker, tmp_path, exit_when_idle_s=1, log_format="json")
+    assert worker.wait() == 0, worker.log.read_text()
+    lines = [json.loads(line) for line in worker.log.read_text().splitlines()]
+    assert {"time", "level", "logger", "message"} <= set.intersection(*map(set, lines))
+    assert sum("state in" in line["message"] for line in lines) == 1, "the banner too"
+    refused = [line for line in lines if "refused" in line["message"]]
+    assert sum(line["records"] for line in refused) == sum(worker.stats()["dead_letters"].values())
+    for line in refused:
+        place = f"{line['topic']}[{line['partition']}]@{line['offset']}"
+        assert line["message"].startswith(f"{place}: ")
+
+
 def test_the_dead_letter_budget_ends_it_with_65_and_nothing_committed(broker, tmp_path):
     bad = [("orders", b"u1", b"not json", 1_767_571_200_000 + n) for n in range(300)]
     send(broker.bootstrap, bad)

@@ -6,6 +6,7 @@ import orjson
 import pytest
 
 from streams.feed.watchdog import BATCH_S, SILENT_S, Watchdog
+from streams.position import Position
 from streams.web import probes
 from tests.feed.memory import LOST, Later, World
 
@@ -76,7 +77,7 @@ def test_records_that_are_never_folded_are_to_be_ended():
 
 
 def test_a_parked_partition_changes_neither():
-    world = fed(parked=lambda p, _next: p == 0)
+    world = fed(parked=lambda p, _next: Position("orders", 0, 7) if p == 0 else None)
     world.settle()
     assert world.feed.owned[0].parked
     assert (live(world), ready(world)) == ("", "")
