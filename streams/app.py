@@ -53,7 +53,9 @@ if TYPE_CHECKING:
     import faust
 
     from streams.feed.preflight import Found
+    from streams.feed.unit_of_work import UnitOfWork
     from streams.settings import Settings
+    from streams.tracing import Tracer
 
 log = logging.getLogger(__name__)
 
@@ -84,18 +86,20 @@ class MonotonicClock:
 class Worker:
     """Everything one worker is made of; see `create_app` and `run_worker`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - made in `create_app` only
         self,
         settings: Settings,
         found: Found,
         reader: CampaignReader,
         seeds: Seeds,
         address: str = "",
+        tracer: Tracer | None = None,
     ) -> None:
         self.settings, self.reader, self.partitions = settings, reader, found.partitions
         self.watchdog = Watchdog()
         store = DiskStore(settings.database_dir, states.identity(settings.app_id, *found))
         self.meter = Meter(store.sizes)
+        self._tracer = tracer
         home = partial(_home, partitions=found.partitions)
         self.pool_gauges = PoolGauges(home)
         metrics.begin(topics.FOLDED)
@@ -122,6 +126,7 @@ class Worker:
             note=notes.write,
             muted=frozenset() if settings.notifications else topics.MUTED,
             dialects=settings.dead_letter_headers,
+            on_dropped=self._trace,
         )
         self.app = _faust(settings)
         channels = {topic: BatchChannel(self.app, maxsize=1) for topic in topics.FOLDED}
@@ -142,9 +147,9 @@ class Worker:
         self.service = FeedService(
             self.feed,
             channels,
-            on_committed=lambda work: self.meter.committed(work, int(time.time() * 1_000)),
+            on_committed=self._committed,
             on_second=self._every_second,
-            on_exit=lambda: self._write_stats(running=False),
+            on_exit=self._on_exit,
             exit_when_idle_s=settings.exit_when_idle_s,
             idle=self.feed.idle,
             stop_worker=lambda: os.kill(os.getpid(), signal.SIGTERM),
@@ -153,6 +158,19 @@ class Worker:
         # assigned its dead-letters, and money must not wait for that group (10 s after a kill on
         # the embedded broker, which forgets static members).
         self.app.add_dependency(self.service)
+
+    def _committed(self, work: UnitOfWork) -> None:
+        self.meter.committed(work, int(time.time() * 1_000))
+        self._trace(work, "committed")
+
+    def _trace(self, work: UnitOfWork, outcome: str) -> None:
+        if self._tracer is not None:
+            self._tracer.tell(work, time.time_ns(), time.monotonic(), outcome)
+
+    def _on_exit(self) -> None:
+        self._write_stats(running=False)
+        if self._tracer is not None:
+            self._tracer.close()
 
     def _every_second(self) -> None:
         self._lag = self.feed.lag()
@@ -179,6 +197,18 @@ class Worker:
         )
 
 
+def _tracer(settings: Settings) -> Tracer | None:
+    """Return what tells units of work as spans, or None; nothing of OpenTelemetry is imported then.
+
+    Raises UsageError where the extra is not installed.
+    """
+    if not settings.tracing:
+        return None
+    from streams.tracing import Tracer  # noqa: PLC0415 - the extra, and only where it is wanted
+
+    return Tracer(settings)
+
+
 def create_app(settings: Settings, address: str = "") -> Worker:
     """Check the broker, read the campaigns, wire one worker. Nothing runs yet but the reader.
 
@@ -189,6 +219,7 @@ def create_app(settings: Settings, address: str = "") -> Worker:
         raise Refused(
             "NO_CYTHON is set: Faust's pure-Python iterator acks stale generations; unset it"
         )
+    tracer = _tracer(settings)
     from_files, files = campaigns.read_files(map(Path, settings.campaign_files))
     found = preflight.check(settings)
     reader = CampaignReader(settings, from_files, files)
@@ -201,7 +232,7 @@ def create_app(settings: Settings, address: str = "") -> Worker:
     metrics.BUILD.labels(__version__, str(FOLD_VERSION), importlib.metadata.version("tzdata")).set(
         1
     )
-    return Worker(settings, found, reader, seeds, address)
+    return Worker(settings, found, reader, seeds, address, tracer)
 
 
 def run_worker(settings: Settings) -> int:

@@ -146,6 +146,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     web_operator_token: str | None = None  # role=operator sees what a dark box hides
     web_advertised: str | None = None  # where other workers send users to; http://host:port
     log_level: str = "INFO"
+    tracing: bool = False  # units of work as OpenTelemetry spans (tracing.py); needs leidan[otel]
     log_format: Literal["text", "json"] = "text"  # json: an object a line (logs.py)
 
     def __post_init__(self) -> None:

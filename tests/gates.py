@@ -5,6 +5,7 @@ Needing a real broker is another question, and the fixture `kafka_jars` answers 
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 
@@ -20,6 +21,15 @@ FAULTS = pytest.mark.skipif(
     not FAULTS_ASKED,
     reason="the fault matrix takes an hour: `make test-faults` (LEIDAN_FAULTS=1) runs it",
 )
+
+
+def installed(module: str, name: str) -> None:
+    """Skip a test file where an extra is not installed; `make` installs all of them."""
+    if importlib.util.find_spec(module) is None:
+        reason = f"{module} is missing: pip install -e '.[{name}]'"
+        if name in {one.strip() for one in os.environ.get("LEIDAN_REQUIRE", "").split(",")}:
+            pytest.fail(f"LEIDAN_REQUIRE names {name}, but {reason}", pytrace=False)
+        pytest.skip(reason, allow_module_level=True)
 
 
 def program(name: str, package: str) -> str:

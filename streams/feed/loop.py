@@ -143,6 +143,7 @@ class Feed:
         muted: frozenset[str] = frozenset(),
         dialects: Sequence[str] = (),
         aligner: Aligner | None = None,
+        on_dropped: Callable[[UnitOfWork, str], None] = lambda _work, _outcome: None,
     ) -> None:
         """Take everything from outside; nothing runs before `start`.
 
@@ -153,6 +154,7 @@ class Feed:
         it; ``note(position)`` is told of a record that killed this one (feed/crash_notes.py).
         ``muted``, ``dialects``: see `Batch`.
         ``aligner``: what orders the topics of a partition; a replay has its own.
+        ``on_dropped(work, outcome)`` is told of a unit of work whose commit failed, and how.
         """
         self._muted, self._dialects = muted, dialects
         self._log, self._make_producer, self._make_history = log_, make_producer, make_history
@@ -162,7 +164,7 @@ class Feed:
         self.topics, self.changelog = tuple(topics), changelog
         self._versions, self._pace = versions, Pace(batch_records)
         self._budgeted, self._parked = dead_letter_budget, parked
-        self._note = note
+        self._note, self._on_dropped = note, on_dropped
         self._producer: Producer | None = None
         self._producer_task: Any = None
         self.group: Any = None
@@ -218,8 +220,9 @@ class Feed:
         )
         self._control_flow()
         self.lagging = sum(map(len, taken.values())) >= self._pace.records
+        polled_s = self._clock.monotonic_s() - started_s - waited_s
         if records or taken:  # waiting for input is not counted
-            self.counts.phases.add("poll", self._clock.monotonic_s() - started_s - waited_s)
+            self.counts.phases.add("poll", polled_s)
             self.counts.phases.add("wait", waited_s)
         if not taken:
             return None
@@ -228,6 +231,7 @@ class Feed:
         if self.counts.first_s is None:
             self.counts.first_s = started_s
         self.work = self._unit_of(taken)
+        self.work.polled_s = polled_s
         return self.work
 
     def _gather(self, until_s: float) -> bool:
@@ -372,16 +376,19 @@ class Feed:
         except TransactionAbortable as error:
             self._under_way = None
             self.counts.transactions["aborted"] += 1
+            self._on_dropped(work, "aborted")
             self._recover(f"transaction aborted: {error}")
             return False
         except CommitUnknown as error:
             self._under_way = None
             self.counts.transactions["unknown"] += 1
+            self._on_dropped(work, "unknown")
             self._recover(f"commit unknown: {error}")
             return False
         except Fenced:
             self._under_way = None
             self.counts.transactions["fenced"] += 1
+            self._on_dropped(work, "fenced")
             raise
         self._under_way = None
         work.promote()

@@ -80,6 +80,7 @@ class UnitOfWork:
         self.known = known
         self.changelog, self.clock = changelog, clock
         self.begun_s = self.committing_s = clock.monotonic_s()
+        self.polled_s = 0.0  # how long the poll took that brought it, less the waiting for records
         self.phases = Phases()  # hand_over, encode, produce, flush, offsets, commit, write
         self.produced = 0
         self.budgets: dict[tuple[str, int], Budget] = {}  # as they are once this is committed

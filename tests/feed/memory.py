@@ -48,13 +48,20 @@ class Broker:
         self.calls: list[str] = []
         self.took_commits = 0
 
-    def put(
-        self, topic: str, user: str | None, value: bytes = b"x", *, p: int = 0, at_ms: int = 0
+    def put(  # noqa: PLR0913 - all that a record has
+        self,
+        topic: str,
+        user: str | None,
+        value: bytes = b"x",
+        *,
+        p: int = 0,
+        at_ms: int = 0,
+        headers: Iterable[tuple[str, bytes]] = (),
     ) -> int:
         """Append one input record, as a shop would; return its offset."""
         log = self.logs.setdefault((topic, p), [])
         key = None if user is None else user.encode()
-        log.append(Record(topic, p, len(log), key, value, [], at_ms))
+        log.append(Record(topic, p, len(log), key, value, list(headers), at_ms))
         return len(log) - 1
 
     def read(self, topic: str, p: int = 0) -> list[Record]:
