@@ -5,7 +5,7 @@ Needing a real broker is another question, and the fixture `kafka_jars` answers 
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import os
 import shutil
 
@@ -25,7 +25,9 @@ FAULTS = pytest.mark.skipif(
 
 def installed(module: str, name: str) -> None:
     """Skip a test file where an extra is not installed; `make` installs all of them."""
-    if importlib.util.find_spec(module) is None:
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError:
         reason = f"{module} is missing: pip install -e '.[{name}]'"
         if name in {one.strip() for one in os.environ.get("LEIDAN_REQUIRE", "").split(",")}:
             pytest.fail(f"LEIDAN_REQUIRE names {name}, but {reason}", pytrace=False)
