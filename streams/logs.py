@@ -11,12 +11,9 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 from streams.settings import redacted
-
-if TYPE_CHECKING:
-    from streams.settings import Settings
 
 FIELDS = ("topic", "partition", "offset", "records", "reasons")
 """What a line may carry beside its text: the place of a record, the first of several where there
@@ -56,10 +53,10 @@ class Json(logging.Formatter):
         return json.dumps(told, ensure_ascii=False, default=str)
 
 
-def to_stderr(settings: Settings) -> None:
-    """Send all of it to stderr, from `log_level` on, as `log_format` says."""
+def to_stderr(level: str, form: Literal["text", "json"] = "text") -> None:
+    """Send all of it to stderr, from this level on."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Json() if settings.log_format == "json" else Text())
-    logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
+    handler.setFormatter(Json() if form == "json" else Text())
+    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -6,7 +6,6 @@ the log. So the processes never talk to each other, and the parent only hands ou
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import resource
@@ -15,6 +14,7 @@ import time
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
+from streams import logs
 from streams.backfill.runner import Done, Job, Look, fold_partition, tune_collector, tune_memory
 from streams.errors import Exit, RewardsError
 
@@ -127,7 +127,7 @@ class Crew:
 
 def _child(pipe: Connection, parent: int) -> None:
     """Take the job, then fold what the parent says until it says None."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level="WARNING")
+    logs.to_stderr("WARNING")
     tune_memory()
     threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
     tune_collector()

@@ -78,7 +78,7 @@ def worker(
     )
     known = campaign.read_all(chosen.campaign_files)
     python = sys.version.split()[0]
-    logs.to_stderr(chosen)
+    logs.to_stderr(chosen.log_level, chosen.log_format)
     tell = log.info if chosen.log_format == "json" else say
     tell(f"leidan {streams.__version__} (streams from {streams.__file__}), Python {python}")
     tell(

@@ -52,8 +52,10 @@ def codes(path: tuple[str, ...]) -> set[int]:
 
 ALL = verbs()
 ACTING = [path for path in ALL if acts(path)]
-TO_COME = {("topics", "plan"), ("topics", "apply")}
-"""Rewritten by somebody else at this moment; nothing else is left out."""
+TO_COME = {
+    path for path in [("topics", "plan"), ("topics", "apply")] if "--json" not in flags(path)
+}
+"""Left out for as long as they have no --json; nothing else is."""
 NO_RESULT = {("worker",): "runs until it is told to stop; --stats-file and /metrics say how it is"}
 FINDINGS = {("doctor",): "a broker that is away, or refuses, is what it has found: 1"}
 each_verb = pytest.mark.parametrize("path", ALL, ids=" ".join)

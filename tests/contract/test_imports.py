@@ -48,7 +48,7 @@ OURS: dict[str, set[str]] = {
     "agents": KERNEL | {"agents", "feed.batch", "native"},
     "rights": KERNEL | {"rights"},
     "broker": {"broker"},
-    "backfill": EDGE | {"backfill", "feed", "agents", "pool_secrets"},
+    "backfill": EDGE | {"logs", "backfill", "feed", "agents", "pool_secrets"},
     "dlq": EDGE | {"dlq", "feed"},
     "doctor": EDGE | {"doctor", "dlq", "feed", "native"},
     "demo": EDGE | {"demo", "broker", "traffic", "retail", "rights", "ticker", "pool_secrets"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import logging
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from streams import logs, settings
-from streams.errors import DeadLetterBudgetSpent, UsageError
+from streams.errors import DeadLetterBudgetSpent, Exit, UsageError
 from streams.feed.campaigns import Registry
 from streams.feed.ports import Record
 from streams.position import Position
@@ -172,3 +173,28 @@ def test_a_definition_that_is_refused_is_named(caplog):
     registry = Registry([])
     registry.read(Record("campaigns", 0, 12, b"c", b"not json", [], 0))
     assert said(caplog, "it is NOT in force") == ("campaigns", 0, 12)
+
+
+def test_our_own_error_names_the_record_and_hides_secrets_in_its_traceback():
+    code = """
+from streams import logs, settings
+from streams.feed.batch import Batch, fail_stop
+from streams.feed.ports import Record
+logs.to_stderr("INFO", "json")
+settings.hide("hunter-2-of-the-broker")
+batch = Batch("orders", 3, [Record("orders", 3, 81, b"u", b"{}", [], 0)], None, None, None)
+with fail_stop(batch):
+    raise ValueError("at hunter-2-of-the-broker")
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=STREAMS.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == Exit.BROKEN
+    told = json.loads(ran.stderr)
+    assert (told["topic"], told["partition"], told["offset"]) == ("orders", 3, 81)
+    assert told["message"].startswith("orders[3]@81: our own error")
+    assert f"ValueError: at {settings.HIDDEN}" in told["error"]
