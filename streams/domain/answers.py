@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from streams.domain.events import RewardResult
-from streams.domain.state import REVOKED, Packed, packed
+from streams.domain.state import RESERVED, REVOKED, VOID, Packed, packed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -63,14 +63,23 @@ def unpack(early: Packed[RewardResult]) -> list[RewardResult]:
     return _decode(early.as_array()) if early.count else []
 
 
+def was_taken_back(entry: Entry) -> bool:
+    """Tell whether the newest command of a reward took it back, as far as we know.
+
+    It may wait by now to be given again, or have been given up once more: no command said so.
+    """
+    given_up = entry.state == VOID and entry.why in ("released", "uncollected")
+    return entry.seq > 0 and entry.seq % 2 == 0 and (entry.state in (REVOKED, RESERVED) or given_up)
+
+
 def not_taken_back(early: Iterable[RewardResult], entries: Mapping[str, Entry]) -> list[Entry]:
     """Return the rewards that were taken back, as was assumed, and are not, as we know by now."""
     found = {}
     for result in early:
         entry = entries.get(result.reward_id)
-        if entry is None or entry.state != REVOKED or result.outcome != "revoke_failed":
+        if entry is None or entry.seq != result.seq or result.outcome != "revoke_failed":
             continue
-        if entry.seq == result.seq:
+        if was_taken_back(entry):
             found[entry.reward_id] = entry
     return list(found.values())
 

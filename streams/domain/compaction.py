@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from streams.domain import asks, chances, frozen, reservations, settlement
+from streams.domain import answers, asks, chances, frozen, reservations, settlement
 from streams.domain import facts as facts_
 from streams.domain.asks import ASKED, DENIED, GRANTED, RESERVE
 from streams.domain.counting import SPARE
@@ -46,7 +46,6 @@ from streams.domain.orders import COUNTS, TOMBSTONE_MS
 from streams.domain.state import (
     ISSUING,
     RESERVED,
-    REVOKED,
     REVOKING,
     pack_ledger,
     packed,
@@ -369,7 +368,7 @@ def _asks_left(asked: Asked, entries: Mapping[str, Entry], ended: Collection[str
     holding = {
         entry.task_id
         for entry in entries.values()
-        if entry.state == REVOKED or reservations.holds(entry)
+        if answers.was_taken_back(entry) or reservations.holds(entry)
     }
     return asks.Asked(
         ask

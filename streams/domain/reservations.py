@@ -194,8 +194,7 @@ def free(
         if entry.task_id != task_id or entry.kind == "prize" or not holds(entry):
             continue
         if pool_id.startswith(BUDGET):
-            held = entry.back if entry.state == REVOKING else entry.paid
-            left[MONEY] = left.get(MONEY, 0) - held
+            left[MONEY] = left.get(MONEY, 0) - _held_minor(entry)
         elif entry.right_id in left:
             campaign = campaigns.pinned(entry.campaign_id, entry.campaign_version)
             left[entry.right_id] -= quantity(campaign, entry.right_id)
@@ -332,16 +331,29 @@ def _cost(due: Due, stands: Entry | None, covered: int) -> Iterator[tuple[str, s
 
 
 def _held_again(entry: Entry, asked: Asked, campaigns: Campaigns) -> Iterator[tuple[str, str, int]]:
-    """Yield (pool id, name, n) of what a reward takes that was not taken back after all."""
+    """Yield (pool id, name, n) of what a reward takes that was not taken back after all.
+
+    Waiting to be given again, it has its units, and of its money what was set aside for that.
+    """
     if entry.kind == "prize":
         return
     campaign = campaigns.pinned(entry.campaign_id, entry.campaign_version)
     mine = [ask for ask in asked.reservations() if ask.task_id == entry.task_id]
     for pool_id in dict.fromkeys(ask.pool_id for ask in mine):
         if pool_id.startswith(BUDGET):
-            yield pool_id, MONEY, entry.back
-        elif any(entry.right_id in ask.units for ask in mine if ask.pool_id == pool_id):
+            if entry.back > entry.held:
+                yield pool_id, MONEY, entry.back - entry.held
+        elif entry.state != RESERVED and any(
+            entry.right_id in ask.units for ask in mine if ask.pool_id == pool_id
+        ):
             yield pool_id, entry.right_id, quantity(campaign, entry.right_id)
+
+
+def _held_minor(entry: Entry) -> int:
+    """Return what of its task's money a reward takes that holds its share."""
+    if entry.state == RESERVED:
+        return entry.held
+    return entry.back if entry.state == REVOKING else entry.paid
 
 
 def holds(entry: Entry) -> bool:

@@ -86,7 +86,10 @@ TABLE: Mapping[tuple[int, str], Move] = {
     (ISSUED, LOST): _move(REVOKING, REVOKE, TAKE_BACK),
     (REVOKING, "revoked"): _move(REVOKED, "returned", "returning -b, home +b"),
     (REVOKING, "revoke_failed"): _move(SPENT, "spent", "returning -b, spent +b"),
-    (REVOKED, "revoke_failed"): _move(SPENT, "spent", "home -b, spent +b"),  # assumed too soon
+    # Assumed too soon; since then it may wait to be given again, or was given up.
+    (REVOKED, "revoke_failed"): _move(SPENT, "spent", "home -b, spent +b"),
+    (RESERVED, "revoke_failed"): _move(SPENT, "spent", "reserved -h, home +h, home -b, spent +b"),
+    (VOID, "revoke_failed"): _move(SPENT, "spent", "home -b, spent +b"),
     # owed
     (SPENT, OWED): _move(DEBT, "owed", "spent -d, debt +d, spent -o, debt +o"),
     (DEBT, OWED): _move(DEBT, "owed", "spent -d, debt +d, spent -o, debt +o"),

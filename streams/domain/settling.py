@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from streams.domain import rights
+from streams.domain.answers import was_taken_back
 from streams.domain.days import DAY_MS
 from streams.domain.dues import Change, may_be_given, new_entry, with_fallbacks
 from streams.domain.holding import blocked, gone
@@ -15,7 +16,6 @@ from streams.domain.state import (
     ISSUED,
     ISSUING,
     RESERVED,
-    REVOKED,
     REVOKING,
     SPENT,
     VOID,
@@ -70,6 +70,8 @@ class Settling:
 
     def lose(self, entry: Entry) -> None:
         """Take back what is no longer due, as its campaign's policy for its type says."""
+        if entry.reward_id in self.unpaid:
+            return  # once there is money for it, it is owed or forgiven
         if entry.state == RESERVED:
             self._void(entry, rights.LOST, "released")
             return
@@ -84,15 +86,17 @@ class Settling:
     def keep(self, entry: Entry, due: Due) -> None:
         """Mend what stands and is due: it has waited in vain, or its value changed."""
         value = due.right.value_minor
-        if entry.state == RESERVED:
+        if entry.state == REVOKING or entry.reward_id in self.unpaid:
+            entry.value = value  # its answer decides; then it is given with this value
+        elif entry.state == RESERVED:
             if gone(due, self.now_ms):
                 self._void(entry, rights.GONE, "uncollected")
             elif entry.value != value:
                 self._void(entry, rights.LOST, "released")
         elif entry.state in (ISSUING, ISSUED) and entry.value != value:
             self.revoke(entry, "value_changed")
-        if entry.state == REVOKING or entry.reward_id in self.unpaid:
-            entry.value = value  # its answer decides; then it is given with this value
+            if entry.state == REVOKING:
+                entry.value = value
 
     def give(self, entry: Entry | None, due: Due) -> None:
         """Issue a due reward, or set it aside while something holds it."""
@@ -101,7 +105,7 @@ class Settling:
         if entry is None or entry.state != RESERVED:
             fresh = new_entry(due)
             if entry is not None:
-                fresh.seq, fresh.state = entry.seq, entry.state
+                fresh.seq, fresh.state, fresh.back = entry.seq, entry.state, entry.back
             self.entries[fresh.reward_id] = entry = fresh
         if not blocked(due, self.now_ms):
             self.issue(entry, due)
@@ -114,7 +118,7 @@ class Settling:
         set_off(entry, self.entries, entry.value)
         entry.seq += 1
         postings += self._moved(entry, rights.FREE, due.campaign, h=entry.held)
-        entry.held = 0
+        entry.held = entry.back = 0
         if due.campaign.results == "assumed":
             postings += self._moved(entry, "issued", due.campaign)
         self._say(entry, ISSUE, entry.paid, postings, due=due)
@@ -137,9 +141,8 @@ class Settling:
         campaign = self.policies[entry.reward_id]
         move = TABLE[entry.state, result.outcome]
         amount = entry.back if result.outcome.startswith("revoke") else entry.paid
-        postings = self._moved(entry, result.outcome, campaign)
-        if entry.state == VOID:
-            entry.why = move.said
+        postings = self._moved(entry, result.outcome, campaign, h=entry.held)
+        entry.held, entry.why = 0, move.said if entry.state == VOID else ""
         if result.outcome == "failed":
             undo(entry, self.entries)
         if result.outcome == "revoke_failed":
@@ -153,14 +156,14 @@ class Settling:
 
         One that would contradict an answer already given does not.
         """
-        required = self.policies[entry.reward_id].results == "required"
-        answered = required and entry.state in (ISSUED, REVOKED)
-        return not (
-            (entry.state, result.outcome) not in TABLE
-            or (result.outcome == "failed" and result.retryable)  # it tries the same seq again
-            or (answered and result.outcome in ("failed", "revoke_failed"))
-            or (entry.state == REVOKED and entry.seq == 0)
-        )
+        if (entry.state, result.outcome) not in TABLE:
+            return False
+        assumed = self.policies[entry.reward_id].results == "assumed"
+        if result.outcome == "failed":  # retryable: it tries the same seq again
+            return not result.retryable and (assumed or entry.state == ISSUING)
+        if result.outcome == "revoke_failed":
+            return entry.state == REVOKING or (assumed and was_taken_back(entry))
+        return True
 
     def _not_taken_back(self, entry: Entry) -> Postings:
         """A reward whose revocation failed is spent; still due, it pays older debts once more."""

@@ -108,6 +108,53 @@ def test_what_waits_and_is_lost_is_void_and_waits_again_when_it_is_due_again():
     known.when(order("o3", day=4, version=2, status="fulfilled")).then("issued 1 rp-1")
 
 
+def taken_back(*later: dict[str, Any], **fields: Any) -> Given:
+    """A reward was given and, as is assumed, taken back; then `later`, and it was not after all."""
+    known = given(releasing(**fields), [claim(), order("o1", status="fulfilled"), cancel("o1")])
+    known.when(*later)
+    return known.when(result(known.reward_id("1", "rp-1"), "revoke_failed", 2, day=5))
+
+
+def postings(known: Given) -> list[tuple[str, int]]:
+    body = known.outputs[0].body
+    return [(p["account"], p["amount_minor"]) for p in body["postings"]]
+
+
+def test_fixture_43_what_waits_to_be_given_again_and_was_not_taken_back_is_spent():
+    """Spent, no second issue, whatever it waits for."""
+    known = taken_back(order("o3")).then("spent 1 rp-1 900")
+    assert postings(known) == [("reserved", -900), ("spent", 900)]
+    assert deadline(known) == 0
+    known.when(order("o3", day=6, version=2, status="fulfilled")).then()
+    known.when(cancel("o3", day=7)).then("task.regressed 0", "owed 1 rp-1 900")
+
+
+@pytest.mark.parametrize("since", ["lost again", "in vain"])
+def test_fixture_43_what_was_given_up_and_was_not_taken_back_is_spent(since):
+    later = cancel("o3", day=4) if since == "lost again" else tick(45)
+    known = taken_back(order("o3"), later)
+    owed = ["owed 1 rp-1 900"] if since == "lost again" else []
+    known.then("spent 1 rp-1 900", *owed)
+    assert postings(known) == [("budget", -900), ("spent", 900)]
+    came = order("o3", day=4, version=2, status="fulfilled")
+    known.when(withdraw("c-o3", day=6), came).standing("1 rp-1")
+    [entry] = [e for e in s.unpack_ledger(known.state.ledger).values() if e.right_id == "rp-1"]
+    assert (entry.state, entry.seq, entry.owed) == (s.SPENT, 2, 0)
+
+
+def test_what_was_taken_back_and_waits_is_given_again_where_no_answer_says_otherwise():
+    known = given(releasing(), [claim(), order("o1", status="fulfilled"), cancel("o1")])
+    known.when(order("o3"), order("o3", day=6, version=2, status="fulfilled"))
+    known.then("issued 1 rp-1 seq=3")
+
+
+def test_a_service_that_has_answered_does_not_take_its_word_back():
+    known = given(releasing(results="required"), [claim(), order("o1", status="fulfilled")])
+    known.when(cancel("o1"), result(known.reward_id("1", "rp-1"), "revoked", 2), order("o3"))
+    known.when(result(known.reward_id("1", "rp-1"), "revoke_failed", 2, day=5, id="again")).then()
+    known.when(order("o3", day=6, version=2, status="fulfilled")).then("issued 1 rp-1 seq=3")
+
+
 def test_a_reward_whose_orders_never_come_so_far_is_void_at_the_horizon():
     known = given(releasing(), [claim(), order("o1")])
     horizon_ms = millis(at(11, "00:00")) + 30 * DAY_MS

@@ -364,6 +364,68 @@ def test_units_that_were_not_taken_back_after_all_are_asked_for_again():
     tick(known, at(17)).then()
 
 
+def waits_again(definition, *orders, yuan=50):
+    """After the release the reward of two orders is lost, due again with `orders`, and waits."""
+    first = [order(name, status="fulfilled", yuan=yuan) for name in ("o1", "o2")]
+    waiting = {"instant_limit_minor": 150, "on": "fulfilled", "hold_days": 0}
+    known = granted(*first, definition={**definition, "release": waiting})
+    tick(known, at(13)).when(cancel("o2", day=15, id="c1"), *orders)
+    return known.when(answer(asked(known)[0], "granted"))
+
+
+def test_what_waits_again_after_the_release_and_was_not_taken_back_has_its_money():
+    known = waits_again(THREE, order("o3")).then("reserved 200", "reserved 2 rp-2 200")
+    known.when(result(known.reward_id("2", "rp-2"), "revoke_failed", 2, day=16))
+    known.then("spent 2 rp-2 200")
+    assert postings(known.outputs[0]) == {"reserved": -200, "spent": 200}
+    known.when(order("o3", day=4, version=2, status="fulfilled")).then()
+    tick(known, at(17)).then()
+
+
+def less_waits():
+    """1000 was taken back, 750 waits to be given; then we hear that the 1000 were spent."""
+    known = waits_again(BANK, order("o3", yuan=25)).then("reserved 750", "reserved 2 bank 750")
+    return known.when(result(known.reward_id("2", "bank"), "revoke_failed", 2, day=16))
+
+
+def test_what_was_not_taken_back_asks_for_what_is_not_set_aside_for_it():
+    known = less_waits().then(f"pool.reserve {BUDGET} 250")
+    [request] = asked(known)
+    known.when(order("o3", day=4, version=2, status="fulfilled", yuan=25)).then()
+    known.when(answer(request, "granted"))
+    known.then("reserved 250", "spent 2 bank 1000", "owed 2 bank 250")
+    assert postings(known.outputs[1]) == {"reserved": -1000, "spent": 1000}
+    tick(known, at(17)).then()
+
+
+def test_what_was_not_taken_back_and_is_lost_while_it_asks_is_owed_in_full():
+    known = less_waits()
+    [request] = asked(known)
+    known.when(cancel("o3", day=17)).then("task.regressed 1", "task.expired 1")
+    known.when(answer(request, "denied")).then()
+    known.when(cancel("o1", day=18)).then("task.regressed 0", f"pool.reserve {BUDGET} 250")
+    known.when(answer(asked(known)[0], "granted"))
+    known.then("reserved 250", "spent 2 bank 1000", "owed 2 bank 1000")
+
+
+def test_what_was_not_taken_back_and_had_cost_less_gives_the_rest_back():
+    known = waits_again(BANK, order("o3"), yuan=25).then("reserved 750", "reserved 2 bank 750")
+    known.when(result(known.reward_id("2", "bank"), "revoke_failed", 2, day=16))
+    known.then("spent 2 bank 500")
+    assert postings(known.outputs[0]) == {"reserved": -500, "spent": 500}
+    tick(known, at(17)).then(f"pool.release {BUDGET} 250", "released 250")
+
+
+def test_units_of_what_waits_again_and_was_not_taken_back_are_not_asked_for_twice():
+    known, requests = supplied(release={"on": "fulfilled"}, clawback={"physical": "revoke"})
+    known.when(answer(requests["ware"], "granted"))
+    known.when(*(order(name, status="fulfilled") for name in ("o1", "o2", "o3")))
+    tick(known, at(13)).when(cancel("o3", day=15), order("o4"))
+    known.when(answer(asked(known)[0], "granted")).then("reserved 3 box 700")
+    known.when(result(known.reward_id("3", "box"), "revoke_failed", 2, day=16))
+    known.then("spent 3 box 700")
+
+
 def test_what_failed_for_good_after_the_release_goes_back_at_once():
     known = tick(granted(order("o1"), order("o2")), at(13))
     known.when(result(known.reward_id("2", "rp-2"), "failed", day=16))

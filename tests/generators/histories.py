@@ -58,6 +58,8 @@ def history(  # noqa: C901, PLR0912  a line or two for each feature
         rng.shuffle(made)
     if rng.random() < 0.3:
         made.insert(rng.randint(0, len(made)), rng.choice(made))
+    if "regained" in features:
+        made += regained(rng, features, made)
     if "ticks" in features:
         for day in sorted(rng.sample(range(2, 50), rng.randint(0, 4)), reverse=True):
             made.insert(min(len(made), rng.randint(day // 2, day)), b.tick(day))
@@ -66,6 +68,20 @@ def history(  # noqa: C901, PLR0912  a line or two for each feature
                 made.insert(rng.randint(len(made) // 2, len(made)), b.tick(day))
         made.append(b.tick(60))  # later than any horizon
     return made
+
+
+def regained(
+    rng: random.Random, features: frozenset[str], made: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Orders that go, each with one in its place that may still have to come further."""
+    names = sorted({event["order_id"] for event in made if "lines" in event and "currency" in event})
+    found = []
+    for n in range(10, 10 + min(len(names), rng.randint(1, 3))):
+        instead = good_order(rng, features, n)
+        found += [b.cancel(rng.choice(names), when=moment(rng), id=f"c{n}"), instead]
+        then = [b.cancel(f"o{n}", when=moment(rng), id=f"d{n}"), further(rng, instead)]
+        found += rng.choice([then[:1], then[1:], then, []])
+    return found
 
 
 def moment(rng: random.Random) -> datetime:

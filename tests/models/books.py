@@ -61,6 +61,12 @@ class Reward:
         return self.value - self.offset
 
     @property
+    def taken_back(self) -> bool:
+        """Whether its newest command was to take it back, and was done: L1, even seqs revoke."""
+        given_up = self.state == "void" and not self.never
+        return self.seq > 0 and self.seq % 2 == 0 and (self.state in ("revoked", "due") or given_up)
+
+    @property
     def policy(self) -> str:
         """keep, revoke or debt. Physical: revoked until it is issued, then kept."""
         kind = self.due.type
@@ -260,7 +266,8 @@ class Books:
         # Where results are assumed, a command was done when it was told; it may still be denied.
         assumed = not reward.due.version.required
         assumed_issued = "issued" if assumed else ""
-        assumed_revoked = "revoked" if assumed else ""
+        # Taken back so far as we know; whether it waits since, or was given up, no command said.
+        assumed_revoked = assumed and reward.taken_back
         paid = reward.paid
         if outcome == "issued" and reward.state == "issuing":
             reward.state = "issued"
@@ -274,11 +281,11 @@ class Books:
             self.say("adjusted", reward, "lapsed", [("issued", -paid), ("breakage", paid)])
         elif outcome == "revoked" and reward.state == "revoking":
             self.revoked(reward)
-        elif outcome == "revoke_failed" and reward.state in ("revoking", assumed_revoked):
-            if reward.state == "revoked":
+        elif outcome == "revoke_failed" and (reward.state == "revoking" or assumed_revoked):
+            if reward.state != "revoking":
                 undone = [("reserved", -paid), ("returning", paid)]
                 self.say("adjusted", reward, "undone", undone)
-            reward.state = "spent"
+            reward.state, reward.in_vain = "spent", False
             self.say("adjusted", reward, "spent", [("returning", -paid), ("spent", paid)])
         self.after_result(reward)
 
