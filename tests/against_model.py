@@ -46,6 +46,7 @@ ALL = (
     *("lottery", "withdrawn", "steps"),
 )
 RELEASED = ("required", "results", "release", "collect", "budget", "saved")
+REGAINED = ("results", "release", "saved", "steps", "ticks", "regained")
 COMPARED: tuple[tuple[str, ...], ...] = (
     (),
     ("audience", "holdout", "variants", "orders_enter"),
@@ -76,6 +77,7 @@ COMPARED: tuple[tuple[str, ...], ...] = (
     (*ALL, "ticks", "required", "results"),
     (*ALL, "ticks", "risk", "release", "collect"),
     (*ALL, "ticks", "risk", "release", "collect", "required", "results"),
+    REGAINED,
     ("ticks", "over"),
     ("ticks", "over", "stop", "amount", "saved"),
     ("ticks", "over", "required", "results"),
@@ -105,6 +107,9 @@ ONCE_DIFFERED: dict[tuple[str, ...], dict[int, str]] = {
     ("ticks", "over", "groups"): {1066: "what a history lost to another of its group stays lost"},
     ("ticks", "over", "release", "collect"): {
         379: "what is collected for a compacted reward is compacted"
+    },
+    (*REGAINED[:2], "collect", "steps", "risk", "groups", "lottery", "budget", "supply", "ticks"): {
+        159: "what is collected after its window for a compacted reward is compacted"
     },
     ("ticks", "over", "withdrawn"): {38: "a compacted task is left as of then, and stays"},
     LONG: {948: "debts of one instant are paid by their ids, not as read", 1051: SAVED_ANEW},

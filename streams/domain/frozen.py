@@ -199,8 +199,8 @@ class Met(NamedTuple):
 
 def may_meet(state: UserState, fact: Fact) -> bool:
     """Tell whether an event may be about something compacted; False is certain, and cheap."""
-    if fact.occurred_at_ms < state.past_ms or isinstance(fact, RiskVerdict):
-        return True
+    if fact.occurred_at_ms < state.past_ms or isinstance(fact, RiskVerdict | RewardCollected):
+        return True  # a reward is collected after its window, too
     return facts_.may_know(state.seen, facts_.marks_of(fact))
 
 
@@ -343,7 +343,8 @@ class _Meeting:
     def _never_given(self, fact: RewardCollected) -> str:
         """Return the frozen task of a reward that has waited in vain, as far as was read; or ""."""
         entry = self._entries().get(fact.reward_id)
-        task = self._tasks.get(entry.task_id) if entry and not entry.seq else None
+        waited = entry is not None and (not entry.seq or entry.why == "uncollected")
+        task = self._tasks.get(entry.task_id) if entry is not None and waited else None
         in_time = task is not None and fact.recorded_at_ms <= self._horizon_ms(task)
         return task.task_id if task is not None and in_time else ""
 

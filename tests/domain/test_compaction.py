@@ -169,6 +169,13 @@ def test_a_reward_collected_in_time_and_heard_of_after_that_stays_void():
     given_.when(collect(reward_id, 3, "t2")).then().standing("1 rp-1")
 
 
+def test_so_does_one_that_was_collected_when_its_window_had_ended():
+    known = compacted([claim(), order("o9")], campaign(collect="manual"))
+    reward_id = known.reward_id("1", "rp-1")
+    known.when(collect(reward_id, day=13)).then("claim.rejected COMPACTED").standing()
+    known.when(collect(reward_id, day=13)).then()
+
+
 def test_a_result_for_a_reward_of_a_compacted_history_is_booked():
     known = compacted(ONE)
     reward_id = known.reward_id("1", "rp-1")

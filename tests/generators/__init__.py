@@ -28,4 +28,5 @@ FEATURES = (
     "results",
     "ticks",
     "reminders",
+    "regained",  # what earned a reward goes, and what comes in its place has not come so far yet
 )
