@@ -121,6 +121,11 @@ def reserve(pool: Pool, n: int = 1, amount: int = 0, hours: float = 1, **units: 
     return Reserved(pool.pool_id, "u-1", at(hours), f"req_{n}", f"tsk_{n}", amount, units)
 
 
+def spent(n: int = 1, hours: float = 3, user: str = "u-1", step: str = "3") -> Reserved:
+    """News that the n-th task's prize, which had returned, is out."""
+    return Reserved("veg-wheel", user, at(hours), f"req_spent_{n}", f"tsk_{n}", step=step)
+
+
 def release(pool: Pool, n: int = 1, amount: int = 0, hours: float = 2, **units: int) -> Released:
     return Released(pool.pool_id, "u-1", at(hours), f"req_rel_{n}", f"tsk_{n}", amount, units)
 

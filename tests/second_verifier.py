@@ -57,7 +57,7 @@ class Judge:
         self.given: Counter[str] = Counter()
         self.moved: Counter[str] = Counter()  # units, by prize
         self.of_entrant: Counter[tuple[str, str]] = Counter()
-        self.returned: set[str] = set()
+        self.returned: dict[str, int] = {}  # by draw, the units that came back
         self.spent = self.regained = 0  # minor units
 
     @property
@@ -209,6 +209,7 @@ class Judge:
     def _change(self, record: dict[str, Any]) -> None:
         extra = {
             "returned": ["prize_id", "amount_minor", "draw_id"],
+            "spent": ["prize_id", "amount_minor", "draw_id"],
             "restocked": ["prize_id"],
             "budget_added": ["amount_minor"],
             "closed": [],
@@ -220,10 +221,16 @@ class Judge:
             draw = record["draw_id"]
             need(self.drawn[draw] == record["prize_id"], "returns what was given")
             need(draw not in self.returned, "returns it once")
-            self.returned.add(draw)
+            self.returned[draw] = record["change"]
             unit = record["prize_id"] != "fallback" and at < closes
             need(record["change"] == int(unit), "a unit while open")
             need(record["amount_minor"] == self._cost(record["prize_id"]), "its cost")
+        elif record["reason"] == "spent":
+            draw = record["draw_id"]
+            need(draw in self.returned, "it had come back")
+            need(self.drawn[draw] == record["prize_id"], "what was given")
+            need(record["change"] == -self.returned.pop(draw), "the unit that had come back")
+            need(record["amount_minor"] == -self._cost(record["prize_id"]), "its cost")
         elif record["reason"] == "restocked":
             need(record["change"] > 0, "more units")
             need(record["prize_id"] in self.stock, "a prize")

@@ -85,6 +85,10 @@ class Announcer:
     def release(self, ask: Ask, request_id: str, minor: int, units: dict[str, int]) -> Output:
         return self._request("pool.release", ask, request_id, _share(minor, units))
 
+    def spent_after_all(self, ask: Ask, request_id: str) -> Output:
+        """A prize that had returned to its pool is out."""
+        return self._request("pool.reserve", ask, request_id, {"step": ask.step})
+
     def unit_returned(self, ask: Ask, request_id: str) -> Output:
         return self._request("unit.returned", ask, request_id, {"step": ask.step})
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from streams.domain.asks import Ask, Asked
     from streams.domain.campaign import Campaign
     from streams.domain.deadlines import Instant
+    from streams.domain.dues import Change
     from streams.domain.events import PoolAnswered
     from streams.domain.outputs import Output
     from streams.domain.registry import Campaigns
@@ -130,6 +131,19 @@ def after_ledger(
     for (task_id, pool_id), of_pool in states.items():
         if RELEASED in of_pool and GRANTED not in of_pool:
             outputs += _release_free(task_id, pool_id, entries, campaigns, asked, say)
+    return outputs
+
+
+def spent_after_all(changes: Iterable[Change], asked: Asked, say: Announcer) -> list[Output]:
+    """Tell pools of prizes that had gone back to them and were not taken back after all."""
+    outputs = []
+    for change in changes:
+        entry = change.entry
+        if entry.kind != "prize" or change.reason != "spent" or change.seq % 2:
+            continue
+        ask = asked.draw(entry.task_id, entry.step)
+        if ask is not None and ask.state == RETURNED:
+            outputs.append(say.spent_after_all(ask, chances.spent_id(ask, say.cause_id)))
     return outputs
 
 

@@ -151,6 +151,10 @@ def return_id(ask: Ask, cause_id: str) -> str:
     return ids.request_id(ask.task_id, f"return:{ask.step}", cause_id)
 
 
+def spent_id(ask: Ask, cause_id: str) -> str:
+    return ids.request_id(ask.task_id, f"spent:{ask.step}", cause_id)
+
+
 def prizes_at(task: Task, campaign: Campaign, k: int, asked: Asked) -> list[tuple[str, Right]]:
     """Return (label, right) of the prizes that the k-th counted order's draws brought."""
     found = []

@@ -27,10 +27,14 @@ class DrawAsked(Asking, frozen=True):
 
 
 class Reserved(Asking, frozen=True):
-    """pool.reserve: money and units set aside for a task, all of it or nothing."""
+    """pool.reserve: money and units set aside for a task, all of it or nothing.
+
+    step: of a lottery, the chance whose prize went back and is spent: no question, but news.
+    """
 
     amount_minor: int = 0
     units: dict[str, int] = {}
+    step: str = ""
 
 
 class Released(Asking, frozen=True):

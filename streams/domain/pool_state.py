@@ -27,7 +27,10 @@ FALLBACK = "fallback"
 
 
 class Stock(msgspec.Struct, frozen=True, array_like=True):
-    """Units of one prize or right. L7: defined + restocked + returned = given + left."""
+    """Units of one prize or right. L7: defined + restocked + returned = given + left.
+
+    Nothing is given where none is left. Below zero is what had returned and was spent all the same.
+    """
 
     id: str
     defined: int
@@ -50,7 +53,7 @@ class PoolState(msgspec.Struct, frozen=True, array_like=True):
     closed_at_ms: int | None = None  # before the defined time
     revealed: bool = False
     budget_minor: int | None = None  # with what was added; None: not bounded
-    held_minor: int = 0  # reserved or out; L8: never above the budget
+    held_minor: int = 0  # reserved or out; L8: above the budget only by what had not returned
     stock: tuple[Stock, ...] = ()
 
     def stock_of(self, id_: str) -> Stock | None:
@@ -75,6 +78,7 @@ class Answered(msgspec.Struct, frozen=True, array_like=True):
     outcome: str = ""
     given: str = ""  # of a draw: the prize, or FALLBACK
     returned: bool = False  # ... which came back
+    restored: bool = False  # ... and its unit with it, to the stock of a pool that was open
 
 
 class Entrant(msgspec.Struct, frozen=True, array_like=True):

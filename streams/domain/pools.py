@@ -301,26 +301,61 @@ def _take_back(
     assert isinstance(drawn, Answered)
     if not drawn.given or drawn.returned:
         return taken
-    changed[key] = msgspec.structs.replace(drawn, returned=True)
     cost_minor = draws.cost_minor(pool, drawn.given)
-    take_prize_back(public, drawn.given, cost_minor, draw_id, at_ms)
+    restored = take_prize_back(public, drawn.given, cost_minor, draw_id, at_ms)
+    changed[key] = msgspec.structs.replace(drawn, returned=True, restored=restored)
     return taken
 
 
-def take_prize_back(public: Public, given: str, cost_minor: int, draw_id: str, at_ms: int) -> None:
-    """Return a prize's cost to the budget, and its unit to the stock while the pool is open."""
-    held_minor = public.state.held_minor - cost_minor
-    state = public.state = msgspec.structs.replace(public.state, held_minor=held_minor)
-    if state.revealed:
-        return
-    stock = state.stock_of(given)
-    closes_ms = closes_at_ms(state, public.pool) or 0
-    if stock is not None and at_ms < closes_ms:
-        more = msgspec.structs.replace(stock, returned=stock.returned + 1)
-        public.state = state.with_stock(more)
-    back = int(public.state is not state)
-    said = {"prize_id": given, "amount_minor": cost_minor, "draw_id": draw_id}
-    public.changed("returned", at_ms, back, **said)
+def take_prize_back(public: Public, given: str, cost_minor: int, draw_id: str, at_ms: int) -> bool:
+    """Return a prize's cost to the budget, and its unit to the stock while the pool is open.
+
+    Returns whether the unit came back.
+    """
+    closes_ms = closes_at_ms(public.state, public.pool) or 0
+    is_unit = public.state.stock_of(given) is not None
+    restored = is_unit and at_ms < closes_ms and not public.state.revealed
+    _move_prize(public, given, int(restored), cost_minor)
+    if not public.state.revealed:
+        said = {"prize_id": given, "amount_minor": cost_minor, "draw_id": draw_id}
+        public.changed("returned", at_ms, int(restored), **said)
+    return restored
+
+
+def _take_again(rows: Rows, request: Reserved, public: Public, changed: dict[str, Row]) -> Answered:
+    """A prize that had come back is spent: it is out, whoever has its unit and money by now."""
+    draw_id = ids.draw_id(request.task_id, request.step)
+    key = request_key(request.pool_id, draw_id)
+    drawn = rows[key]
+    assert isinstance(drawn, Answered)
+    if drawn.returned:
+        changed[key] = msgspec.structs.replace(drawn, returned=False, restored=False)
+        cost_minor = draws.cost_minor(public.pool, drawn.given)
+        at_ms, unit = request.occurred_at_ms, int(drawn.restored)
+        take_prize_again(public, drawn.given, unit, cost_minor, draw_id, at_ms)
+    return Answered("taken", request.occurred_at_ms)
+
+
+def take_prize_again(  # noqa: PLR0913 - what is out, of which draw, and when
+    public: Public, given: str, unit: int, cost_minor: int, draw_id: str, at_ms: int
+) -> None:
+    """Undo a prize's return. What was given to others since stays theirs: less than none is left.
+
+    unit: whether its unit had come back, 1 or 0.
+    """
+    _move_prize(public, given, -unit, -cost_minor)
+    if not public.state.revealed:
+        said = {"prize_id": given, "amount_minor": -cost_minor, "draw_id": draw_id}
+        public.changed("spent", at_ms, -unit, **said)
+
+
+def _move_prize(public: Public, given: str, units: int, cost_minor: int) -> None:
+    """Let units and money come back, or (below zero) go again."""
+    state, stock = public.state, public.state.stock_of(given)
+    if stock is not None:
+        state = state.with_stock(msgspec.structs.replace(stock, returned=stock.returned + units))
+    held_minor = state.held_minor - cost_minor
+    public.state = msgspec.structs.replace(state, held_minor=held_minor)
 
 
 def _reserve(rows: Rows, request: Reserved, public: Public, changed: dict[str, Row]) -> Answered:
@@ -329,6 +364,8 @@ def _reserve(rows: Rows, request: Reserved, public: Public, changed: dict[str, R
     Checked in this order: units, tasks, money.
     """
     state, pool, at_ms = public.state, public.pool, request.occurred_at_ms
+    if pool.kind == LOTTERY and request.step:
+        return _take_again(rows, request, public, changed)
     if pool.kind == LOTTERY:  # its stock moves by draws alone, in public
         return _refused(request, UNKNOWN)
     closes_ms = closes_at_ms(state, pool)

@@ -111,6 +111,7 @@ def settle(  # noqa: PLR0913  # what is due, what stands, what was answered, and
         if unsettled:
             settling.bring_to(dues)
     outputs = said(settling, campaigns, say)
+    outputs += asking.spent_after_all(settling.changes, asked, say)
     outputs += asking.after_ledger(entries, short, campaigns, asked, say)
     return Settled(outputs, early, ledger.next_deadline_ms(entries, dues, policies, now_ms))
 

@@ -145,7 +145,7 @@ class Verifier:
         self._pool: Pool | None = None
         self._changes: list[PoolChange] = []
         self._drawn: dict[str, str] = {}  # by draw, what was given
-        self._returned: set[str] = set()
+        self._returned: dict[str, bool] = {}  # by draw, whether its unit came back with its cost
         self._won: dict[str, dict[str, int]] = {}  # by entrant
         self._wins = 0
 
@@ -268,6 +268,8 @@ class Verifier:
         pool_id, prize_id = public.pool.pool_id, record.prize_id or ""
         if record.reason == "returned":
             self._return(record, public, at_ms)
+        elif record.reason == "spent":
+            self._take_again(record, public, at_ms)
         elif record.reason == "restocked" and record.change > 0:
             self._apply(public, Restocked(pool_id, at_ms, {prize_id: record.change}))
         elif record.reason == "budget_added":
@@ -280,9 +282,17 @@ class Verifier:
         given = self._drawn.get(draw_id, "")
         if not given or draw_id in self._returned:
             raise Mismatch(f"draw {draw_id} has nothing to return")
-        self._returned.add(draw_id)
         cost_minor = draws.cost_minor(public.pool, given)
-        pools.take_prize_back(public, given, cost_minor, draw_id, at_ms)
+        restored = pools.take_prize_back(public, given, cost_minor, draw_id, at_ms)
+        self._returned[draw_id] = restored
+
+    def _take_again(self, record: _Changed, public: Public, at_ms: int) -> None:
+        draw_id = record.draw_id or ""
+        if draw_id not in self._returned:
+            raise Mismatch(f"draw {draw_id} has returned nothing that could be spent")
+        given, unit = self._drawn[draw_id], int(self._returned.pop(draw_id))
+        cost_minor = draws.cost_minor(public.pool, given)
+        pools.take_prize_again(public, given, unit, cost_minor, draw_id, at_ms)
 
     def _apply(self, public: Public, change: PoolChange) -> None:
         """Let a change take effect as the fold does, and remember it."""

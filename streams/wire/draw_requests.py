@@ -44,10 +44,11 @@ class Draw(Ask, tag="draw.asked"):
 
 
 class Reserve(Ask, tag="pool.reserve"):
-    """A reservation as it is written."""
+    """A reservation as it is written; with a step, a prize that had returned and is spent."""
 
     amount_minor: Amount | None = None
     units: Units | None = None
+    step: Id | None = None
 
 
 class Release(Ask, tag="pool.release"):
@@ -82,7 +83,7 @@ def decode(record: Record) -> Request:
         return DrawAsked(*said, ask.step, ask.odds_version)
     amount_minor, units = ask.amount_minor or 0, ask.units or {}
     if isinstance(ask, Reserve):
-        return Reserved(*said, amount_minor, units)
+        return Reserved(*said, amount_minor, units, ask.step or "")
     if isinstance(ask, Release):
         return Released(*said, amount_minor, units)
     return UnitReturned(*said, ask.step or "", amount_minor, units)

@@ -41,7 +41,7 @@ def each_request_is_answered_once(report: Report, evidence: Evidence, bad: Bad) 
     asked = {
         body["request_id"]: body
         for _seen, body in good(evidence, "draw-requests", bad)
-        if body["type"] in ASKING
+        if body["type"] in ASKING and not _is_news(body)
     }
     told: dict[str, dict[str, Any]] = {}
     for seen, body in good(evidence, "draw-results", bad):
@@ -54,6 +54,11 @@ def each_request_is_answered_once(report: Report, evidence: Evidence, bad: Bad) 
     for request_id in sorted(asked.keys() - told.keys()):
         report.add("I5", BROKEN, f"{request_id} was asked, and never answered")
     _answers_are_the_draws(report, evidence, asked, told)
+
+
+def _is_news(request: dict[str, Any]) -> bool:
+    """A prize that had returned and is spent: a pool is told, not asked."""
+    return request["type"] == "pool.reserve" and "step" in request
 
 
 def _answers_are_the_draws(
@@ -108,10 +113,14 @@ def books_agree(report: Report, evidence: Evidence, model: Fold) -> None:
         for seen in evidence.inputs.get("draw-requests", ())
         if not _ours(seen)
     }
+    spent: Counter[str] = Counter()
+    for seen in evidence.inputs.get("draw-requests", ()):
+        body = json.loads(seen.value or b"{}")
+        spent[body.get("pool_id", "")] += body.get("type") == "pool.reserve" and "step" in body
     for pool in model.campaigns.pools:
         row = model.pools[pool_key(pool.pool_id)]
         assert isinstance(row, PoolState)
-        _nothing_below_zero(report, pool, row)
+        _nothing_below_zero(report, pool, row, spent[pool.pool_id])
         if pool.kind == "lottery":
             _lottery_agrees(report, evidence, pool, row, won, pool.pool_id in foreign)
         elif pool.pool_id not in foreign:
@@ -135,14 +144,16 @@ def _of_users(report: Report, model: Fold) -> tuple[dict[str, Counter[str]], dic
     return out, won
 
 
-def _nothing_below_zero(report: Report, pool: Pool, row: PoolState) -> None:
+def _nothing_below_zero(report: Report, pool: Pool, row: PoolState, spent: int) -> None:
+    """spent: prizes that had returned and were given to others, and are out all the same."""
     for stock in row.stock:
         report.compared["stock"] += 1
-        if stock.left < 0:
+        if stock.left < -spent:
             report.add("I5", BROKEN, f"{pool.pool_id}: {stock.left} of {stock.id} are left")
     if row.budget_minor is not None:
         report.compared["budgets"] += 1
-        if not 0 <= row.held_minor <= row.budget_minor:
+        dearest_minor = max((prize.right.value_minor for prize in pool.prizes), default=0)
+        if not 0 <= row.held_minor <= row.budget_minor + spent * dearest_minor:
             text = f"{row.held_minor} of {row.budget_minor} minor units are out"
             report.add("I5", BROKEN, f"{pool.pool_id}: {text}")
 

@@ -225,6 +225,24 @@ def test_a_lost_prize_is_returned_when_its_task_can_no_longer_regain_it():
     tick(known, at(30)).then()
 
 
+def test_a_pool_hears_that_a_prize_which_went_back_to_it_is_spent():
+    """With assumed results nobody can know before: unit and money are gone, and it must say so."""
+    known = drawn()
+    tick(known.when(cancel("o3", day=10)), at(13, "00:00")).then("unit.returned wheel 3")
+    known.when(result(known.reward_id("3", "rp-100"), "revoke_failed", 2, day=14))
+    known.then("spent 3 rp-100 10000", "owed 3 rp-100 10000", "pool.reserve wheel 3")
+    known.when(result(known.reward_id("3", "rp-100"), "revoke_failed", 2, day=15, id="again"))
+    known.then()
+    tick(known.when(withdraw("c-o3", day=16)), at(30)).then()
+
+
+def test_a_prize_that_is_spent_before_it_went_back_stays_out():
+    known = drawn().when(cancel("o3", day=10))
+    known.when(result(known.reward_id("3", "rp-100"), "revoke_failed", 2, day=11))
+    known.then("spent 3 rp-100 10000", "owed 3 rp-100 10000")
+    tick(known, at(30)).then()
+
+
 def test_a_prize_that_is_kept_is_not_returned():
     known = drawn()
     known.when(result(known.reward_id("3", "rp-100"), "spent"))

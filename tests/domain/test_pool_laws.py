@@ -32,6 +32,7 @@ from tests.pooling import (
     reserve,
     returned,
     rights,
+    spent,
 )
 from tests.second_verifier import Wrong, judge
 
@@ -76,6 +77,7 @@ REQUESTS = st.lists(
         st.builds(ask, TASK, SOON, USERS, odds_version=st.integers(1, 2)),
         st.builds(ask, TASK, HOURS, USERS),
         st.builds(returned, TASK, HOURS),
+        st.builds(spent, TASK, HOURS),
         st.floats(-30, CLOSES_AFTER_H + 100),  # a tick
     ),
     max_size=40,
@@ -95,10 +97,13 @@ def played(pool, changes, requests, *, check=lambda _book: None):
 
 def require_conserved(book):
     state, pool = book.state, book.pool
+    out = [o.body for o in book.heard if o.body.get("reason") == "spent"]
     if state.budget_minor is not None:
-        assert 0 <= state.held_minor <= state.budget_minor, "L8"
+        over_minor = -sum(body["amount_minor"] for body in out)
+        assert 0 <= state.held_minor <= state.budget_minor + over_minor, "L8"
     for stock in state.stock:
-        assert stock.left >= 0, "L7"
+        over = -sum(body["change"] for body in out if body["prize_id"] == stock.id)
+        assert stock.left >= -over, "L7"
         whole = stock.defined + stock.restocked + stock.returned
         assert whole == stock.given + stock.left, "L7"
     if pool.kind == "lottery":

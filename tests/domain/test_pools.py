@@ -22,6 +22,7 @@ from tests.pooling import (
     reserve,
     returned,
     rights,
+    spent,
     text,
 )
 
@@ -295,6 +296,43 @@ def test_after_the_reveal_what_comes_back_is_no_longer_public():
     assert book.state.held_minor == 0
 
 
+def test_a_returned_prize_that_is_spent_is_out_again():
+    book = Book(certain(stock=2, budget_minor=1500)).when(ask(1), returned(1))
+    book.when(spent(1)).then("spent sure -1")
+    assert book.said[0].body["amount_minor"] == -500
+    assert (left(book, "sure"), book.state.held_minor) == (1, 500)
+    book.when(spent(1)).then()
+    book.when(ask(2, hours=4)).then("drawn sure sure won", "result won sure")
+    book.when(ask(3, hours=5)).then("drawn sure - no_stock", "result no_stock")
+
+
+def test_what_was_given_to_another_since_is_a_deficit_until_the_operator_covers_it():
+    more = Restocked(ID, at(5), {"sure": 1}), BudgetAdded(ID, at(7), 500)
+    book = Book(certain(stock=1, budget_minor=500), *more)
+    book.when(ask(1), returned(1), ask(2, hours=3), spent(1, hours=4)).then("spent sure -1")
+    assert (left(book, "sure"), book.state.held_minor) == (-1, 1000)
+    book.when(ask(3, hours=6)).then("restocked sure 1", "drawn sure - no_stock", "result no_stock")
+    book.tick(7).then("budget_added - 0")
+    assert (left(book, "sure"), book.state.can_pay(0), book.state.can_pay(1)) == (0, True, False)
+
+
+def test_what_returned_after_the_close_and_is_spent_takes_its_cost_alone():
+    book = Book(certain(stock=1)).when(ask(1), returned(1, hours=CLOSES_AFTER_H))
+    book.when(spent(1, hours=CLOSES_AFTER_H + 1)).then("spent sure 0")
+    assert (left(book, "sure"), book.state.held_minor) == (0, 500)
+
+
+def test_what_never_returned_is_out_already():
+    Book(certain(stock=1)).when(ask(1), spent(1)).then()
+    Book(certain(stock=1)).when(ask(1), spent(2)).then()
+
+
+def test_after_the_reveal_a_prize_that_is_spent_moves_the_books_alone():
+    book = Book(certain(stock=1)).when(ask(1), returned(1)).tick(CLOSES_AFTER_H + 48)
+    book.when(spent(1, hours=CLOSES_AFTER_H + 50)).then()
+    assert (left(book, "sure"), book.state.held_minor) == (0, 500)
+
+
 def test_a_returned_prize_still_counts_for_the_limit_of_its_winner():
     book = Book(certain(stock=1, max_per_user=1)).when(ask(1), returned(1), ask(2, hours=3))
     book.then("drawn sure - user_limit", "result user_limit")
@@ -398,7 +436,7 @@ def test_the_rows_a_request_reads_are_those_it_names_beforehand():
             return super().__getitem__(key)
 
     for of, requests in (
-        (pool, [ask(1), returned(1)]),
+        (pool, [ask(1), returned(1), spent(1)]),
         (coffee, [reserve(coffee), release(coffee)]),
     ):
         book = Strict(of)

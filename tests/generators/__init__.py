@@ -28,5 +28,4 @@ FEATURES = (
     "results",
     "ticks",
     "reminders",
-    "regained",  # what earned a reward goes, and what comes in its place has not come so far yet
 )
