@@ -109,7 +109,12 @@ ONCE_DIFFERED: dict[tuple[str, ...], dict[int, str]] = {
         379: "what is collected for a compacted reward is compacted"
     },
     (*REGAINED[:2], "collect", "steps", "risk", "groups", "lottery", "budget", "supply", "ticks"): {
-        159: "what is collected after its window for a compacted reward is compacted"
+        159: "what is collected after its window for a compacted reward is compacted",
+        20260: "what was denied asks again when an order counts, whatever that earns",
+    },
+    REGAINED: {
+        360: "what could not be taken back, due again, sets off once more what it had",
+        20041: "what a compacted task refused lets none of its rewards go",
     },
     ("ticks", "over", "withdrawn"): {38: "a compacted task is left as of then, and stays"},
     LONG: {948: "debts of one instant are paid by their ids, not as read", 1051: SAVED_ANEW},

@@ -13,7 +13,7 @@ import msgspec
 
 from streams.domain import asks, chances, reservations
 from streams.domain.announce import Announcer
-from streams.domain.asks import DRAWN, EXPIRED, GRANTED, RELEASED, RETURNED
+from streams.domain.asks import DENIED, DRAWN, EXPIRED, GRANTED, RELEASED, RETURNED
 from streams.domain.pool import BUDGET
 from streams.domain.state import unpack_ledger
 
@@ -152,6 +152,15 @@ def released(packed: Packed[Ask], task_id: str) -> bool:
     return any(
         ask.state == RELEASED and ask.task_id == task_id for ask in asks.reservations(packed)
     )
+
+
+def is_short(state: UserState) -> bool:
+    """Tell whether something may be short of what a pool has denied, after a release."""
+    if state.early.count:
+        return True
+    reserved = asks.reservations(state.asks)
+    over = {ask.task_id for ask in reserved if ask.state == RELEASED}
+    return any(ask.state == DENIED and ask.task_id in over for ask in reserved)
 
 
 def next_deadline_ms(state: UserState, _campaigns: Campaigns) -> int:

@@ -109,6 +109,8 @@ def next_order(  # noqa: PLR0915, C901  # one pass over the tasks, each thing on
         )
         won: list[str] = []
         if code == orders.COUNTS:
+            if asking.is_short(state):
+                return None  # it asks again once something has moved
             gains = _earned(task, counted, campaign, called, state)
             if gains is None:
                 return None
@@ -179,6 +181,8 @@ def next_claim(state: UserState, fact: ClaimRequested, campaigns: Campaigns) -> 
     if isinstance(judged, tasks.Answer):
         rejection = say.rejected(fact.claim_id, fact.campaign_id, judged.code, judged.task_id)
         return Step(state.tasks, [rejection], [])
+    if asking.is_short(state):
+        return None  # it asks again once something has moved
     campaign = campaigns.of_task(judged)
     task = judged
     asked: list[Ask] = []

@@ -159,17 +159,17 @@ class Books:
         if reward.state not in ("due", "void", "revoked") or reward.never:
             return
         reward.value = reward.due.value_minor
-        reward.set_off = self.take_from_debts(reward)
+        reward.set_off = self.take_from_debts(reward, reward.value)
         reward.seq += 1
         offset = reward.offset
         self.say("issued", reward, "", [("reserved", -reward.paid), ("issued", reward.paid)],
                  [("debt", -offset), ("spent", offset)])  # fmt: skip
         reward.state = "issuing" if reward.due.version.required else "issued"
 
-    def take_from_debts(self, reward: Reward) -> dict[str, int]:
+    def take_from_debts(self, reward: Reward, most: int) -> dict[str, int]:
         """The oldest debt first; same currency, any campaign."""
         taken: dict[str, int] = {}
-        left = reward.value if reward.due.type in DEBT_TYPES else 0
+        left = most if reward.due.type in DEBT_TYPES else 0
         for debt in self.debts():
             share = min(left, debt.owed)
             if share and debt.due.currency == reward.due.currency:
@@ -256,6 +256,20 @@ class Books:
             moved = [("debt", -owed), ("written_off", -lost), ("spent", owed + lost)]
             self.say("adjusted", reward, "restored", moved)
         reward.owed, reward.written_off, reward.state = 0, 0, "spent"
+        self.pay_debts_again(reward)
+
+    def pay_debts_again(self, reward: Reward) -> None:
+        """Due again, and spent at what was paid of it: what it had set off is set off once more.
+
+        Taking it back has opened those debts; its user is due the whole of it.
+        """
+        rest = reward.due.value_minor - reward.value
+        if rest <= 0:
+            return
+        for name, share in self.take_from_debts(reward, rest).items():
+            reward.set_off[name] = reward.set_off.get(name, 0) + share
+            reward.value += share
+            self.say("adjusted", reward, "set off", [("debt", -share), ("spent", share)])
 
     # -- what the rights service answers -----------------------------------------------------------
 
@@ -287,13 +301,16 @@ class Books:
                 self.say("adjusted", reward, "undone", undone)
             reward.state, reward.in_vain = "spent", False
             self.say("adjusted", reward, "spent", [("returning", -paid), ("spent", paid)])
-        self.after_result(reward)
+        failed = outcome == "revoke_failed" and reward.state == "spent"
+        self.after_result(reward, not_taken_back=failed)
 
-    def after_result(self, reward: Reward) -> None:
+    def after_result(self, reward: Reward, *, not_taken_back: bool) -> None:
         if not reward.is_due:
             self.no_longer_due(reward)
         elif reward.state == "revoked":
             self.issue(reward)
+        elif not_taken_back:
+            self.pay_debts_again(reward)
 
     def failed(self, reward: Reward, *, retryable: bool) -> None:
         if retryable:

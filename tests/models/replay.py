@@ -109,12 +109,16 @@ class Replay:
             refused=self.refused,
         )
         dues = list(self.earned.dues.values())
-        waiting = {due.reward_id: waits(due, facts, now_ms) for due in dues}
+        # What a task refused, since its history was over, lets none of its rewards go.
+        of = {due.reward_id: heeded(facts, self.refused, due.task_id) for due in dues}
+        held = [due for due in dues if waits(due, of[due.reward_id], now_ms)]
+        vain = [due for due in dues if in_vain(due, of[due.reward_id], now_ms)]
+        stuck = [due for due in dues if is_stuck(due, of[due.reward_id])]
         self.books.settle(
             dues,
-            held=frozenset(name for name, reasons in waiting.items() if reasons),
-            in_vain=frozenset(due.reward_id for due in dues if in_vain(due, facts, now_ms)),
-            stuck=frozenset(due.reward_id for due in dues if is_stuck(due, facts)),
+            held=frozenset(due.reward_id for due in held),
+            in_vain=frozenset(due.reward_id for due in vain),
+            stuck=frozenset(due.reward_id for due in stuck),
         )
         # A fallback is given as a reward of its own (section 7), so it pays its step too.
         dues += self.books.fallbacks({due.reward_id: due for due in dues})
