@@ -71,7 +71,7 @@ def prior_versions(known: Sequence[Fact], fact: OrderReported) -> list[OrderRepo
     return prior
 
 
-def next_order(  # noqa: PLR0915, C901  # one pass over the tasks, each thing once
+def next_order(  # noqa: PLR0911, PLR0915, C901  # one pass over the tasks, each thing once
     state: UserState, fact: OrderReported, prior: Sequence[OrderReported], campaigns: Campaigns
 ) -> Step | None:
     """Fold the latest event of an order that stands alone: no other part, nothing returned."""
