@@ -322,7 +322,8 @@ BUDGET = gauge(
 BUDGET_LEFT = gauge(
     "rewards_budget_remaining_minor",
     labels=("pool", "campaign", "currency"),
-    meaning="Money that is neither reserved nor given, as committed.",
+    meaning="Money that is neither reserved nor given, as committed. "
+    "Below zero: as stock below zero.",
     remedy="Runbook BudgetLow.",
 )
 STOCK = gauge(
@@ -334,7 +335,8 @@ STOCK = gauge(
 STOCK_LEFT = gauge(
     "rewards_pool_stock_remaining",
     labels=("pool", "item"),
-    meaning="Units that can still be given, as committed.",
+    meaning="Units that can still be given, as committed. "
+    "Below zero: prizes that had returned were given to others, and are spent all the same.",
     remedy="Runbook StockLow.",
 )
 DRAWS = counter(
