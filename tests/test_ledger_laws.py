@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 OUTCOMES = ("issued", "failed", "spent", "expired", "revoked", "revoke_failed")
 LIKELY = {s.ISSUING: ("issued", "failed"), s.ISSUED: ("spent", "expired"),
           s.REVOKING: ("revoked", "revoke_failed"),
-          s.REVOKED: ("revoked", "revoke_failed")}  # fmt: skip
+          s.REVOKED: ("revoked", "revoke_failed"),
+          s.RESERVED: ("issued", "revoke_failed")}  # fmt: skip
 
 
 @st.composite
