@@ -11,6 +11,8 @@ PYTHON ?= python3
 ARGS ?=
 PIP_TOOLS := pip-tools==7.6.2
 PIP_AUDIT := pip-audit==2.10.1
+# Schemas of manifests; not in the lock: 108 MB, and one wants a click that Faust does not.
+VALIDATORS := kubernetes-validate==1.37.0 check-jsonschema==0.39.0
 
 # Processes of `make test`: those with a real broker wait more than they work.
 JOBS ?= 3
@@ -164,6 +166,14 @@ audit: ## known vulnerabilities of what requirements.lock names; needs the netwo
 	$(PYTHON) -m venv "$$tmp/venv"; \
 	"$$tmp/venv/bin/python" -m pip install --quiet '$(PIP_AUDIT)'; \
 	"$$tmp/venv/bin/python" -m pip_audit --strict --disable-pip --require-hashes --progress-spinner off -r requirements.lock
+
+.PHONY: deploy-check
+deploy-check: $(READY) ## manifests, image, compose file and units against their schemas; needs the network
+	@tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
+	$(PYTHON) -m venv "$$tmp/venv"; \
+	"$$tmp/venv/bin/python" -m pip install --quiet $(VALIDATORS); \
+	PATH="$$PATH:$$tmp/venv/bin" LEIDAN_REQUIRE=kubernetes-validate,check-jsonschema,$$LEIDAN_REQUIRE \
+	  $(PY) -m pytest tests/deploy $(ARGS)
 
 .PHONY: wheel-check
 wheel-check: $(READY) ## build the wheel, install it outside the checkout, run it there

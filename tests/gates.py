@@ -34,15 +34,17 @@ def installed(module: str, name: str) -> None:
         pytest.skip(reason, allow_module_level=True)
 
 
-def program(name: str, package: str) -> str:
+def program(name: str, package: str = "", how: str = "") -> str:
     """Return the path of a program that is no Python package; without it the test is skipped.
 
-    With its name in ``LEIDAN_REQUIRE`` (a comma list) it fails instead.
+    With its name in ``LEIDAN_REQUIRE`` (a comma list) it fails instead. ``package``: of Debian;
+    ``how``: what to do where it is none of Debian's.
     """
     found = shutil.which(name)
     if found is not None:
         return found
-    reason = f"{name} is missing: apt-get install -y --no-install-recommends {package}"
+    do = how or f"apt-get install -y --no-install-recommends {package}"
+    reason = f"{name} is missing: {do}"
     if name in {one.strip() for one in os.environ.get("LEIDAN_REQUIRE", "").split(",")}:
         pytest.fail(f"LEIDAN_REQUIRE names {name}, but {reason}", pytrace=False)
     pytest.skip(reason)
