@@ -28,7 +28,7 @@ from streams.agents import (
 from streams.agents.channel import BatchChannel
 from streams.domain.fold import FOLD_VERSION
 from streams.errors import DiskError, Exit, Refused
-from streams.feed import malloc, preflight, stats
+from streams.feed import kept, malloc, preflight, stats
 from streams.feed.background import Background
 from streams.feed.batch import stop_process
 from streams.feed.campaigns import CampaignReader
@@ -225,6 +225,8 @@ def create_app(settings: Settings, address: str = "") -> Worker:
     reader = CampaignReader(settings, from_files, files)
     reader.start()
     reader.wait()
+    if not settings.embedded:
+        kept.require(settings, reader.current())
     compiled, why = native.load()
     log.info("orders are folded %s", "compiled" if compiled else f"in Python alone: {why}")
     seeds = Seeds(settings)

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ORDERS = "orders"
 CLAIMS = "claims"
@@ -78,6 +81,40 @@ def registry() -> dict[str, Topic]:
 def topic_configs(topic: str) -> dict[str, str]:
     """Return the settings a topic is created with, as Kafka's admin calls want them."""
     return {name: str(value) for name, value in registry()[topic].configs.items()}
+
+
+EXACTLY = ("cleanup.policy", "message.timestamp.type")
+AT_LEAST = ("retention.ms", "retention.bytes", "delete.retention.ms", "max.message.bytes")
+
+
+def unfit(topic: str, found: Mapping[str, str], prefix: str = "") -> list[str]:
+    """Return in which settings a broker's topic differs from the registry's to our harm.
+
+    found: the broker's, by Kafka's names. One that keeps more or takes larger records is no harm,
+    nor is one that only costs time. Each line names the topic and the command that mends it.
+    """
+    name = prefix + topic
+    wanted = topic_configs(topic)
+    if wanted.get("retention.ms") == "-1":
+        wanted["retention.bytes"] = "-1"  # a limit by size forgets as well
+    said = []
+    for key, value in wanted.items():
+        has = found.get(key)
+        if has is None or has == value or key not in (*EXACTLY, *AT_LEAST):
+            continue
+        if key in EXACTLY or _limit(has) < _limit(value):
+            less = "" if key in EXACTLY else " or more"
+            said.append(f"{name}: {key} is {has}, must be {value}{less}. {fix(name, key, value)}")
+    return said
+
+
+def fix(topic: str, key: str, value: str) -> str:
+    """Return the command that sets it. topic: as the broker names it."""
+    return f"Fix: kafka-configs.sh --alter --topic {topic} --add-config {key}={value}"
+
+
+def _limit(value: str) -> float:
+    return float("inf") if value == "-1" else float(value)
 
 
 def schema_path(topic: str, version: int = 1) -> Path:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from streams.cli.connection import config_option, how_to_connect
-from streams.cli.terminal import say
+from streams.cli.given import campaigns_option, settings_of
+from streams.cli.terminal import emit, say
 from streams.errors import Exit
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from streams.connect import Values
     from streams.demo.topics import Difference
+    from streams.settings import Settings
 
 
 def _place(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -35,7 +37,7 @@ def _place(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group()
 def topics() -> None:
-    """The engine's topics: what a broker lacks, and how to make it.
+    """The engine's topics: what a broker lacks, how to make it, and whether all is well.
 
     Exit status: 0 all is there, 1 something is missing or differs, 4 broker unreachable.
     """
@@ -49,7 +51,8 @@ def plan(bootstrap_servers: str, partitions: int, topic_prefix: str, config: str
     Exit status: 0 nothing to do, 1 something is missing or differs, 4 broker unreachable.
     """
     client = how_to_connect(config)
-    raise SystemExit(_show(_compare(bootstrap_servers, partitions, topic_prefix, client)))
+    difference = _compare(bootstrap_servers, partitions, topic_prefix, client)
+    raise SystemExit(_show(_with_settings(difference, config, bootstrap_servers, topic_prefix)))
 
 
 @topics.command()
@@ -72,6 +75,7 @@ def apply(
 
     client = how_to_connect(config)
     difference = _compare(bootstrap_servers, partitions, topic_prefix, client)
+    difference = _with_settings(difference, config, bootstrap_servers, topic_prefix)
     status = _show(difference)
     if not execute:
         if difference.missing:
@@ -81,6 +85,121 @@ def apply(
         create(bootstrap_servers, difference.missing, client)
         say(f"{len(difference.missing)} topics created")
     raise SystemExit(Exit.DIFFERENT if difference.wrong else Exit.OK)
+
+
+@topics.command()
+@_place
+@click.option("--app-id", help="That of the workers; else the settings'.")
+@campaigns_option
+@click.option(
+    "--sample",
+    type=click.IntRange(min=0),
+    default=200,
+    show_default=True,
+    help="Keys of each partition to look at, the newest.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One object on stdout.")
+def check(
+    bootstrap_servers: str,
+    partitions: int,
+    topic_prefix: str,
+    config: str | None,
+    app_id: str | None,
+    campaign_files: tuple[str, ...],
+    sample: int,
+    as_json: bool,
+) -> None:
+    """Look at the topics as a worker does before it starts, and at where keys lie. Reads only.
+
+    Topics and partition counts, settings, whether retention covers the longest task of any
+    campaign, whether the group's next records are still there, and whether producers place keys as
+    Java does (murmur2).
+
+    Exit status: 0 all is well, 1 something is not, 2 settings or a campaign file, 4 broker
+    unreachable, 78 the broker refuses us.
+    """
+    place = (bootstrap_servers, partitions, topic_prefix)
+    difference = _compare(*place, how_to_connect(config))
+    named = {"app_id": app_id, "campaign_files": campaign_files}
+    settings = settings_of(config, (), bootstrap_servers, topic_prefix, **named)
+    worth: list[str] = []
+    if not difference.missing:
+        wrong, worth = _as_a_worker(settings)
+        difference.wrong.extend(wrong + _elsewhere(settings, sample))
+    difference = _with_settings(difference, config, bootstrap_servers, topic_prefix)
+    status = Exit.DIFFERENT if difference.missing or difference.wrong else Exit.OK
+    if as_json:
+        missing = [one.name for one in difference.missing]
+        emit({"ok": not status, "missing": missing, "wrong": difference.wrong, "worth": worth})
+    else:
+        _show(difference)
+        for one in worth:
+            say(f"worth knowing: {one}")
+    raise SystemExit(status)
+
+
+def _as_a_worker(settings: Settings) -> tuple[list[str], list[str]]:
+    """Return (what a worker would refuse, what it would warn of)."""
+    from pathlib import Path
+
+    from streams.feed import kept
+    from streams.feed.campaigns import CampaignReader
+    from streams.topics import FOLDED
+    from streams.wire import campaigns
+
+    reader = CampaignReader(settings, *campaigns.read_files(map(Path, settings.campaign_files)))
+    reader.start()
+    try:
+        reader.wait()
+        known = list(reader.current())
+    finally:
+        reader.stop()
+    admin = kept.admin_of(settings)
+    gone = kept.out_of_range(kept.ranges(settings, admin))
+    found = kept.settings_on(settings, admin, FOLDED)
+    wrong, worth = kept.forgets({settings.topic(name): one for name, one in found.items()}, known)
+    return gone + wrong, worth
+
+
+TENTH = 10  # a stray record is somebody's mistake; a tenth of them is a partitioner
+
+
+def _elsewhere(settings: Settings, most: int) -> list[str]:
+    from streams.connect import security
+    from streams.demo.reading import Reader
+    from streams.demo.topics import placed
+    from streams.topics import USER_KEYED
+
+    kafka = settings.kafka
+    if not most:
+        return []
+    with Reader(kafka.bootstrap_servers, kafka.topic_prefix, security(kafka.client)) as reader:
+        found = placed(reader, USER_KEYED, most)
+    return [
+        f"{settings.topic(topic)}: {one.elsewhere} of {one.keys} keys lie on another partition than"
+        " murmur2 puts them, so one user is folded on two workers. Stop that producer and set its"
+        " partitioner: in librdkafka partitioner=murmur2_random, Java's own default is right"
+        for topic, one in found.items()
+        if one.elsewhere * TENTH > one.keys
+    ]
+
+
+def _with_settings(
+    difference: Difference, config: str | None, bootstrap: str, prefix: str
+) -> Difference:
+    """Return the difference with the settings that do not fit.
+
+    A broker that does not tell them (not allowed, or too old) is a warning in the log.
+    """
+    from streams.feed import kept
+    from streams.topics import registry, unfit
+
+    settings = settings_of(config, (), bootstrap, prefix)
+    missing = {one.topic for one in difference.missing}
+    there = [name for name in registry() if name not in missing]
+    found = kept.settings_on(settings, kept.admin_of(settings), there)
+    said = [one for name in found for one in unfit(name, found[name], prefix)]
+    return difference._replace(wrong=difference.wrong + said)
 
 
 def _compare(bootstrap: str, partitions: int, prefix: str, client: Values) -> Difference:

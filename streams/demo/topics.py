@@ -10,9 +10,12 @@ from confluent_kafka.cimpl import NewTopic
 
 from streams.demo.reading import Reader
 from streams.errors import BrokerUnreachable, Refused
+from streams.partitioner import partition_of
 from streams.topics import USER_KEYED, registry, topic_configs
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from streams.connect import Values
 
 TIMEOUT_S = 15.0
@@ -56,6 +59,29 @@ def compare(
                 " resizes a topic: use another --topic-prefix, or make it again"
             )
     return Difference(missing, wrong)
+
+
+class Placed(NamedTuple):
+    """Keys that were looked at, and how many of them lie where murmur2 does not put them."""
+
+    keys: int
+    elsewhere: int
+
+
+def placed(reader: Reader, topics: Sequence[str], most: int) -> dict[str, Placed]:
+    """Return where the newest keys of each topic lie, of at most so many offsets a partition.
+
+    A producer with another partitioner (librdkafka's default is CRC32) puts one user on two
+    partitions, hence on two workers, and nothing ever fails: rewards are just wrong.
+    """
+    counts = reader.topics()
+    seen = {topic: [0, 0] for topic in topics}
+    for record in reader.newest(reader.highs(topics), most):
+        if record.key:
+            count = seen[record.topic]
+            count[0] += 1
+            count[1] += partition_of(record.key, counts[record.topic]) != record.partition
+    return {topic: Placed(*count) for topic, count in seen.items()}
 
 
 def create(bootstrap: str, missing: list[Missing], client: Values | None = None) -> None:

@@ -10,7 +10,7 @@ from confluent_kafka import admin as kafka_admin
 
 from streams import connect, topics
 from streams.errors import Refused
-from streams.feed import client
+from streams.feed import client, kept
 
 if TYPE_CHECKING:
     from streams.settings import Settings
@@ -82,24 +82,13 @@ def _require_configs(settings: Settings, admin: Any) -> None:
             "a definition's lead time is judged by the broker's clock",
         ),
     }
-    resource: Any = kafka_admin.ConfigResource  # type: ignore[attr-defined]
-    kind: Any = kafka_admin.ResourceType  # type: ignore[attr-defined]
-    asked = {name: resource(kind.TOPIC, settings.topic(name)) for name in wanted}
-    answers = admin.describe_configs(list(asked.values()), request_timeout=ANSWER_S)
+    there = kept.settings_on(settings, admin, wanted)
     for name, (key, value, why) in wanted.items():
-        try:
-            found = answers[asked[name]].result(ANSWER_S)[key].value
-        except Exception as error:  # noqa: BLE001 - not allowed to ask: say so and go on
-            log.warning(
-                "%s: cannot read its settings (%s)", settings.topic(name), error,
-                extra={"topic": name},
-            )  # fmt: skip
-            continue
+        found = there.get(name, {}).get(key, value)
         if found != value:
             raise Refused(
-                f"{settings.topic(name)}: {key} is {found!r}, must be {value!r} ({why}). Fix: "
-                f"kafka-configs.sh --alter --topic {settings.topic(name)} "
-                f"--add-config {key}={value}"
+                f"{settings.topic(name)}: {key} is {found!r}, must be {value!r} ({why}). "
+                f"{topics.fix(settings.topic(name), key, value)}"
             )
 
 

@@ -74,12 +74,15 @@ def without_broker(tmp_path_factory) -> dict[str, Ran]:
         "simulate": ("simulate", "--bootstrap-servers", NOBODY),
         "topics plan": ("topics", "plan", "--bootstrap-servers", NOBODY),
         "topics apply": ("topics", "apply", "--execute", "--bootstrap-servers", NOBODY),
+        "topics check": ("topics", "check", "--bootstrap-servers", NOBODY),
     }
     running = {name: start(*command) for name, command in commands.items()}
     return {name: finish(process) for name, process in running.items()}
 
 
-@pytest.mark.parametrize("verb", ["worker", "demo", "simulate", "topics plan", "topics apply"])
+@pytest.mark.parametrize(
+    "verb", ["worker", "demo", "simulate", "topics plan", "topics apply", "topics check"]
+)
 def test_an_unreachable_broker_ends_with_4(verb, without_broker):
     ran = without_broker[verb]
     assert ran.code == 4, ran.err

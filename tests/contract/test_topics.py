@@ -114,3 +114,49 @@ def test_settings_are_texts_as_the_admin_client_wants_them(topic):
     configs = topics.topic_configs(topic.topic)
     assert configs
     assert all(isinstance(value, str) for value in configs.values())
+
+
+def as_made(name: str, **changed: str) -> dict[str, str]:
+    """What a broker says of a topic made from the registry, and of what it was made with."""
+    found = {"retention.bytes": "-1", "segment.ms": "604800000", **topics.topic_configs(name)}
+    return found | {key.replace("_", "."): value for key, value in changed.items()}
+
+
+@EVERY_TOPIC
+def test_a_topic_made_from_the_registry_fits_it(topic):
+    assert topics.unfit(topic.topic, as_made(topic.topic)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        (topics.ORDERS, {"retention_ms": "604800000"}),
+        (topics.ORDERS, {"retention_bytes": "1073741824"}),
+        (topics.ORDERS, {"cleanup_policy": "compact"}),
+        (topics.ORDERS, {"message_timestamp_type": "LogAppendTime"}),
+        (topics.ORDERS, {"max_message_bytes": "1048588"}),
+        (topics.CAMPAIGNS, {"message_timestamp_type": "CreateTime"}),
+        (topics.CHANGELOG, {"cleanup_policy": "compact,delete"}),
+        (topics.CHANGELOG, {"delete_retention_ms": "86400000"}),
+        (topics.DEAD_LETTERS, {"retention_ms": "86400000"}),
+    ],
+)
+def test_a_setting_that_loses_something_is_named_with_its_fix(name, changed):
+    (said,) = topics.unfit(name, as_made(name, **changed), "shop-")
+    ((key, value),) = changed.items()
+    key = key.replace("_", ".")
+    assert said.startswith(f"shop-{name}: {key} is {value}, must be ")
+    assert f"--topic shop-{name} --add-config {key}=" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        (topics.DEAD_LETTERS, {"retention_ms": "-1"}),
+        (topics.ORDERS, {"max_message_bytes": "20971520"}),
+        (topics.CHANGELOG, {"min_cleanable_dirty_ratio": "0.5"}),
+        (topics.CHANGELOG, {"retention_ms": "1000"}),
+    ],
+)
+def test_more_than_was_asked_for_and_what_costs_only_time_is_no_difference(name, changed):
+    assert topics.unfit(name, as_made(name, **changed)) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -310,6 +311,25 @@ def test_jobs_strimzi_and_keda_agree_on_the_partitions():
     assert generate.PARTITIONS % generate.MOST == 0
     assert worker("overlays/prod")["spec"]["replicas"] == generate.FEWEST
     assert "replicas" not in worker("overlays/keda")["spec"], "KEDA's own number"
+
+
+MIB = {"Mi": 1, "Gi": 1024}
+
+
+def mib(quantity: str) -> int:
+    return int(quantity[:-2]) * MIB[quantity[-2:]]
+
+
+def test_a_worker_gets_the_memory_and_disk_that_it_was_measured_to_take():
+    figures = json.loads((KUBERNETES.parent / "figures.json").read_text())
+    measured = {name: one["value"] for name, one in figures.items()}
+    memory = pod(worker("base"))["containers"][0]["resources"]
+    assert mib(memory["requests"]["memory"]) > 1.25 * measured["worker_mb"]
+    assert mib(memory["limits"]["memory"]) > 2.5 * measured["worker_mb"]
+    (claim,) = worker("base")["spec"]["volumeClaimTemplates"]
+    users = 3 * measured["users_measured"]  # of one worker; deploy/sizing.md has 14 million
+    disk = mib(claim["spec"]["resources"]["requests"]["storage"])
+    assert disk * 2**20 > 1.5 * users * measured["disk_bytes_per_user"]
 
 
 @EVERY_GROUP

@@ -90,7 +90,8 @@ class Secured:
         return path
 
     @classmethod
-    def start(cls, folder: Path) -> Self:
+    def start(cls, folder: Path, **more: str) -> Self:
+        """``more``: settings of the broker, `.` as `_`."""
         authority(folder, "ca")
         authority(folder, "stranger")
         certificate(folder, "broker")
@@ -117,6 +118,7 @@ class Secured:
             "ssl.truststore.type": "PEM",
             "ssl.truststore.location": str(folder / "ca.pem"),
             "ssl.client.auth": "required",
+            **{key.replace("_", "."): value for key, value in more.items()},
         }
         cluster = Cluster().start(port=plain, settings=settings)
         made = cls(folder, cluster, f"127.0.0.1:{secure}", cluster.bootstrap)

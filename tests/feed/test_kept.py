@@ -1,0 +1,83 @@
+"""What the topics must still hold: the group's next records, and the history of a task."""
+
+from __future__ import annotations
+
+import pytest
+
+from streams.domain.days import DAY_MS
+from streams.domain.definition import campaign_from
+from streams.feed.kept import Range, forgets, longest_ms, out_of_range
+from tests import builders
+
+
+def defined(**fields):
+    found, problems = campaign_from(builders.campaign(**fields))
+    assert problems == []
+    return found
+
+
+@pytest.mark.parametrize("committed", [5, 7, 9])
+def test_a_group_whose_next_record_is_there_goes_on(committed):
+    assert out_of_range({("orders", 0): Range(committed, 5, 9)}) == []
+
+
+def test_records_deleted_before_they_were_read_are_counted_and_named():
+    (said,) = out_of_range({("orders", 3): Range(4, 9, 20), ("claims", 3): Range(1, 0, 1)})
+    assert said.startswith("orders[3]: committed at 4, but the topic now begins at 9: 5 records")
+    assert "backfill --from-archive" in said
+
+
+def test_a_group_ahead_of_its_topic_means_that_the_topic_is_another_one():
+    (said,) = out_of_range({("orders", 3): Range(21, 0, 20)})
+    assert "orders was deleted and made again" in said
+    assert "partition 3 is committed at 21 and ends at 20" in said
+
+
+def test_no_campaign_needs_no_history():
+    assert longest_ms([]) == (0, "")
+
+
+def test_the_longest_task_ends_with_its_last_cancellation():
+    # 10 days, the day before them by lookback, 30 days of clawback
+    assert longest_ms([defined()]) == (41 * DAY_MS, "three")
+
+
+@pytest.mark.parametrize(
+    ("fields", "days"),
+    [
+        ({"collect": "manual", "collect_days": 5}, 46),
+        ({"expiry": {"clawback_days": 60}}, 71),
+        ({"expiry": {"clawback_days": 0, "grace_hours": 72}}, 14),
+        ({"window": {"days": 100}}, 131),
+    ],
+)
+def test_it_takes_as_long_as_its_definition_lets_something_happen(fields, days):
+    assert longest_ms([defined(**fields)])[0] == days * DAY_MS
+
+
+def test_the_longest_of_several_is_named():
+    both = [defined(), defined(campaign_id="slow", window={"days": 90})]
+    assert longest_ms(both) == (121 * DAY_MS, "slow")
+
+
+def kept(days: float) -> dict:
+    return {"orders": {"retention.ms": str(int(days * DAY_MS))}}
+
+
+def test_a_topic_kept_for_ever_is_nothing_to_speak_of():
+    assert forgets({"orders": {"retention.ms": "-1"}}, [defined()]) == ([], [])
+
+
+def test_a_topic_that_forgets_before_a_task_ends_is_refused_with_the_fix():
+    (wrong,), worth = forgets(kept(40.9), [defined()])
+    assert "orders: retention.ms is" in wrong
+    assert "a task of three" in wrong
+    assert "takes 41.0 days" in wrong
+    assert "--add-config retention.ms=-1" in wrong
+    assert worth == []
+
+
+def test_one_that_forgets_after_it_is_only_worth_knowing():
+    wrong, (worth,) = forgets(kept(41), [defined()])
+    assert wrong == []
+    assert "leidan export archive" in worth
