@@ -225,12 +225,12 @@ def create_app(settings: Settings, address: str = "") -> Worker:
     reader = CampaignReader(settings, from_files, files)
     reader.start()
     reader.wait()
-    if not settings.embedded:
-        kept.require(settings, reader.current())
+    now_ms = int(time.time() * 1_000)
+    kept.require(settings, reader.current(), now_ms)
     compiled, why = native.load()
     log.info("orders are folded %s", "compiled" if compiled else f"in Python alone: {why}")
     seeds = Seeds(settings)
-    seeds.require(reader.current().pools, int(time.time() * 1_000))
+    seeds.require(reader.current().pools, now_ms)
     metrics.BUILD.labels(__version__, str(FOLD_VERSION), importlib.metadata.version("tzdata")).set(
         1
     )

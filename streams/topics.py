@@ -110,7 +110,10 @@ def unfit(topic: str, found: Mapping[str, str], prefix: str = "") -> list[str]:
 
 def fix(topic: str, key: str, value: str) -> str:
     """Return the command that sets it. topic: as the broker names it."""
-    return f"Fix: kafka-configs.sh --alter --topic {topic} --add-config {key}={value}"
+    return (
+        f"Fix: kafka-configs.sh --bootstrap-server ... --alter --topic {topic} "
+        f"--add-config {key}={value}"
+    )
 
 
 def _limit(value: str) -> float:

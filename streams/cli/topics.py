@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from streams.cli.connection import config_option, how_to_connect
+from streams.cli.connection import config_option
 from streams.cli.given import campaigns_option, settings_of
 from streams.cli.terminal import emit, say
 from streams.errors import Exit
@@ -14,16 +14,18 @@ from streams.errors import Exit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from streams.connect import Values
     from streams.demo.topics import Difference
     from streams.settings import Settings
 
 
 def _place(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the flags that both verbs share."""
+    """Add the flags that all three share."""
     for option in (
+        click.option("--json", "as_json", is_flag=True, help="One object on stdout."),
         config_option,
-        click.option("--topic-prefix", default="", help="Put before every topic's name."),
+        click.option(
+            "--topic-prefix", help="Put before every topic's name; else the settings' prefix."
+        ),
         click.option(
             "-p", "--partitions", default=8, show_default=True, help="N of the user-keyed topics."
         ),
@@ -39,20 +41,28 @@ def _place(function: Callable[..., Any]) -> Callable[..., Any]:
 def topics() -> None:
     """The engine's topics: what a broker lacks, how to make it, and whether all is well.
 
-    Exit status: 0 all is there, 1 something is missing or differs, 4 broker unreachable.
+    Exit status: 0 all is there, 1 something is missing or differs, 2 usage or settings, 4 broker
+    unreachable, 78 the broker refuses us.
     """
 
 
 @topics.command()
 @_place
-def plan(bootstrap_servers: str, partitions: int, topic_prefix: str, config: str | None) -> None:
-    """Show what `topics apply` would create; change nothing.
+def plan(
+    bootstrap_servers: str,
+    partitions: int,
+    topic_prefix: str | None,
+    config: str | None,
+    as_json: bool,
+) -> None:
+    """Show what `topics apply` would create, and what differs; change nothing.
 
-    Exit status: 0 nothing to do, 1 something is missing or differs, 4 broker unreachable.
+    Exit status: 0 nothing to do, 1 something is missing or differs, 2 usage or settings, 4 broker
+    unreachable, 78 the broker refuses us.
     """
-    client = how_to_connect(config)
-    difference = _compare(bootstrap_servers, partitions, topic_prefix, client)
-    raise SystemExit(_show(_with_settings(difference, config, bootstrap_servers, topic_prefix)))
+    settings = settings_of(config, (), bootstrap_servers, topic_prefix)
+    difference, worth = _differences(settings, partitions)
+    raise SystemExit(_show(difference, worth, as_json))
 
 
 @topics.command()
@@ -61,30 +71,31 @@ def plan(bootstrap_servers: str, partitions: int, topic_prefix: str, config: str
 def apply(
     bootstrap_servers: str,
     partitions: int,
-    topic_prefix: str,
+    topic_prefix: str | None,
     config: str | None,
+    as_json: bool,
     execute: bool,
 ) -> None:
-    """Create the topics that are missing. Nothing is ever resized or deleted.
+    """Create the topics that are missing. Nothing is ever resized, altered or deleted.
 
     N cannot be changed later: choose the partitions for the years to come.
 
-    Exit status: 0 all is there, 1 something is missing or differs, 4 broker unreachable.
+    Exit status: 0 all is there, 1 something is missing or differs, 2 usage or settings, 4 broker
+    unreachable, 78 the broker refuses us.
     """
+    from streams.connect import security
     from streams.demo.topics import create
 
-    client = how_to_connect(config)
-    difference = _compare(bootstrap_servers, partitions, topic_prefix, client)
-    difference = _with_settings(difference, config, bootstrap_servers, topic_prefix)
-    status = _show(difference)
-    if not execute:
-        if difference.missing:
-            say("nothing was changed; add --execute to create them")
-        raise SystemExit(status)
-    if difference.missing:
-        create(bootstrap_servers, difference.missing, client)
+    settings = settings_of(config, (), bootstrap_servers, topic_prefix)
+    difference, worth = _differences(settings, partitions)
+    if execute and difference.missing:
+        create(bootstrap_servers, difference.missing, security(settings.kafka.client))
+    status = _show(difference, worth, as_json, created=execute)
+    if execute and difference.missing:
         say(f"{len(difference.missing)} topics created")
-    raise SystemExit(Exit.DIFFERENT if difference.wrong else Exit.OK)
+    elif difference.missing:
+        say("nothing was changed; add --execute to create them")
+    raise SystemExit(status)
 
 
 @topics.command()
@@ -98,64 +109,84 @@ def apply(
     show_default=True,
     help="Keys of each partition to look at, the newest.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One object on stdout.")
 def check(
     bootstrap_servers: str,
     partitions: int,
-    topic_prefix: str,
+    topic_prefix: str | None,
     config: str | None,
+    as_json: bool,
     app_id: str | None,
     campaign_files: tuple[str, ...],
     sample: int,
-    as_json: bool,
 ) -> None:
     """Look at the topics as a worker does before it starts, and at where keys lie. Reads only.
 
     Topics and partition counts, settings, whether retention covers the longest task of any
-    campaign, whether the group's next records are still there, and whether producers place keys as
-    Java does (murmur2).
+    campaign that is not over, whether the group's next records are still there, and whether
+    producers place keys as Java does (murmur2).
 
-    Exit status: 0 all is well, 1 something is not, 2 settings or a campaign file, 4 broker
+    Exit status: 0 all is well, 1 something is not, 2 usage, settings or a campaign file, 4 broker
     unreachable, 78 the broker refuses us.
     """
-    place = (bootstrap_servers, partitions, topic_prefix)
-    difference = _compare(*place, how_to_connect(config))
     named = {"app_id": app_id, "campaign_files": campaign_files}
     settings = settings_of(config, (), bootstrap_servers, topic_prefix, **named)
-    worth: list[str] = []
+    difference, worth = _differences(settings, partitions)
     if not difference.missing:
-        wrong, worth = _as_a_worker(settings)
+        wrong, more = _as_a_worker(settings)
         difference.wrong.extend(wrong + _elsewhere(settings, sample))
-    difference = _with_settings(difference, config, bootstrap_servers, topic_prefix)
-    status = Exit.DIFFERENT if difference.missing or difference.wrong else Exit.OK
-    if as_json:
-        missing = [one.name for one in difference.missing]
-        emit({"ok": not status, "missing": missing, "wrong": difference.wrong, "worth": worth})
-    else:
-        _show(difference)
-        for one in worth:
-            say(f"worth knowing: {one}")
-    raise SystemExit(status)
+        worth += more
+    raise SystemExit(_show(difference, worth, as_json))
+
+
+def _differences(settings: Settings, partitions: int) -> tuple[Difference, list[str]]:
+    """Return what is missing or does not fit, and what is worth knowing."""
+    from streams.connect import security
+    from streams.demo.topics import compare
+    from streams.feed import kept
+    from streams.topics import registry, unfit
+
+    kafka = settings.kafka
+    prefix = kafka.topic_prefix
+    client = security(kafka.client)
+    found = compare(kafka.bootstrap_servers, prefix=prefix, partitions=partitions, client=client)
+    missing = {one.topic for one in found.missing}
+    there = [name for name in registry() if name not in missing]
+    admin = kept.admin_of(settings)
+    if kept.keeps_no_settings(admin):
+        return found, ["the embedded broker has no settings or offsets: they were not looked at"]
+    configs = kept.settings_on(settings, admin, there)
+    wrong = [one for name in configs for one in unfit(name, configs[name], prefix)]
+    untold = ", ".join(prefix + name for name in there if name not in configs)
+    worth = [f"settings not told, so not compared: {untold}; allow DescribeConfigs"]
+    return found._replace(wrong=found.wrong + wrong), worth if untold else []
 
 
 def _as_a_worker(settings: Settings) -> tuple[list[str], list[str]]:
     """Return (what a worker would refuse, what it would warn of)."""
+    import time
     from pathlib import Path
+
+    from confluent_kafka import KafkaException
 
     from streams.feed import kept
     from streams.feed.campaigns import CampaignReader
     from streams.topics import FOLDED
     from streams.wire import campaigns
 
+    admin = kept.admin_of(settings)
+    if kept.keeps_no_settings(admin):
+        return [], []
     reader = CampaignReader(settings, *campaigns.read_files(map(Path, settings.campaign_files)))
     reader.start()
     try:
         reader.wait()
-        known = list(reader.current())
+        known = kept.under_way(reader.current(), int(time.time() * 1_000))
     finally:
         reader.stop()
-    admin = kept.admin_of(settings)
-    gone = kept.out_of_range(kept.ranges(settings, admin))
+    try:
+        gone = kept.out_of_range(kept.ranges(settings, admin))
+    except KafkaException as error:  # a worker goes on and looks again; we have not looked
+        gone = [f"offsets of {settings.group} unknown: {error.args[0].str()}"]
     found = kept.settings_on(settings, admin, FOLDED)
     wrong, worth = kept.forgets({settings.topic(name): one for name, one in found.items()}, known)
     return gone + wrong, worth
@@ -184,33 +215,28 @@ def _elsewhere(settings: Settings, most: int) -> list[str]:
     ]
 
 
-def _with_settings(
-    difference: Difference, config: str | None, bootstrap: str, prefix: str
-) -> Difference:
-    """Return the difference with the settings that do not fit.
-
-    A broker that does not tell them (not allowed, or too old) is a warning in the log.
-    """
-    from streams.feed import kept
-    from streams.topics import registry, unfit
-
-    settings = settings_of(config, (), bootstrap, prefix)
-    missing = {one.topic for one in difference.missing}
-    there = [name for name in registry() if name not in missing]
-    found = kept.settings_on(settings, kept.admin_of(settings), there)
-    said = [one for name in found for one in unfit(name, found[name], prefix)]
-    return difference._replace(wrong=difference.wrong + said)
-
-
-def _compare(bootstrap: str, partitions: int, prefix: str, client: Values) -> Difference:
-    from streams.demo.topics import compare
-
-    return compare(bootstrap, prefix=prefix, partitions=partitions, client=client)
-
-
-def _show(difference: Difference) -> Exit:
-    for missing in difference.missing:
-        click.echo(f"create {missing.name} with {missing.partitions} partitions")
-    for problem in difference.wrong:
-        click.echo(f"differs: {problem}")
-    return Exit.DIFFERENT if difference.missing or difference.wrong else Exit.OK
+def _show(
+    difference: Difference, worth: list[str], as_json: bool, *, created: bool = False
+) -> Exit:
+    """Print what was found; ``created``: what was missing is there now."""
+    missing = [] if created else difference.missing
+    ok = not (missing or difference.wrong)
+    if as_json:
+        made = difference.missing if created else []
+        emit(
+            {
+                "ok": ok,
+                "missing": [{"topic": one.name, "partitions": one.partitions} for one in missing],
+                "created": [{"topic": one.name, "partitions": one.partitions} for one in made],
+                "wrong": difference.wrong,
+                "worth": worth,
+            }
+        )
+    else:
+        for one in difference.missing:
+            click.echo(f"create {one.name} with {one.partitions} partitions")
+        for problem in difference.wrong:
+            click.echo(f"differs: {problem}")
+        for note in worth:
+            say(f"worth knowing: {note}")
+    return Exit.OK if ok else Exit.DIFFERENT

@@ -1,7 +1,7 @@
 """Whether the topics still hold what the workers need: asked at their start, and by `topics check`.
 
 A restore asks again for its own partitions (store/restore.py); here all of the group are looked at
-in three questions, before one of them is folded.
+in four questions, before one of them is folded.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from streams.domain.campaign import Campaign
+    from streams.domain.registry import Campaigns
     from streams.settings import Settings
 
     At = tuple[str, int]  # topic without prefix, partition
@@ -46,16 +47,24 @@ def admin_of(settings: Settings) -> Any:
 
 def ranges(settings: Settings, admin: Any) -> dict[At, Range]:
     """Return the range of each partition the group has committed; raises KafkaException."""
+    committed = _committed(settings, admin)
+    lows = _ends(settings, admin, committed, "earliest")
+    if any(offset < lows[at] for at, offset in committed.items()):
+        # or others of the group have gone on since, and retention behind them
+        committed |= {at: n for at, n in _committed(settings, admin).items() if at in lows}
+    highs = _ends(settings, admin, committed, "latest")  # last, for the same reason
+    return {at: Range(offset, lows[at], highs[at]) for at, offset in committed.items()}
+
+
+def _committed(settings: Settings, admin: Any) -> dict[At, int]:
     asked = ConsumerGroupTopicPartitions(settings.group)
     answer = admin.list_consumer_group_offsets([asked], request_timeout=ANSWER_S)
     names = {settings.topic(name): name for name in topics.FOLDED}
-    committed = {
+    return {
         (names[at.topic], at.partition): at.offset
         for at in answer[settings.group].result(ANSWER_S).topic_partitions
         if at.topic in names and at.offset >= 0
     }
-    lows, highs = (_ends(settings, admin, committed, end) for end in ("earliest", "latest"))
-    return {at: Range(offset, lows[at], highs[at]) for at, offset in committed.items()}
 
 
 def _ends(settings: Settings, admin: Any, ats: Iterable[At], end: str) -> dict[At, int]:
@@ -87,19 +96,46 @@ def out_of_range(found: Mapping[At, Range]) -> list[str]:
     return said
 
 
-def longest_ms(campaigns: Iterable[Campaign]) -> tuple[int, str]:
-    """Return how long the history of one task is, at most, and whose: (0, "") without campaigns.
+def under_way(campaigns: Campaigns, now_ms: int) -> list[Campaign]:
+    """Return the versions of which a task may still need its history; the others are over.
+
+    Nobody begins a task of a version once it closes, is stopped, or the next one is in force. A
+    fixed window counts to its end, whenever its tasks began.
+    """
+    every = list(campaigns)
+    starts = {(one.campaign_id, one.version): one.effective_from_ms for one in every}
+    found = []
+    for one in every:
+        ends = [
+            one.closes_at_ms,
+            campaigns.stopped_at(one.campaign_id),
+            starts.get((one.campaign_id, one.version + 1)),
+        ]
+        if one.first_day is not None:
+            ends = [one.calendar.begins_ms(one.first_day + _days(one))]
+        last_ms = min((end for end in ends if end is not None), default=None)
+        if last_ms is None or now_ms <= last_ms + _history_ms(one):
+            found.append(one)
+    return found
+
+
+def _days(one: Campaign) -> int:
+    return max([one.days, *(variant.days for variant in one.variants)])
+
+
+def _history_ms(one: Campaign) -> int:
+    """Return how long the history of one task is, at most.
 
     From the first order that may count (a day before the window, by `lookback`) to the last
     cancellation that acts, with the days that a reward waits to be collected.
     """
-    longest = (0, "")
-    for one in campaigns:
-        days = max([one.days, *(variant.days for variant in one.variants)]) + 1
-        waits = one.collect_days if one.collect == "manual" else 0
-        of_this = (days + waits) * DAY_MS + one.horizon_ms
-        longest = max(longest, (of_this, one.campaign_id))
-    return longest
+    waits = one.collect_days if one.collect == "manual" else 0
+    return (_days(one) + 1 + waits) * DAY_MS + one.horizon_ms
+
+
+def longest_ms(campaigns: Iterable[Campaign]) -> tuple[int, str]:
+    """Return the longest history of a task, and whose: (0, "") without campaigns."""
+    return max(((_history_ms(one), one.campaign_id) for one in campaigns), default=(0, ""))
 
 
 def forgets(
@@ -113,6 +149,12 @@ def forgets(
     needed_ms, whose = longest_ms(campaigns)
     wrong, worth = [], []
     for topic, configs in sorted(found.items()):
+        most_bytes = int(configs.get("retention.bytes", -1))
+        if most_bytes >= 0:
+            worth.append(
+                f"{topic}: retention.bytes is {most_bytes}: on a busy day it forgets sooner, "
+                f"however long a task takes. {topics.fix(topic, 'retention.bytes', '-1')}"
+            )
         kept_ms = int(configs["retention.ms"])
         if kept_ms < 0:
             continue
@@ -120,12 +162,15 @@ def forgets(
         if kept_ms < needed_ms:
             wrong.append(
                 f"{said}, but a task of {whose} and what may be cancelled of it takes "
-                f"{needed_ms / DAY_MS:.1f} days. {topics.fix(topic, 'retention.ms', '-1')}"
+                f"{needed_ms / DAY_MS:.1f} days. {topics.fix(topic, 'retention.ms', '-1')} "
+                f"(at least {needed_ms})"
             )
         else:
             worth.append(
                 f"{said}: enough for every task, but what is older can only be folded again from "
-                "an archive (`leidan export archive`)"
+                "an archive (`leidan export archive`), and a partition at rest for longer is "
+                "refused at the next start if a transaction wrote its last record: nobody commits "
+                "its marker"
             )
     return wrong, worth
 
@@ -133,26 +178,40 @@ def forgets(
 def settings_on(settings: Settings, admin: Any, names: Iterable[str]) -> dict[str, dict[str, str]]:
     """Return what the broker says of topics that are there, by name without prefix.
 
-    A topic whose settings it does not tell is left out, with a warning.
+    Those whose settings it does not tell are left out, with one warning.
     """
     resource: Any = kafka_admin.ConfigResource  # type: ignore[attr-defined]
     kind: Any = kafka_admin.ResourceType  # type: ignore[attr-defined]
     asked = {resource(kind.TOPIC, settings.topic(name)): name for name in names}
     if not asked:
         return {}
-    found = {}
+    found, untold = {}, {}
     for one, answer in admin.describe_configs(list(asked), request_timeout=ANSWER_S).items():
         try:
             entries = answer.result(ANSWER_S)
         except Exception as error:  # noqa: BLE001 - not allowed to ask: say so and go on
-            log.warning("%s: cannot read its settings (%s)", one.name, error)
+            untold[one.name] = error
             continue
         found[asked[one]] = {key: str(entry.value) for key, entry in entries.items()}
+    if untold:
+        why = next(iter(untold.values()))
+        log.warning("cannot read the settings of %s (%s)", ", ".join(sorted(untold)), why)
     return found
 
 
-def require(settings: Settings, campaigns: Iterable[Campaign]) -> None:
-    """Refuse to start where records are gone, or will be before their tasks are (exit 78)."""
+def keeps_no_settings(admin: Any) -> bool:
+    """Tell whether this is the embedded broker: it has none, and would let us wait for them."""
+    return str(admin.list_topics(timeout=ANSWER_S).cluster_id).startswith("mockCluster")
+
+
+def require(settings: Settings, campaigns: Campaigns, now_ms: int) -> None:
+    """Refuse to start where records are gone, or will be before their tasks are (exit 78).
+
+    now_ms: which campaigns are over. The embedded broker is not asked.
+    """
+    if settings.embedded:
+        log.info("embedded broker: it has no retention to look at, and forgets with its process")
+        return
     admin = admin_of(settings)
     try:
         gone = out_of_range(ranges(settings, admin))
@@ -160,7 +219,8 @@ def require(settings: Settings, campaigns: Iterable[Campaign]) -> None:
         log.warning("offsets of %s unknown (%s)", settings.group, error)
         gone = []
     found = settings_on(settings, admin, topics.FOLDED)
-    wrong, worth = forgets({settings.topic(name): one for name, one in found.items()}, campaigns)
+    named = {settings.topic(name): one for name, one in found.items()}
+    wrong, worth = forgets(named, under_way(campaigns, now_ms))
     for one in worth:
         log.warning("%s", one)
     if gone or wrong:

@@ -28,9 +28,24 @@ def test_topics_apply_shows_a_plan_acts_when_told_to_and_then_has_nothing_to_do(
     assert "create apply-campaigns with 1 partitions" in shown.out
     assert "--execute" in shown.err
     assert leidan("topics", "plan", *place).out == shown.out, "showing changes nothing"
-    assert leidan("topics", "apply", "--execute", *place).code == 0
+    planned = leidan("topics", "plan", "--json", *place)
+    assert planned.code == 1
+    asked = json.loads(planned.out)
+    assert {"topic": "apply-orders", "partitions": 3} in asked["missing"]
+    made = leidan("topics", "apply", "--execute", "--json", *place)
+    assert made.code == 0
+    assert json.loads(made.out) == {**asked, "ok": True, "missing": [], "created": asked["missing"]}
     after = leidan("topics", "plan", *place)
     assert (after.code, after.out) == (0, "")
+
+
+def test_the_settings_prefix_is_that_of_topics_too(broker, tmp_path):
+    config = tmp_path / "worker.toml"
+    config.write_text('[kafka]\ntopic_prefix = "told-"\n')
+    place = ("--bootstrap-servers", broker.bootstrap, "--config", config)
+    assert "create told-orders with 8 partitions" in leidan("topics", "plan", *place).out
+    other = leidan("topics", "plan", *place, "--topic-prefix", "other-")
+    assert "create other-orders with 8 partitions" in other.out
 
 
 def test_topics_plan_names_a_topic_that_cannot_be_resized(broker):
@@ -97,7 +112,8 @@ def checked(broker) -> Checked:
 
 def test_topics_check_finds_a_new_engine_well(checked):
     ran = checked.check("--app-id", "new", "--json")
-    assert json.loads(ran.out) == {"ok": True, "missing": [], "wrong": [], "worth": []}
+    nothing = {"missing": [], "created": [], "wrong": [], "worth": []}
+    assert json.loads(ran.out) == {"ok": True, **nothing}
     assert ran.code == 0
 
 

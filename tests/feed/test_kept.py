@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from streams.domain.days import DAY_MS
+from streams.domain.campaign import Killed, Stopped
+from streams.domain.days import DAY_MS, instant_ms
 from streams.domain.definition import campaign_from
-from streams.feed.kept import Range, forgets, longest_ms, out_of_range
+from streams.domain.registry import Campaigns
+from streams.feed.kept import Range, forgets, longest_ms, out_of_range, under_way
 from tests import builders
 
 
@@ -60,8 +62,47 @@ def test_the_longest_of_several_is_named():
     assert longest_ms(both) == (121 * DAY_MS, "slow")
 
 
-def kept(days: float) -> dict:
-    return {"orders": {"retention.ms": str(int(days * DAY_MS))}}
+HISTORY_MS = 41 * DAY_MS
+NOON_MS = instant_ms("2026-06-01T12:00:00+08:00")
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        Stopped(campaign_id="three", effective_from_ms=NOON_MS),
+        Killed(campaign_id="three", effective_from_ms=NOON_MS),
+    ],
+)
+def test_a_campaign_that_ended_needs_its_history_until_its_last_task_is_over(end):
+    known = Campaigns.of([defined(), end])
+    assert len(under_way(known, NOON_MS + HISTORY_MS)) == 1
+    assert under_way(known, NOON_MS + HISTORY_MS + 1) == []
+
+
+def test_a_campaign_that_closes_is_over_after_its_last_task():
+    known = Campaigns.of([defined(claim={"closes_at": "2026-06-01T12:00:00+08:00"})])
+    assert len(under_way(known, NOON_MS + HISTORY_MS)) == 1
+    assert under_way(known, NOON_MS + HISTORY_MS + 1) == []
+
+
+def test_a_fixed_window_that_comes_long_after_its_claims_is_not_over_before_it_was():
+    window = {"mode": "fixed", "first_day": "2026-08-01", "days": 10, "lookback": "none"}
+    claims = {"closes_at": "2026-06-01T12:00:00+08:00"}
+    known = Campaigns.of([defined(window=window, claim=claims)])
+    assert len(under_way(known, instant_ms("2026-09-10T00:00:00+08:00"))) == 1
+    assert under_way(known, instant_ms("2026-10-01T00:00:00+08:00")) == []
+
+
+def test_a_version_is_over_when_the_last_task_that_pinned_it_is():
+    later = defined(version=2, effective_from="2026-06-01T12:00:00+08:00", window={"days": 4})
+    known = Campaigns.of([defined(), later])
+    assert [one.version for one in under_way(known, NOON_MS + HISTORY_MS)] == [1, 2]
+    assert [one.version for one in under_way(known, NOON_MS + HISTORY_MS + 1)] == [2]
+
+
+def kept(days: float, **more: str) -> dict:
+    others = {key.replace("_", "."): value for key, value in more.items()}
+    return {"orders": {"retention.ms": str(int(days * DAY_MS)), **others}}
 
 
 def test_a_topic_kept_for_ever_is_nothing_to_speak_of():
@@ -73,7 +114,7 @@ def test_a_topic_that_forgets_before_a_task_ends_is_refused_with_the_fix():
     assert "orders: retention.ms is" in wrong
     assert "a task of three" in wrong
     assert "takes 41.0 days" in wrong
-    assert "--add-config retention.ms=-1" in wrong
+    assert "--add-config retention.ms=-1 (at least 3542400000)" in wrong
     assert worth == []
 
 
@@ -81,3 +122,11 @@ def test_one_that_forgets_after_it_is_only_worth_knowing():
     wrong, (worth,) = forgets(kept(41), [defined()])
     assert wrong == []
     assert "leidan export archive" in worth
+    assert "a partition at rest" in worth
+
+
+def test_a_limit_by_size_is_worth_knowing_whatever_the_days():
+    wrong, worth = forgets(kept(41, retention_bytes="1073741824"), [defined()])
+    assert wrong == []
+    assert "retention.bytes is 1073741824" in worth[0]
+    assert "--add-config retention.bytes=-1" in worth[0]

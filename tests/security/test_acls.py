@@ -107,7 +107,7 @@ def test_the_workers_user_may_do_all_that_workers_and_their_clock_do(guarded, tm
         worker.close()
     said = worker.log.read_text() + ticked.err + checked.err
     assert "uthorization" not in said, "nothing was refused on the way either"
-    assert "cannot read its settings" not in said
+    assert "cannot read the settings" not in said
 
 
 def test_it_may_not_say_what_shops_say(guarded):
