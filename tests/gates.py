@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,9 @@ FAULTS = pytest.mark.skipif(
     not FAULTS_ASKED,
     reason="the fault matrix takes an hour: `make test-faults` (LEIDAN_FAULTS=1) runs it",
 )
+
+VALIDATORS = Path(__file__).resolve().parents[1] / ".venv" / "validators" / "bin"
+"""Where `make validators` puts programs that are no part of the environment."""
 
 
 def installed(module: str, name: str) -> None:
@@ -40,7 +44,7 @@ def program(name: str, package: str = "", how: str = "") -> str:
     With its name in ``LEIDAN_REQUIRE`` (a comma list) it fails instead. ``package``: of Debian;
     ``how``: what to do where it is none of Debian's.
     """
-    found = shutil.which(name)
+    found = shutil.which(name) or shutil.which(name, path=VALIDATORS)
     if found is not None:
         return found
     do = how or f"apt-get install -y --no-install-recommends {package}"
