@@ -35,7 +35,7 @@ class Reason(StrEnum):
 
 
 class Exit(IntEnum):
-    """What a supervisor should do next. 65, 77 and 78: do not restart. Source: reliability.md 3."""
+    """What a supervisor does next. 2, 65, 77 and 78: do not restart. Source: reliability.md 3."""
 
     OK = 0
     DIFFERENT = 1

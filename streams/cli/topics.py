@@ -166,30 +166,21 @@ def _as_a_worker(settings: Settings) -> tuple[list[str], list[str]]:
     import time
     from pathlib import Path
 
-    from confluent_kafka import KafkaException
-
     from streams.feed import kept
     from streams.feed.campaigns import CampaignReader
-    from streams.topics import FOLDED
     from streams.wire import campaigns
 
-    admin = kept.admin_of(settings)
-    if kept.keeps_no_settings(admin):
+    if kept.keeps_no_settings(kept.admin_of(settings)):
         return [], []
     reader = CampaignReader(settings, *campaigns.read_files(map(Path, settings.campaign_files)))
     reader.start()
     try:
         reader.wait()
-        known = kept.under_way(reader.current(), int(time.time() * 1_000))
+        found = kept.look(settings, reader.current(), int(time.time() * 1_000))
     finally:
         reader.stop()
-    try:
-        gone = kept.out_of_range(kept.ranges(settings, admin))
-    except KafkaException as error:  # a worker goes on and looks again; we have not looked
-        gone = [f"offsets of {settings.group} unknown: {error.args[0].str()}"]
-    found = kept.settings_on(settings, admin, FOLDED)
-    wrong, worth = kept.forgets({settings.topic(name): one for name, one in found.items()}, known)
-    return gone + wrong, worth
+    # a worker goes on where it may not ask, and looks again; who checks has not looked
+    return found.wrong + [found.unknown] * bool(found.unknown), found.worth
 
 
 TENTH = 10  # a stray record is somebody's mistake; a tenth of them is a partitioner

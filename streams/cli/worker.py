@@ -60,7 +60,7 @@ def worker(
     74 disk or RocksDB          restart once the disk is well
     77 a lottery's secret seed  do not restart: give it the seed that was committed to
     75 fenced, or broker lost   restart
-    78 refused: identity, partition counts, offsets    do not restart: read the message
+    78 refused: identity, partition counts, offsets, retention    do not restart: read the message
     """
     from streams import app, logs
     from streams.domain.definition import label

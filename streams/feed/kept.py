@@ -7,9 +7,15 @@ in four questions, before one of them is folded.
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
 from confluent_kafka import admin as kafka_admin
 
 from streams import topics
@@ -29,6 +35,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ANSWER_S = 15.0
+ELECTED_S = 5.0
+"""So long a partition may be without a leader that answers: a broker is being restarted."""
+AGAIN_S = 0.2
+NO_LEADER = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+    }
+)
 
 
 class Range(NamedTuple):
@@ -46,7 +62,10 @@ def admin_of(settings: Settings) -> Any:
 
 
 def ranges(settings: Settings, admin: Any) -> dict[At, Range]:
-    """Return the range of each partition the group has committed; raises KafkaException."""
+    """Return the range of each partition the group has committed.
+
+    Raises KafkaException, TimeoutError.
+    """
     committed = _committed(settings, admin)
     lows = _ends(settings, admin, committed, "earliest")
     if any(offset < lows[at] for at, offset in committed.items()):
@@ -72,8 +91,17 @@ def _ends(settings: Settings, admin: Any, ats: Iterable[At], end: str) -> dict[A
     asked = {TopicPartition(settings.topic(topic), p): (topic, p) for topic, p in ats}
     if not asked:
         return {}
-    answers = admin.list_offsets(dict.fromkeys(asked, spec), request_timeout=ANSWER_S)
-    return {asked[at]: int(answer.result(ANSWER_S).offset) for at, answer in answers.items()}
+    deadline_s = time.monotonic() + ELECTED_S
+    while True:
+        answers = admin.list_offsets(dict.fromkeys(asked, spec), request_timeout=ANSWER_S)
+        try:
+            return {
+                asked[at]: int(answer.result(ANSWER_S).offset) for at, answer in answers.items()
+            }
+        except KafkaException as error:
+            if error.args[0].code() not in NO_LEADER or time.monotonic() > deadline_s:
+                raise
+        time.sleep(AGAIN_S)
 
 
 def out_of_range(found: Mapping[At, Range]) -> list[str]:
@@ -204,24 +232,40 @@ def keeps_no_settings(admin: Any) -> bool:
     return str(admin.list_topics(timeout=ANSWER_S).cluster_id).startswith("mockCluster")
 
 
+class Look(NamedTuple):
+    """What a worker refuses, what it says in its log, and why it could not ask for offsets."""
+
+    wrong: list[str]
+    worth: list[str]
+    unknown: str
+
+
+def look(settings: Settings, campaigns: Campaigns, now_ms: int) -> Look:
+    """Ask the broker. now_ms: which campaigns are over."""
+    admin = admin_of(settings)
+    gone, unknown = [], ""
+    try:
+        gone = out_of_range(ranges(settings, admin))
+    except (KafkaException, TimeoutError) as error:
+        unknown = f"offsets of {settings.group} unknown ({str(error) or 'no answer in time'})"
+    found = settings_on(settings, admin, topics.FOLDED)
+    named = {settings.topic(name): one for name, one in found.items()}
+    wrong, worth = forgets(named, under_way(campaigns, now_ms))
+    return Look(gone + wrong, worth, unknown)
+
+
 def require(settings: Settings, campaigns: Campaigns, now_ms: int) -> None:
     """Refuse to start where records are gone, or will be before their tasks are (exit 78).
 
-    now_ms: which campaigns are over. The embedded broker is not asked.
+    The embedded broker is not asked. Offsets that we may not ask are looked at by a restore.
     """
     if settings.embedded:
         log.info("embedded broker: it has no retention to look at, and forgets with its process")
         return
-    admin = admin_of(settings)
-    try:
-        gone = out_of_range(ranges(settings, admin))
-    except Exception as error:  # noqa: BLE001 - not allowed to ask: a restore will see it
-        log.warning("offsets of %s unknown (%s)", settings.group, error)
-        gone = []
-    found = settings_on(settings, admin, topics.FOLDED)
-    named = {settings.topic(name): one for name, one in found.items()}
-    wrong, worth = forgets(named, under_way(campaigns, now_ms))
-    for one in worth:
+    found = look(settings, campaigns, now_ms)
+    for one in found.worth:
         log.warning("%s", one)
-    if gone or wrong:
-        raise Refused("\n".join(gone + wrong))
+    if found.unknown:
+        log.warning("%s", found.unknown)
+    if found.wrong:
+        raise Refused("\n".join(found.wrong))

@@ -13,6 +13,7 @@ import yaml
 from deploy.kubernetes import generate
 from streams import settings, topics
 from streams.app import FAUST_STOP_S
+from streams.errors import Exit
 from streams.feed.watchdog import STOP_S
 from streams.web import server
 from tests.contract.test_readme import parse
@@ -311,6 +312,16 @@ def test_jobs_strimzi_and_keda_agree_on_the_partitions():
     assert generate.PARTITIONS % generate.MOST == 0
     assert worker("overlays/prod")["spec"]["replicas"] == generate.FEWEST
     assert "replicas" not in worker("overlays/keda")["spec"], "KEDA's own number"
+
+
+def test_a_job_that_would_say_the_same_again_is_over_and_one_without_a_broker_is_tried_again():
+    job = made("jobs")["Job", "leidan-topics"]
+    (rule,) = job["spec"]["podFailurePolicy"]["rules"]
+    assert rule["action"] == "FailJob"
+    exits = rule["onExitCodes"]
+    assert set(exits["values"]) == {Exit.DIFFERENT, Exit.USAGE, Exit.REFUSED}
+    assert [container["name"] for container in pod(job)["containers"]] == [exits["containerName"]]
+    assert pod(job)["restartPolicy"] == "Never", "the policy is void with another"
 
 
 MIB = {"Mi": 1, "Gi": 1024}

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from streams.cli import cli
 from streams.errors import Exit
 from streams.feed.watchdog import STOP_S
 from tests.contract.test_readme import parse
 from tests.gates import program
 
-UNITS = Path(__file__).resolve().parents[2] / "deploy" / "systemd"
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+README = (DEPLOY / "README.md").read_text()
+UNITS = DEPLOY / "systemd"
 EVERY = pytest.mark.parametrize("path", sorted(UNITS.iterdir()), ids=lambda path: path.name)
 MOST_EXPOSED = 2.0  # of 10, by systemd's own count; measured 1.2
 
@@ -68,16 +71,33 @@ def test_what_it_starts_is_a_command_of_ours(path):
     parse(["leidan", *arguments])
 
 
+FINAL = {Exit.USAGE, Exit.DEAD_LETTERS, Exit.SECRET, Exit.REFUSED}
+MENDED = {Exit.UNREACHABLE, Exit.BROKEN, Exit.STUCK, Exit.DISK, Exit.FENCED}
+
+
+def codes(line: str) -> set[int]:
+    return {int(code) for code in re.findall(r"\d+", line)}
+
+
 def test_a_worker_is_restarted_after_what_a_restart_mends_and_after_nothing_else():
     (prevented,) = said(worker(), "RestartPreventExitStatus")
-    assert {int(code) for code in prevented.split()} == {
-        Exit.USAGE,
-        Exit.DEAD_LETTERS,
-        Exit.SECRET,
-        Exit.REFUSED,
-    }
+    assert codes(prevented) == FINAL
     assert said(worker(), "Restart") == ["on-failure"]
     assert said(worker(), "StartLimitIntervalSec") == ["0"], "or it stays down after five"
+
+
+def test_what_people_read_of_exit_codes_is_what_systemd_does():
+    rows = dict(re.findall(r"^\| exit ([\d, ]+) \| (.*?):", README, re.MULTILINE))
+    assert {text: codes(listed) for listed, text in rows.items()} == {
+        "restart with back-off": MENDED,
+        "do not restart": FINAL,
+    }
+    helped = re.findall(
+        r"^ +(\d+) .*?  (restart|do not restart)", cli.commands["worker"].help, re.MULTILINE
+    )
+    assert {int(code) for code, do in helped if do == "restart"} == MENDED - {Exit.UNREACHABLE}
+    assert {int(code) for code, do in helped if do != "restart"} == FINAL - {Exit.USAGE}
+    assert codes(Exit.__doc__.partition(": do not restart")[0]) == FINAL
 
 
 def test_a_second_clock_does_not_take_turns_with_the_first_for_ever():

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import pytest
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka.admin import OffsetSpec
 
 from streams.domain.campaign import Killed, Stopped
 from streams.domain.days import DAY_MS, instant_ms
 from streams.domain.definition import campaign_from
 from streams.domain.registry import Campaigns
-from streams.feed.kept import Range, forgets, longest_ms, out_of_range, under_way
+from streams.feed.kept import Range, forgets, longest_ms, out_of_range, ranges, under_way
+from streams.settings import Settings
 from tests import builders
 
 
@@ -33,6 +43,65 @@ def test_a_group_ahead_of_its_topic_means_that_the_topic_is_another_one():
     (said,) = out_of_range({("orders", 3): Range(21, 0, 20)})
     assert "orders was deleted and made again" in said
     assert "partition 3 is committed at 21 and ends at 20" in said
+
+
+class Answer(NamedTuple):
+    """A future of the admin client that is done."""
+
+    value: Any
+
+    def result(self, _timeout_s: float) -> Any:
+        if isinstance(self.value, Exception):
+            raise self.value
+        return self.value
+
+
+class Offset(NamedTuple):
+    offset: int
+
+
+class Admin:
+    """Answers about orders[0] in turn, and begins again with the last: a group, and its topic."""
+
+    def __init__(self, committed: list[int], low: list[int | Exception], high: int) -> None:
+        self.committed, self.low, self.high = committed, low, high
+
+    def list_consumer_group_offsets(self, asked, **_):
+        at = TopicPartition("orders", 0, self._next(self.committed))
+        return {asked[0].group_id: Answer(ConsumerGroupTopicPartitions(asked[0].group_id, [at]))}
+
+    def list_offsets(self, asked, **_):
+        ((at, spec),) = asked.items()
+        earliest = spec is OffsetSpec.earliest()
+        value = self._next(self.low) if earliest else self.high
+        return {at: Answer(value if isinstance(value, Exception) else Offset(value))}
+
+    @staticmethod
+    def _next(answers):
+        return answers.pop(0) if len(answers) > 1 else answers[0]
+
+
+def test_a_group_that_goes_on_while_it_is_asked_is_not_behind_what_was_deleted_meanwhile():
+    found = ranges(Settings(), Admin(committed=[5, 30], low=[20], high=40))
+    assert found == {("orders", 0): Range(30, 20, 40)}
+    assert out_of_range(found) == []
+
+
+def test_a_group_at_rest_behind_its_topic_stays_there_however_often_it_is_asked():
+    found = ranges(Settings(), Admin(committed=[5], low=[20], high=40))
+    assert len(out_of_range(found)) == 1
+
+
+def test_a_partition_whose_leader_is_being_elected_is_asked_again():
+    electing = KafkaException(KafkaError(KafkaError.NOT_LEADER_FOR_PARTITION))
+    found = ranges(Settings(), Admin(committed=[5], low=[electing, electing, 0], high=40))
+    assert found == {("orders", 0): Range(5, 0, 40)}
+
+
+def test_what_we_may_not_ask_is_not_asked_again():
+    refused = KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+    with pytest.raises(KafkaException):
+        ranges(Settings(), Admin(committed=[5], low=[refused, 0], high=40))
 
 
 def test_no_campaign_needs_no_history():
