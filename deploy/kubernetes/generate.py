@@ -48,14 +48,7 @@ def _rules() -> dict[str, Any]:
 
 
 def _topic(name: str) -> dict[str, Any]:
-    topic = topics.registry()[name]
-    config = {
-        **topic.configs,
-        "min.insync.replicas": 2,  # of 3: one broker may be away
-        "unclean.leader.election.enable": False,  # it would lose what was acknowledged
-    }
-    spec = {"partitions": topic.partition_count(PARTITIONS), "replicas": 3, "config": config}
-    return _of_cluster("KafkaTopic", name, spec)
+    return topics.strimzi(name, name, topics.registry()[name].partition_count(PARTITIONS))
 
 
 def acls(settings: Settings) -> list[dict[str, Any]]:
@@ -85,7 +78,9 @@ def _user() -> dict[str, Any]:
         "authentication": {"type": "scram-sha-512"},
         "authorization": {"type": "simple", "acls": acls(Settings())},
     }
-    return _of_cluster("KafkaUser", "leidan", spec)
+    made = _object("kafka.strimzi.io/v1", "KafkaUser", "leidan", spec)
+    made["metadata"]["labels"] = {"strimzi.io/cluster": "kafka"}
+    return made
 
 
 def _scaled() -> dict[str, Any]:
@@ -143,12 +138,6 @@ def _keda_access() -> dict[str, Any]:
 def _may(kind: str, name: str, *operations: str, pattern: str = "literal") -> dict[str, Any]:
     resource = {"type": kind, "name": name, "patternType": pattern}
     return {"resource": resource, "operations": list(operations)}
-
-
-def _of_cluster(kind: str, name: str, spec: Any) -> dict[str, Any]:
-    made = _object("kafka.strimzi.io/v1", kind, name, spec)
-    made["metadata"]["labels"] = {"strimzi.io/cluster": "kafka"}
-    return made
 
 
 def _object(api: str, kind: str, name: str, spec: Any) -> dict[str, Any]:

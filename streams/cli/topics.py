@@ -9,7 +9,7 @@ import click
 from streams.cli.connection import config_option
 from streams.cli.given import campaigns_option, settings_of
 from streams.cli.terminal import emit, say
-from streams.errors import Exit
+from streams.errors import Exit, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,21 +48,29 @@ def topics() -> None:
 
 @topics.command()
 @_place
+@click.option(
+    "--strimzi", is_flag=True, help="What is missing, as KafkaTopic resources on stdout (YAML)."
+)
 def plan(
     bootstrap_servers: str,
     partitions: int,
     topic_prefix: str | None,
     config: str | None,
     as_json: bool,
+    strimzi: bool,
 ) -> None:
     """Show what `topics apply` would create, and what differs; change nothing.
+
+    Where Strimzi makes the topics, --strimzi writes what `kubectl apply -f -` takes.
 
     Exit status: 0 nothing to do, 1 something is missing or differs, 2 usage or settings, 4 broker
     unreachable, 78 the broker refuses us.
     """
+    if strimzi and as_json:
+        raise UsageError("--strimzi writes YAML: leave --json out")
     settings = settings_of(config, (), bootstrap_servers, topic_prefix)
     difference, worth = _differences(settings, partitions)
-    raise SystemExit(_show(difference, worth, as_json))
+    raise SystemExit(_write(difference) if strimzi else _show(difference, worth, as_json))
 
 
 @topics.command()
@@ -204,6 +212,17 @@ def _elsewhere(settings: Settings, most: int) -> list[str]:
         for topic, one in found.items()
         if one.elsewhere * TENTH > one.keys
     ]
+
+
+def _write(difference: Difference) -> Exit:
+    """Print what is missing as manifests; the rest is talk, or they would not apply."""
+    from streams.topics import manifests, strimzi
+
+    made = [strimzi(*one) for one in difference.missing]
+    click.echo(manifests(made), nl=False)
+    for problem in difference.wrong:
+        say(f"differs: {problem}")
+    return Exit.DIFFERENT if made or difference.wrong else Exit.OK
 
 
 def _show(

@@ -6,6 +6,7 @@ import json
 import time
 
 import pytest
+import yaml
 
 from streams.broker.embedded import EmbeddedBroker
 from streams.topics import registry
@@ -51,6 +52,34 @@ def test_what_is_missing_or_differs_ends_with_1_and_is_one_object(verb, bare):
         name for name in registry() if name not in {"orders", "claims"}
     ]
     assert found["wrong"][0].startswith("claims has 3 partitions, not 2; nothing here resizes")
+
+
+def test_what_is_missing_as_strimzi_makes_it(bare):
+    ran = leidan("topics", "plan", "--strimzi", *bare)
+    assert ran.code == 1
+    made = {one["metadata"]["name"]: one for one in yaml.safe_load_all(ran.out)}
+    assert made.keys() == registry().keys() - {"orders", "claims"}
+    assert made["cancellations"]["spec"] == {
+        "partitions": PARTITIONS,
+        "replicas": 3,
+        "config": {
+            **registry()["cancellations"].configs,
+            "min.insync.replicas": 2,
+            "unclean.leader.election.enable": False,
+        },
+    }
+    assert "differs: claims has 3 partitions" in ran.err, "beside the manifests, not among them"
+    both = leidan("topics", "plan", "--strimzi", "--json", *bare)
+    assert both.code == 2
+    require_one_clear_message(both)
+
+
+def test_a_prefix_that_kubernetes_does_not_take_stands_in_the_topics_own_name(bare):
+    ran = leidan("topics", "plan", "--strimzi", *bare, "--topic-prefix", "Shop_1.")
+    for one in yaml.safe_load_all(ran.out):
+        name = one["metadata"]["name"]
+        assert name.startswith("shop-1.")
+        assert one["spec"]["topicName"] == "Shop_1." + name.removeprefix("shop-1.")
 
 
 @VERBS
