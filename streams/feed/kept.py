@@ -183,7 +183,7 @@ def forgets(
                 f"{topic}: retention.bytes is {most_bytes}: on a busy day it forgets sooner, "
                 f"however long a task takes. {topics.fix(topic, 'retention.bytes', '-1')}"
             )
-        kept_ms = int(configs["retention.ms"])
+        kept_ms = int(configs.get("retention.ms", -1))
         if kept_ms < 0:
             continue
         said = f"{topic}: retention.ms is {kept_ms} ({kept_ms / DAY_MS:.1f} days)"
@@ -220,7 +220,9 @@ def settings_on(settings: Settings, admin: Any, names: Iterable[str]) -> dict[st
         except Exception as error:  # noqa: BLE001 - not allowed to ask: say so and go on
             untold[one.name] = error
             continue
-        found[asked[one]] = {key: str(entry.value) for key, entry in entries.items()}
+        found[asked[one]] = {
+            key: str(entry.value) for key, entry in entries.items() if entry.value is not None
+        }
     if untold:
         why = next(iter(untold.values()))
         log.warning("cannot read the settings of %s (%s)", ", ".join(sorted(untold)), why)

@@ -178,6 +178,10 @@ def test_a_topic_kept_for_ever_is_nothing_to_speak_of():
     assert forgets({"orders": {"retention.ms": "-1"}}, [defined()]) == ([], [])
 
 
+def test_a_broker_that_tells_no_retention_says_nothing_of_it():
+    assert forgets({"orders": {}}, [defined()]) == ([], [])
+
+
 def test_a_topic_that_forgets_before_a_task_ends_is_refused_with_the_fix():
     (wrong,), worth = forgets(kept(40.9), [defined()])
     assert "orders: retention.ms is" in wrong
