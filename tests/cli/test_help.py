@@ -52,10 +52,6 @@ def codes(path: tuple[str, ...]) -> set[int]:
 
 ALL = verbs()
 ACTING = [path for path in ALL if acts(path)]
-TO_COME = {
-    path for path in [("topics", "plan"), ("topics", "apply")] if "--json" not in flags(path)
-}
-"""Left out for as long as they have no --json; nothing else is."""
 NO_RESULT = {("worker",): "runs until it is told to stop; --stats-file and /metrics say how it is"}
 FINDINGS = {("doctor",): "a broker that is away, or refuses, is what it has found: 1"}
 each_verb = pytest.mark.parametrize("path", ALL, ids=" ".join)
@@ -97,7 +93,7 @@ def test_a_flag_that_is_none_ends_with_2_and_names_the_help(path, capsys):
 # -- what scripts read ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", [p for p in ACTING if p not in TO_COME], ids=" ".join)
+@each_acting
 def test_what_prints_a_result_prints_it_as_json_too(path):
     flag = flags(path).get("--json")
     assert (flag is None) == (path in NO_RESULT)
@@ -115,7 +111,7 @@ def test_only_exit_codes_that_there_are_are_named(path):
     assert codes(path) <= CODES
 
 
-@pytest.mark.parametrize("path", [p for p in ACTING if p not in TO_COME], ids=" ".join)
+@each_acting
 def test_success_mistakes_and_what_a_broker_can_do_to_a_verb_are_named(path):
     assert {Exit.OK, Exit.USAGE} <= codes(path)
     if "--bootstrap-servers" in flags(path) and path not in FINDINGS:
@@ -124,7 +120,7 @@ def test_success_mistakes_and_what_a_broker_can_do_to_a_verb_are_named(path):
 
 @pytest.mark.parametrize("path", [p for p in ALL if p not in ACTING], ids=" ".join)
 def test_a_group_names_the_codes_of_its_verbs(path):
-    under = [verb for verb in ACTING if verb[:-1] == path and verb not in TO_COME]
+    under = [verb for verb in ACTING if verb[:-1] == path]
     assert codes(path) >= set().union(*map(codes, under))
 
 
@@ -142,7 +138,7 @@ def test_the_table_of_the_readme_names_the_verbs_whose_help_names_the_code(code,
         return  # the tests above hold every verb to these
     named = {words.split()[0] for words in re.findall(r"`([^`]+)`", who)}
     helped = {path[0] for path in ACTING if int(code) in codes(path)}
-    assert named == helped | (named & {path[0] for path in TO_COME})
+    assert named == helped
 
 
 def test_help_and_version_of_the_installed_command():

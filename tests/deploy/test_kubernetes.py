@@ -265,6 +265,7 @@ def test_production_speaks_to_kafka_encrypted_and_proves_who_it_is(name, tmp_pat
     assert told.kafka.client["security.protocol"] == "sasl_ssl"
     assert told.kafka.bootstrap_servers == generate.BOOTSTRAP
     assert told.kafka.client["sasl.username"] == "leidan"
+    assert told.log_format == "json"
 
 
 def test_probes_ask_what_the_worker_answers_without_a_token():
