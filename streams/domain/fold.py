@@ -445,11 +445,15 @@ def _order_changes(
             task = begun[task_id]
             campaign = campaigns.of_task(task)
             outputs.append(say.order(order_id, code, task, campaign))
-    for (task_id, cancellation_id), order_id in new.past_horizon.items():
-        if (task_id, cancellation_id) not in old.past_horizon:
-            task = begun[task_id]
-            campaign = campaigns.of_task(task)
-            outputs.append(say.order(order_id, "PAST_HORIZON", task, campaign))
+    # Of several that one order brings to light, the order is said once: it is one change (D5).
+    too_late = dict.fromkeys(
+        (task_id, order_id)
+        for (task_id, cancellation_id), order_id in new.past_horizon.items()
+        if (task_id, cancellation_id) not in old.past_horizon
+    )
+    for task_id, order_id in too_late:
+        task = begun[task_id]
+        outputs.append(say.order(order_id, "PAST_HORIZON", task, campaigns.of_task(task)))
     outputs += [
         say.order(order_id, code)
         for order_id, code in new.loose.items()

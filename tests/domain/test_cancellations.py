@@ -9,7 +9,18 @@ import pytest
 from streams.domain import refunds
 from streams.domain.events import Discount, Line
 from streams.domain.fold import Outcome
-from tests.builders import at, campaign, cancel, claim, order, refund, result, withdraw
+from tests.builders import (
+    at,
+    campaign,
+    cancel,
+    claim,
+    millis,
+    order,
+    refund,
+    result,
+    verdict,
+    withdraw,
+)
 from tests.given import given
 
 THREE = campaign()
@@ -86,6 +97,18 @@ def test_a_cancellation_recorded_after_the_horizon_takes_nothing_back():
     too_late = cancel("o1", recorded=at(11, "00:00") + timedelta(days=30, seconds=1))
     known = given(THREE, [claim(), order("o1")]).when(too_late).then("order.ignored PAST_HORIZON")
     known.standing("1 rp-1")
+
+
+@pytest.mark.parametrize(
+    "second", [cancel("o1", id="c2"), verdict("block", 20, "o1")], ids=["cancelled", "blocked"]
+)
+def test_what_was_taken_back_twice_before_it_was_read_and_too_late_is_told_once(second):
+    too_late = millis(at(50))
+    undone = [{**event, "recorded_at_ms": too_late} for event in (cancel("o1", id="c1"), second)]
+    known = given(campaign(enrolment="auto"), undone).when(order("o1"))
+    known.then("task.claimed 1", "task.advanced 1", "order.ignored PAST_HORIZON", "issued 1 rp-1")
+    third = {**cancel("o1", id="c3"), "recorded_at_ms": too_late}
+    known.when(third).then("order.ignored PAST_HORIZON").standing("1 rp-1")
 
 
 def test_fixture_34_an_order_counts_while_what_is_left_meets_the_minimum():
