@@ -11,9 +11,9 @@ campaigns overlap without a gap in which a user has no task:
 - The cut is what all later tasks begin after: it lies at the earliest beginning of a task not
   frozen, else at the end of the last frozen one. A checkout goes when all its events lie before the
   cut; what says something about it, or about a frozen task alone, goes with it.
-- What waits for an order to come stays: a tombstone for 60 days and the same 7, verdicts and
-  withdrawals without end, orders in nobody's window as long as tombstones, and every verdict on the
-  user, since it is about orders to come.
+- What waits for an order to come stays: a tombstone, and what was collected of no reward yet, for
+  60 days and the same 7, verdicts and withdrawals without end, orders in nobody's window as long as
+  tombstones, and every verdict on the user, since it is about orders to come.
 - Before anything is thrown away the row is walked as it will be. If any task left, any answer or
   anything due differs, nothing is done: a user's history is rather kept than bent.
 Source: semantics.md 5 rules 8 and 9; 7; 9, 28 and 48.
@@ -348,7 +348,7 @@ class _Going:
             return old or fact.task_id in self._ended
         if isinstance(fact, RewardCollected):
             entry = self._entries.get(fact.reward_id)
-            return entry.task_id in self._ended if entry else old
+            return entry.task_id in self._ended if entry else self._has_waited(fact)
         assert isinstance(fact, PoolAnswered), "of every kind of fact it is said when it goes"
         return old
 
@@ -356,6 +356,10 @@ class _Going:
         checkout_id = self._checkout_of.get(fact.order_id)
         if checkout_id is not None:
             return checkout_id in self._orders
+        return self._has_waited(fact)
+
+    def _has_waited(self, fact: OrderCancelled | RewardCollected) -> bool:
+        """Tell whether what is ahead of its order has waited for as long as a tombstone."""
         if fact.occurred_at_ms >= self._cut_ms:
             return False
         over = fact.recorded_at_ms + TOMBSTONE_MS + AFTER_MS <= self._at_ms

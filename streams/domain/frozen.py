@@ -200,7 +200,7 @@ class Met(NamedTuple):
 def may_meet(state: UserState, fact: Fact) -> bool:
     """Tell whether an event may be about something compacted; False is certain, and cheap."""
     if fact.occurred_at_ms < state.past_ms or isinstance(fact, RiskVerdict | RewardCollected):
-        return True  # a reward is collected after its window, too
+        return True  # a verdict is of no time, and a reward may be collected after the end
     return facts_.may_know(state.seen, facts_.marks_of(fact))
 
 
@@ -333,20 +333,19 @@ class _Meeting:
                 refused = _ran(task, fact.occurred_at_ms)
             refused = refused and task is not None
         elif isinstance(fact, RewardCollected):
-            task_id = self._never_given(fact)
+            task_id = self._given_up(fact)
             refused = bool(task_id)
         if not refused:
             return None
         self._said.append(self._say.rejected(fact.claim_id, campaign_id, COMPACTED, task_id))
         return self._met(fact, (), stops=True)
 
-    def _never_given(self, fact: RewardCollected) -> str:
-        """Return the frozen task of a reward that has waited in vain, as far as was read; or ""."""
+    def _given_up(self, fact: RewardCollected) -> str:
+        """Return the frozen task of a reward given up that was collected in time; or ""."""
         entry = self._entries().get(fact.reward_id)
-        waited = entry is not None and (not entry.seq or entry.why == "uncollected")
-        task = self._tasks.get(entry.task_id) if entry is not None and waited else None
-        in_time = task is not None and fact.recorded_at_ms <= self._horizon_ms(task)
-        return task.task_id if task is not None and in_time else ""
+        if entry is None or not (entry.frozen and entry.due and entry.why == "uncollected"):
+            return ""
+        return entry.task_id if fact.occurred_at_ms < entry.since_ms else ""
 
     def _looks_back(self, fact: ClaimRequested) -> bool:
         """Tell whether a claim asks for orders of its day, some of which may be gone."""

@@ -91,6 +91,7 @@ class Settling:
         elif entry.state == RESERVED:
             if gone(due, self.now_ms):
                 self._void(entry, rights.GONE, "uncollected")
+                entry.since_ms = due.collect_by_ms
             elif entry.value != value:
                 self._void(entry, rights.LOST, "released")
         elif entry.state in (ISSUING, ISSUED) and entry.value != value:

@@ -149,7 +149,7 @@ class Entry(msgspec.Struct, array_like=True):
     back: int = 0  # what its last revocation takes, or took, back
     debt: int = 0  # all of its debt so far
     written_off: int = 0
-    since_ms: int = 0  # since when it is owed: the time of the cause
+    since_ms: int = 0  # since when it is owed: the time of the cause; or uncollected
     frozen: bool = False  # its task's history was compacted: it stays as due as it is
 
     @property

@@ -169,11 +169,28 @@ def test_a_reward_collected_in_time_and_heard_of_after_that_stays_void():
     given_.when(collect(reward_id, 3, "t2")).then().standing("1 rp-1")
 
 
-def test_so_does_one_that_was_collected_when_its_window_had_ended():
-    known = compacted([claim(), order("o9")], campaign(collect="manual"))
+def test_a_reward_collected_after_its_window_and_in_time_is_compacted_too():
+    """Its order is of day 10, so it may be taken until day 17; the task ended on day 11."""
+    known = compacted([claim(), order("o10")], campaign(collect="manual"))
     reward_id = known.reward_id("1", "rp-1")
-    known.when(collect(reward_id, day=13)).then("claim.rejected COMPACTED").standing()
-    known.when(collect(reward_id, day=13)).then()
+    known.when(collect(reward_id, day=15)).then("claim.rejected COMPACTED").standing()
+    assert known.outcome is Outcome.COMPACTED
+    known.when(collect(reward_id, day=15)).then()
+    over_soon = {"grace_hours": 0, "clawback_days": 1}
+    short = given(campaign(collect="manual", expiry=over_soon), [claim(), order("o10")])
+    short.when(tick(20), collect(reward_id, day=15)).then("claim.rejected COMPACTED")
+
+
+def test_a_reward_collected_too_late_is_void_and_nothing_is_said_compacted_or_not():
+    """It had until day 8, 12:00: later there was nothing to miss, so nobody is alerted."""
+    manual = campaign(collect="manual")
+    known = compacted([claim(), order("o1")], manual)
+    reward_id = known.reward_id("1", "rp-1")
+    known.when(collect(reward_id, day=8)).then().standing()
+    assert known.outcome is not Outcome.COMPACTED
+    known.when(collect(reward_id, 7, "t2")).then("claim.rejected COMPACTED").standing()
+    taken_back = compacted([claim(), order("o1"), cancel("o1", day=3)], manual)
+    taken_back.when(collect(reward_id, day=2)).then().standing()
 
 
 def test_a_result_for_a_reward_of_a_compacted_history_is_booked():
@@ -304,6 +321,17 @@ def test_a_tombstone_stays_as_long_as_it_may_act():
     )
     dead = order("o70", day=66)  # it would have been taken back
     known.when(dead).then("order.ignored COMPACTED")
+
+
+def test_what_was_collected_ahead_of_its_reward_stays_as_long_as_a_tombstone():
+    """The order that earns it came in time for its own task, which nobody knew of yet."""
+    other = campaign(campaign_id="other", collect="manual", enrolment="auto", window={"days": 60})
+    reward_id = given(other, [order("o9")]).reward_id("1", "rp-1")
+    taken = collect(reward_id, day=9)
+    known = given([THREE, other], [claim(), taken]).when(*AT_48)
+    assert held(known) == [f"claim:{taken['claim_id']}"]
+    known.when(tick(78)).then()
+    assert held(known) == []
 
 
 def test_an_order_that_might_have_begun_an_automatic_round_sooner_is_compacted():
