@@ -33,6 +33,9 @@ KINDS = (
 OFTEN = {"request lost": 0.03, "response lost": 0.03, "delayed": 0.05, "slow": 0.05}
 """Of every request, once the kind was drawn for the run."""
 
+SLOW_S = (4.0, 9.0, 18.0, 30.0)
+"""How long a thread that is slow sleeps, of virtual time."""
+
 TRANSACTIONAL = {"produce", "add_offsets", "txn_offsets", "end_txn"}
 MOVED = "offsets moved by hand"
 """Drawn by itself: the right answer to it is to refuse, which ends the run."""
@@ -144,7 +147,7 @@ class Nemesis:
             elif self.dice.random() < 0.5:
                 self.world.land("slow thread", f"{process} at {point}")
                 self.world.land(f"sleep at {point}")
-                self.world.clock.sleep(self.dice.choice((4.0, 9.0, 18.0, 30.0)))
+                self.world.clock.sleep(self.dice.choice(SLOW_S))
             else:
                 self.world.land(f"sleep at {point}")
                 self._stop(process, point, twin=self.dice.random() < 0.2)

@@ -251,6 +251,7 @@ def test_a_seed_plays_the_same_schedule_in_every_process():
 
 ONCE_FAILED = {
     1348: "definitions aged and came back during a commit: its records were read twice",
+    700617: "the checker looked when a thread that slept at K8 was about to write",
 }
 
 

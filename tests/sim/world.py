@@ -24,7 +24,7 @@ from tests.sim.fibers import Killed, Process, Scheduler, Stuck
 from tests.sim.group import Group
 from tests.sim.inputs import Sent, history
 from tests.sim.live import Live
-from tests.sim.nemesis import Nemesis, is_fault
+from tests.sim.nemesis import SLOW_S, Nemesis, is_fault
 from tests.sim.network import Network
 from tests.sim.rights import RightsService, ShopTime
 from tests.sim.worker import Worker, hooked
@@ -149,8 +149,9 @@ class World:
         healing_s = clock.now_s
         self._heal(healing_s)
         self.ended.heal_s = clock.now_s - healing_s
-        # once more around, so that what a late request would spoil is seen
-        clock.wait(self._broken, 30.0)
+        # once more around, so that what a late request would spoil is seen, and what a thread that
+        # slept since the last fault still writes
+        clock.wait(self._broken, max(SLOW_S) + 1.0)
         self._heal(clock.now_s)
         if self.tampered and not self._broken():
             self._violation("I8: offsets were moved by hand, and the workers went on")
