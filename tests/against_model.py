@@ -28,7 +28,7 @@ from tests.generators.minimal import smallest
 from tests.given import registry
 from tests.models.compaction import cause_of, misjudged, told
 from tests.models.definitions import Version
-from tests.models.facts import RANKS, event_id, unique
+from tests.models.facts import RANKS, RESULT, event_id, unique
 from tests.models.ids import request_id
 from tests.models.replay import Replay
 
@@ -45,6 +45,7 @@ ALL = (
     *("audience", "orders_enter", "amount", "saved", "stop", "kill", "groups", "budget", "supply"),
     *("lottery", "withdrawn", "steps"),
 )
+WIDE = (*ALL, "ticks", "risk", "release", "collect", "required", "results")
 RELEASED = ("required", "results", "release", "collect", "budget", "saved")
 REGAINED = ("results", "release", "saved", "steps", "ticks", "regained")
 COMPARED: tuple[tuple[str, ...], ...] = (
@@ -76,7 +77,7 @@ COMPARED: tuple[tuple[str, ...], ...] = (
     (*ALL, "ticks"),
     (*ALL, "ticks", "required", "results"),
     (*ALL, "ticks", "risk", "release", "collect"),
-    (*ALL, "ticks", "risk", "release", "collect", "required", "results"),
+    WIDE,
     REGAINED,
     ("ticks", "over"),
     ("ticks", "over", "stop", "amount", "saved"),
@@ -106,7 +107,8 @@ ONCE_DIFFERED: dict[tuple[str, ...], dict[int, str]] = {
     },
     ("ticks", "over", "groups"): {1066: "what a history lost to another of its group stays lost"},
     ("ticks", "over", "release", "collect"): {
-        379: "what is collected for a compacted reward is compacted"
+        379: "what is collected for a compacted reward is compacted",
+        10125: "a reward may be collected after the horizon of its task, so also COMPACTED",
     },
     (*REGAINED[:2], "collect", "steps", "risk", "groups", "lottery", "budget", "supply", "ticks"): {
         159: "what is collected after its window for a compacted reward is compacted",
@@ -117,12 +119,22 @@ ONCE_DIFFERED: dict[tuple[str, ...], dict[int, str]] = {
         20041: "what a compacted task refused lets none of its rewards go",
     },
     ("ticks", "over", "withdrawn"): {38: "a compacted task is left as of then, and stays"},
-    LONG: {948: "debts of one instant are paid by their ids, not as read", 1051: SAVED_ANEW},
+    LONG: {
+        40130: "a kill is said before the event that told its time",
+        948: "debts of one instant are paid by their ids, not as read",
+        1051: SAVED_ANEW,
+    },
     RELEASED: {683: SAVED_ANEW, 1892: SAVED_ANEW},
     ("ticks", "kill", "stop", "groups"): {48: "an order is pinned by a step that is paid"},
     ("groups", "budget", "supply"): {285: "the first denial drops a pending task"},
     ("ticks", "stop", "kill", "amount"): {
-        929: "a kill is said at the first event or tick of its time"
+        929: "a kill is said at the first event or tick of its time",
+        10002: "a tick that was read before a task tells it of no kill",
+    },
+    ("groups", "required", "results"): {10039: "written off and due again it is spent again"},
+    ("ticks", "over", "lottery", "budget", "supply", "release", "collect", "required", "results"): {
+        20063: "a user draws after the orders of that instant",
+        10208: "what stands in for a reward that failed waits as that did",
     },
     (*ALL, "ticks"): {
         295: "a prize that was lost and returned is not due again",
@@ -139,7 +151,27 @@ ONCE_DIFFERED: dict[tuple[str, ...], dict[int, str]] = {
         2092: "an order begins no task of a group that would not count it",
         2141: "a history waits for the pending tasks of its group",
     },
-    (*ALL, "ticks", "risk", "release", "collect", "required", "results"): {
+    (*ALL, "ticks", "over"): {
+        10044: "what is COMPACTED gives no order the time at which it began a round",
+        10092: "a history that is over stays so also when another of its group loses an order",
+    },
+    (*ALL, "ticks", "over", "required", "results"): {
+        20344: "nothing stands in for what fails when its history is over"
+    },
+    (*ALL, "ticks", "over", "risk", "release", "collect"): {
+        40186: "a verdict read when a history is over does not refuse the claim that began it",
+        20239: "what lay in the window of a compacted round begins no later one",
+    },
+    ("ticks", "over", "risk"): {10275: "a verdict on the user may be in time for some tasks only"},
+    (*WIDE, "holdout"): {
+        40136: "an order that comes further when a history is over releases nothing of it"
+    },
+    (*WIDE, "over"): {
+        40399: "what is collected ahead of its reward waits for it as a tombstone does",
+        10044: "a reward may be collected after its task, so also COMPACTED",
+    },
+    WIDE: {
+        6035: "what is taken back and due again waits as any other",
         2047: "a chance asked for, lost and regained is its draw and does not expire",
         48: "a compensation waits for no orders",
         225: "the prize of a final chance rests on every order counted",
@@ -179,12 +211,12 @@ def differing(
         if r.get("results") == "required" or "debt_cap_minor" in r
     }
     run = fold(events, campaigns, services)
-    refused = frozenset(run.refused)
-    replayed = Replay(USER, records, refused).read(run.events)
+    refused, unheard = frozenset(run.refused), frozenset(run.unheard)
+    replayed = Replay(USER, records, refused, unheard).read(run.events)
     earned = replayed.earned
     found = list(run.strayed)
     calm_ = not (services or run.asked or len(records) > 1)
-    found += misjudged(USER, records, run.events, replayed.pins, refused, calm=calm_)
+    found += misjudged(USER, records, run.events, replayed.pins, refused, unheard, calm=calm_)
     found += compare("tasks", tasks_of(run.state), tasks_of_model(earned))
     plain = not services and not any(r.get("release") or r.get("collect") for r in records)
     plain = plain and not any(e.get("verdict") == "review" for e in events)
@@ -240,7 +272,20 @@ class Run:
     lives: dict[str, str] = field(default_factory=dict)
     closed: Counter[str] = field(default_factory=Counter)
     refused: set[tuple[str, str]] = field(default_factory=set)  # as COMPACTED
+    unheard: set[tuple[str, str]] = field(default_factory=set)  # read when the history was over
+    known: set[str] = field(default_factory=set)
     short: bool = False  # more was asked for than what began a task
+
+    def read(self, event: dict[str, Any]) -> None:
+        """Note an event, and of which histories it comes too late to be a matter."""
+        self.events.append(event)
+        over = [task.task_id for task in self.state.tasks if task.frozen]
+        if event["type"] == "reward.result":
+            self.unheard |= {(event["result_id"], task_id) for task_id in over}
+        if RANKS.get(event["type"], RESULT) == RESULT or cause_of(event) in self.known:
+            return
+        self.known.add(cause_of(event))
+        self.unheard |= {(cause_of(event), task_id) for task_id in over}
 
     def live(self, output: Output) -> None:
         """What has become of a task, by the last that was said of it."""
@@ -274,14 +319,12 @@ def fold(  # noqa: C901  # who reads, who answers, who refuses
             event = waiting.pop(0)[2]
         else:
             event = arriving.pop(0)
-        run.events.append(event)
         before, fact = run.state, as_event(event)
+        run.read(event)
         run.state, outputs, outcome = step(before, fact, campaigns)
         run.refused |= told(output.body for output in outputs)
         if _is_refused(event, outcome) and run.state.facts == before.facts:
             run.refused.add((cause_of(event), ""))  # by all, and it begins no task
-        if outcome is Outcome.COMPACTED and event["type"] == "risk.verdict" and not outputs:
-            run.refused |= by_all(event, before)
         if event["type"] in HELD_TO_THE_WALK and not kills:
             run.by_walk(event, outputs, refold(before, fact, campaigns))
         for output in outputs:
@@ -303,11 +346,6 @@ def _is_refused(event: dict[str, Any], outcome: Outcome) -> bool:
     if outcome is Outcome.IGNORED:
         return "version" in event
     return outcome is Outcome.COMPACTED
-
-
-def by_all(event: dict[str, Any], state: UserState) -> set[tuple[str, str]]:
-    """A verdict on the user is refused without a word, for all tasks that are over."""
-    return {(cause_of(event), task.task_id) for task in state.tasks if task.frozen}
 
 
 def is_further(output: Output) -> bool:

@@ -54,6 +54,9 @@ def answer_claim(
     """(CLAIMED or a code, task_id); an accepted claim begins a round, unless a pool denied it."""
     campaign_id = claim["campaign_id"]
     version = in_force(world.versions_of(campaign_id), claim.key[0])
+    name = task_id(world.user_id, campaign_id, len(begun.of(campaign_id)) + 1)
+    known = heeded(facts, world.unheard, name)  # what began a history that is over, began it
+    facts = known if claim in known else facts
     code = refusal(world, facts, begun, version, claim)
     if code == "ALREADY_ACTIVE":
         return code, begun.of(campaign_id)[-1].task_id
@@ -161,6 +164,22 @@ def begin_alone(world: World, facts: list[Fact], begun: Begun, order: Fact) -> N
             begin(world, begun, this)
 
 
+def known_to(
+    world: World, facts: list[Fact], rounds: list[Round], name: str, order: Fact
+) -> list[Fact]:
+    """Return the facts by which an order may begin a round, if histories are over by now.
+
+    What is COMPACTED for a round did not begin it either; and an order that was in the window of
+    an earlier one stays as that one knew it (semantics.md 5, rule 9).
+    """
+    own = heeded(facts, world.unheard, name)
+    for before in rounds:
+        known = heeded(own, world.unheard, before.task_id)
+        if order in known and before.start_ms <= order.key[0] < before.end_ms:
+            own = known
+    return own
+
+
 def automatic_round(
     world: World, facts: list[Fact], begun: Begun, version: Version, order: Fact
 ) -> Round | None:
@@ -170,16 +189,16 @@ def automatic_round(
     order must count in the window it would open.
     """
     rounds = begun.of(version.campaign_id)
-    if len(rounds) >= version.max_rounds or gives_time(facts, order["order_id"], version) != order:
+    name = task_id(world.user_id, version.campaign_id, len(rounds) + 1)
+    own = known_to(world, facts, rounds, name, order)
+    if len(rounds) >= version.max_rounds or gives_time(own, order["order_id"], version) != order:
         return None
     last = last_round(world, facts, begun, version.campaign_id, order.key)
     read_late = any((order.cause_id, earlier.task_id) in world.refused for earlier in rounds)
     if last is not None and (last.free_ms is None or read_late):
         return None
-    name = task_id(world.user_id, version.campaign_id, len(rounds) + 1)
-    # What is COMPACTED for a round did not begin it either (semantics.md 5, rule 9).
-    so_far = heeded((fact for fact in facts if fact.key <= order.key), world.refused, name)
-    if order not in so_far or kept_out(version, world.user_id, order.event) is not None:
+    so_far = [fact for fact in own if fact.key <= order.key]
+    if kept_out(version, world.user_id, order.event) is not None:
         return None
     version = variant_of(version, order.event.get("context"))
     for time_ms in times_of(so_far, version, order["order_id"]):

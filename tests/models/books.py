@@ -119,7 +119,8 @@ class Books:
             reward.due = now.get(name, reward.due)
         self.take_back()
         for reward in list(self.rewards.values()):
-            if reward.is_due and reward.state == "debt":
+            gone = reward.state == "void" and reward.written_off  # its debt, all of it
+            if reward.is_due and (reward.state == "debt" or gone):
                 self.regain_debt(reward)
         for name, reward in list(self.rewards.items()):
             if not reward.is_due or (reward.in_vain and name in stuck):
@@ -243,7 +244,7 @@ class Books:
         reward.owed -= amount
         reward.written_off += amount
         self.say("adjusted", reward, "written_off", [("debt", -amount), ("written_off", amount)])
-        if not reward.owed:
+        if not reward.owed and reward.state == "debt":
             reward.state, reward.never = "void", True
 
     def regain_debt(self, reward: Reward) -> None:
@@ -273,7 +274,10 @@ class Books:
 
     # -- what the rights service answers -----------------------------------------------------------
 
-    def result(self, name: str, seq: int, outcome: str, *, retryable: bool = False) -> None:
+    def result(
+        self, name: str, seq: int, outcome: str, *, retryable: bool = False, over: bool = False
+    ) -> None:
+        """over: the history of its task is; what failed then has nothing in its stead."""
         reward = self.rewards.get(name)
         if reward is None or seq != reward.seq:
             return  # of an outdated command
@@ -286,7 +290,7 @@ class Books:
         if outcome == "issued" and reward.state == "issuing":
             reward.state = "issued"
         elif outcome == "failed" and reward.state in ("issuing", assumed_issued):
-            self.failed(reward, retryable=retryable)
+            self.failed(reward, retryable=retryable, over=over)
         elif outcome == "spent" and reward.state in ("issuing", "issued"):
             reward.state = "spent"
             self.say("adjusted", reward, "spent", [("issued", -paid), ("spent", paid)])
@@ -307,12 +311,10 @@ class Books:
     def after_result(self, reward: Reward, *, not_taken_back: bool) -> None:
         if not reward.is_due:
             self.no_longer_due(reward)
-        elif reward.state == "revoked":
-            self.issue(reward)
         elif not_taken_back:
             self.pay_debts_again(reward)
 
-    def failed(self, reward: Reward, *, retryable: bool) -> None:
+    def failed(self, reward: Reward, *, retryable: bool, over: bool) -> None:
         if retryable:
             self.say("issued", reward, "again", [])
             return
@@ -321,7 +323,8 @@ class Books:
         reward.state, reward.never = "void", True
         self.say("adjusted", reward, "failed", [("issued", -paid), ("reserved", paid)],
                  [("spent", -offset), ("debt", offset)])  # fmt: skip
-        self.failures.add(reward.due.reward_id)
+        if not over:
+            self.failures.add(reward.due.reward_id)
 
     def still_holds(self, name: str) -> bool:
         """Whether a reward was given and not taken back: with its user, kept, spent, owed, lapsed.

@@ -77,13 +77,14 @@ def misjudged(  # noqa: PLR0913  # whose events, under which rules, and what was
     arrived: list[dict[str, Any]],
     pins: list[Pin],
     refused: Refused,
+    unheard: Refused = frozenset(),
     *,
     calm: bool,
 ) -> list[str]:
     """Name the events refused too early, or without need; calm: and those that were missed.
 
-    arrived: in order of arrival, ticks among them. calm: nothing is asked of others, so nothing
-    holds a history back.
+    arrived: in order of arrival, ticks among them. unheard: what was read since one was over. calm:
+    nothing is asked of others, so nothing holds a history back.
     """
     from tests.models.users import earn  # noqa: PLC0415  # which heeds what is refused
 
@@ -99,7 +100,10 @@ def misjudged(  # noqa: PLR0913  # whose events, under which rules, and what was
     for n, event in enumerate(arrived):
         if event["type"] == "tick":
             now_ms = instant_ms(event["at"])
-            for task in earn(user_id, arrived[:n], records, now_ms, pins, refused).tasks:
+            earned = earn(
+                user_id, arrived[:n], records, now_ms, pins, frozenset(), refused, unheard
+            )
+            for task in earned.tasks:
                 version = versions[task["campaign_id"], task["campaign_version"]]
                 rounds.add((task["campaign_id"], task["round"]))
                 if task["granted"] and now_ms >= version.horizon(task["end"]) + AFTER_MS:

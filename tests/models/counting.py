@@ -67,8 +67,8 @@ def tally_of(
     until: the moment that `facts` lie before, if it is judged as of a moment.
     """
     # A history that is over stays as it was, also in what the others of its group had
-    # (semantics.md 5, rule 9): what is refused for it has not happened.
-    facts = heeded(facts, world.refused, this.task_id)
+    # (semantics.md 5, rule 9): what was read since has not happened.
+    facts = heeded(facts, world.unheard, this.task_id)
     group = this.version.group
     rounds = [r for r in begun.all() if r.version.group == group] if group else [this]
     tallies = [Tally(each) for each in rounds]

@@ -29,6 +29,9 @@ RANKS = {
 }
 """`reward.result` is missing: it changes the books, never what is due. A tick is told as a time."""
 
+LATER = frozenset({"draw.requested", "reward.collected"})
+"""What users ask of a running task: after the orders of that instant, a chance won and used."""
+
 STEPS_OF_AN_ORDER = {"amended": 0, "placed": 1, "paid": 2, "fulfilled": 3, "settled": 4}
 
 Key = tuple[int, int, str, int]  # occurred_at in ms, rank, id, version
@@ -55,10 +58,10 @@ class Fact:
     @property
     def cause_id(self) -> str:
         """`order:<id>:<version>, claim:<id>, cancel:<id>, result:<id>` (semantics.md 4)."""
-        _at, rank, name, version = self.key
-        if rank == ORDER:
+        _at, _rank, name, version = self.key
+        if self.rank == ORDER:
             return f"order:{name}:{version}"
-        return {CLAIM: "claim", CANCELLATION: "cancel", RESULT: "result"}[rank] + f":{name}"
+        return {CLAIM: "claim", CANCELLATION: "cancel", RESULT: "result"}[self.rank] + f":{name}"
 
 
 def unique(events: list[dict[str, Any]]) -> list[Fact]:
@@ -69,7 +72,8 @@ def unique(events: list[dict[str, Any]]) -> list[Fact]:
         if rank is None:
             continue
         name, version = event_id(rank, event)
-        key = (instant_ms(event["occurred_at"]), rank, name, version)
+        place = CANCELLATION if event["type"] in LATER else rank
+        key = (instant_ms(event["occurred_at"]), place, name, version)
         first.setdefault((rank, name, version), Fact(key, event))
     return sorted(first.values(), key=lambda fact: fact.key)
 

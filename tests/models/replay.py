@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.models.books import HELD, Books
 from tests.models.compaction import heeded
-from tests.models.facts import instant_ms, unique
+from tests.models.facts import RANKS, event_id, instant_ms, unique
 from tests.models.holds import in_vain, is_stuck, waits
 from tests.models.ids import draw_id, reward_id
 from tests.models.users import Earned, earn
@@ -27,21 +27,32 @@ class Replay:
     """One user. `earned` is of all events read; a moment before a pin is judged without it."""
 
     def __init__(
-        self, user_id: str, records: list[dict[str, Any]], refused: Refused = frozenset()
+        self,
+        user_id: str,
+        records: list[dict[str, Any]],
+        refused: Refused = frozenset(),
+        unheard: Refused = frozenset(),
     ) -> None:
         self.user_id = user_id
         self.records = records
         self.refused = refused
+        self.unheard = unheard
         self.events: list[dict[str, Any]] = []
         self.books = Books()
         self.pins: list[Pin] = []
         self.chances: dict[str, tuple[str, str, int]] = {}
         self.asked: set[str] = set()  # draws that pools were ever asked for
         self.over: frozenset[str] = frozenset()
+        self.heard: dict[str, int] = {}  # the latest time that each task has lived to see
+        self.kills = sorted(
+            instant_ms(r["effective_from"]) for r in records if r.get("type") == "campaign.killed"
+        )
+        self.known: set[tuple[Any, ...]] = set()
         self.earned = Earned([], {}, {})
 
     def read(self, events: Iterable[dict[str, Any]]) -> Replay:
         for event in events:
+            self.pass_kills(event)
             self.events.append(event)
             self.books.at_ms = instant_ms(event.get("occurred_at") or event["at"])
             if event["type"] == "reward.result":
@@ -50,7 +61,10 @@ class Replay:
                     event["seq"],
                     event["outcome"],
                     retryable=event.get("retryable", False),
+                    over=self.is_over(event),
                 )
+            if event["type"] == "tick":
+                self.hear(self.books.at_ms)
             self.settle(instant_ms(event["at"]) if event["type"] == "tick" else 0)
             self.note_chances()
             self.note_draws()
@@ -58,6 +72,33 @@ class Replay:
                 self.return_prizes(instant_ms(event["at"]))
                 self.expire_chances(instant_ms(event["at"]))
         return self
+
+    def pass_kills(self, event: dict[str, Any]) -> None:
+        """A kill is said at the first event of its time, ahead of what that does; what is known
+        already tells no time.
+        """
+        rank = RANKS.get(event["type"])
+        name = event.get("result_id") if rank is None else (rank, event_id(rank, event))
+        if event["type"] == "tick" or name in self.known:
+            return
+        self.known.add(name)
+        for kill_ms in self.kills:
+            if kill_ms <= instant_ms(event["occurred_at"]):
+                self.books.at_ms = kill_ms
+                if self.hear(kill_ms):
+                    self.settle(0)
+
+    def hear(self, at_ms: int) -> bool:
+        """Let the tasks that have begun know the time; return whether that is news to one."""
+        names = {task["task_id"] for task in self.earned.tasks}
+        news = {name: at_ms for name in names if self.heard.get(name, 0) < at_ms}
+        self.heard |= news
+        return bool(news)
+
+    def is_over(self, result: dict[str, Any]) -> bool:
+        """Whether a result was read when the history that its reward is of was over."""
+        reward = self.books.rewards.get(result["reward_id"])
+        return reward is not None and (result.get("result_id"), reward.due.task_id) in self.unheard
 
     def note_chances(self) -> None:
         """{draw: (task, label, until when what is lost may come back)} of all that ever were."""
@@ -107,18 +148,20 @@ class Replay:
             pins=self.pins,
             over=self.over,
             refused=self.refused,
+            unheard=self.unheard,
+            heard=self.heard,
         )
         dues = list(self.earned.dues.values())
-        # What a task refused, since its history was over, lets none of its rewards go.
-        of = {due.reward_id: heeded(facts, self.refused, due.task_id) for due in dues}
-        held = [due for due in dues if waits(due, of[due.reward_id], now_ms)]
-        vain = [due for due in dues if in_vain(due, of[due.reward_id], now_ms)]
-        stuck = [due for due in dues if is_stuck(due, of[due.reward_id])]
+        held, vain, stuck = set[str](), set[str](), set[str]()
+        for due in dues:
+            # What stands in for a reward that failed waits as that did: it was collected once.
+            names = {due.reward_id, *(d.reward_id for d in self.books.fallbacks({"": due}))}
+            heard = heeded(facts, self.unheard, due.task_id)
+            held |= names if waits(due, heard, now_ms) else set()
+            vain |= names if in_vain(due, heard, now_ms) else set()
+            stuck |= names if is_stuck(due, heard) else set()
         self.books.settle(
-            dues,
-            held=frozenset(due.reward_id for due in held),
-            in_vain=frozenset(due.reward_id for due in vain),
-            stuck=frozenset(due.reward_id for due in stuck),
+            dues, held=frozenset(held), in_vain=frozenset(vain), stuck=frozenset(stuck)
         )
         # A fallback is given as a reward of its own (section 7), so it pays its step too.
         dues += self.books.fallbacks({due.reward_id: due for due in dues})

@@ -74,7 +74,7 @@ def ends_early(world: World, begun: Begun, this: Round) -> tuple[int, str] | Non
 def in_window(world: World, facts: list[Fact], begun: Begun, this: Round) -> list[Checkout]:
     """The checkouts of a round by (time, order id); none is in two rounds of a campaign."""
     closes = ends_early(world, begun, this)
-    facts = heeded(facts, world.refused, this.task_id)
+    facts = heeded(facts, world.unheard, this.task_id)
     found = []
     for order in checkouts(facts, this.version, this.end_ms):
         if closes is not None and order.key >= closes:

@@ -58,12 +58,16 @@ def earn(  # noqa: PLR0913  the set, and what depends on arrival
     pins: list[Pin] | None = None,
     over: frozenset[str] = frozenset(),
     refused: Refused = frozenset(),
+    unheard: Refused = frozenset(),
+    heard: dict[str, int] | None = None,
 ) -> Earned:
     """Work out everything from the set; `now_ms` only tells active from expired and killed.
 
     Without it, now is the largest tick, else the latest occurred_at: a function of the set as well.
-    refused: what was read when the history of a task was over (`compaction.py`).
-    A kill is known from the first event or tick of its time on.
+    refused: what was read when the history of a task was over (`compaction.py`). unheard: by task,
+    all that was read since, also what nobody had to refuse.
+    A kill is known from the first event or tick of its time on. heard: {task: the largest tick that
+    was read once it had begun}, since ticks before that told it nothing.
     """
     facts = heeded(unique(events), refused)
     latest_ms = max((fact.key[0] for fact in facts), default=0)
@@ -72,14 +76,17 @@ def earn(  # noqa: PLR0913  the set, and what depends on arrival
         now_ms, told_ms = latest_ms if tick_ms is None else tick_ms, max(latest_ms, tick_ms or 0)
     else:
         told_ms = now_ms
-    world = World(user_id, campaigns, facts, pins, over, refused)
+    if heard is not None:
+        told_ms = latest_ms
+    world = World(user_id, campaigns, facts, pins, over, refused, unheard)
     begun, answers = walk(world, facts)
     tasks: list[dict[str, Any]] = []
     dues: dict[str, Due] = {}
     waiting: dict[str, Due] = {}
     for this in begun.all():
         tally = tally_of(world, facts, begun, this)
-        state = state_of(world, begun, tally, now_ms, told_ms)
+        told = max(told_ms, (heard or {}).get(this.task_id, 0))
+        state = state_of(world, begun, tally, now_ms, told)
         tasks.append(
             {
                 "task_id": this.task_id,

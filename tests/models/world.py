@@ -33,7 +33,8 @@ class World:
 
     pins: a paid step of that task rested on the order (P5). over: draws whose prize was lost and
     went back to stock, or whose chance expired before anybody asked. Both depend on arrival, so
-    they are input here; `replay.py` works them out.
+    they are input here; `replay.py` works them out. unheard: and what a task does not know of,
+    refused with a word or without one.
     """
 
     def __init__(  # noqa: PLR0913  # whose events, and what of arrival they cannot say
@@ -44,12 +45,14 @@ class World:
         pins: list[Pin] | None = None,
         over: frozenset[str] = frozenset(),
         refused: Refused = frozenset(),
+        unheard: Refused = frozenset(),
     ) -> None:
         self.user_id = user_id
         self.facts = facts
         self.pins = pins or []
         self.over = over
         self.refused = refused
+        self.unheard = refused | unheard
         self.versions = [Version(r) for r in of_kind(records, "campaign.defined")]
         self.campaign_ids = sorted({version.campaign_id for version in self.versions})
         self.stops = {r["campaign_id"]: begins_ms(r) for r in of_kind(records, "campaign.stopped")}
