@@ -3,9 +3,11 @@
 A worker writes every row it touches with the transaction that touched it. A backfill may be killed
 whenever it likes, its log stays: so what its units of work have written stays here, and goes to
 RocksDB as one sorted file that is taken in whole or not at all, with the offsets and the account it
-belongs to. A kill falls back to the checkpoint before. The rows of that one are kept for reading.
+belongs to. A kill falls back to the checkpoint before.
 
-Memory is a matter of bounds: HELD_BYTES of rows not yet written, as many of those before them.
+What was written stays as well, for reading, as long as there is room: a user comes back, and a row
+that is read from RocksDB again costs more than its event. Memory is a matter of one bound for both,
+HELD_BYTES. Where users do not fit, the rows whose write lies furthest back go first.
 """
 
 from __future__ import annotations
@@ -23,12 +25,19 @@ if TYPE_CHECKING:
     from streams.feed.ports import Offsets
     from streams.store.rows import DiskRows
 
-CHECKPOINT_RECORDS = 200_000
-"""Folded again after a kill, at most: some six seconds of work."""
+CHECKPOINT_RECORDS = 500_000
+"""Folded again after a kill, at most: some ten seconds of work. Each checkpoint writes every row
+that was touched since the one before, so of 96,000 users nearly all."""
 
-HELD_BYTES = 64 << 20
-FULL = 0.9
-"""Of them, without what was replaced; else they would be added up at every write."""
+HELD_BYTES = 256 << 20
+"""Of one process, which has one partition open at a time: 120,000 users of twelve orders."""
+
+KEPT_BYTES = 450
+"""Of a row besides its bytes: its objects, its places in two dictionaries, its deadline, and what a
+load takes for its moment. Measured (tests/backfill/test_held.py)."""
+
+ROOM = 16
+"""When they are full, a sixteenth is given up at once: looking for the oldest walks over holes."""
 
 MOST_SPENT = 5_000
 """Hints that were found stale: until they are written, each tick walks over them again."""
@@ -43,9 +52,9 @@ class HeldRows:
         """``most_records``: offsets gone through between two checkpoints."""
         self._rows, self._most_records, self._most_bytes = rows, most_records, most_bytes
         self.next, self.changelog, self.batch = rows.next, rows.changelog, rows.batch
-        self._pending: dict[bytes, bytes | None] = {}  # None: to be deleted
-        self._before: dict[bytes, bytes | None] = {}  # those of the last checkpoint
-        self._bytes = 0  # of the pending rows; what was replaced may still be counted
+        self._held: dict[bytes, bytes | None] = {}  # None: to be deleted
+        self._pending: dict[bytes, bytes | None] = {}  # of those, what RocksDB has not
+        self._bytes = 0  # of all of them, keys and places included
         self._spent = 0
         self._due: dict[bytes, int] | None = None  # deadlines of pending rows; None: nobody asked
         self._hints: list[meta.Hint] = []  # a heap of them; some are stale
@@ -53,19 +62,17 @@ class HeldRows:
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return rows as they were written last. A failed read is a DiskError."""
-        pending, before = self._pending, self._before
-        found = [
-            row if (row := pending.get(key, _ABSENT)) is not _ABSENT else before.get(key, _ABSENT)
-            for key in keys
-        ]
+        held = self._held
+        found = [held.get(key, _ABSENT) for key in keys]
         missing = [n for n, row in enumerate(found) if row is _ABSENT]
-        read = self._rows.get_many([keys[n] for n in missing])
-        for n, row in zip(missing, read, strict=True):
-            found[n] = row
+        if missing:
+            read = self._rows.get_many([keys[n] for n in missing])
+            for n, row in zip(missing, read, strict=True):
+                found[n] = row
         return found
 
     def peek(self, key: bytes) -> bytes | None:
-        row = self._pending.get(key, _ABSENT)
+        row = self._held.get(key, _ABSENT)
         return self._rows.peek(key) if row is _ABSENT else row
 
     def write(
@@ -78,14 +85,7 @@ class HeldRows:
     ) -> None:
         """Take over what a unit of work has written; write a checkpoint when it is time."""
         with self._writing:
-            self._pending.update(rows)
-            for key in rows.keys() & self._before.keys():
-                del self._before[key]
-            for value in rows.values():
-                if value is None:
-                    self._spent += 1
-                else:
-                    self._bytes += len(value)
+            self._hold(rows)
             self.changelog, self.batch = changelog, batch
             if next_offsets is not None:
                 self.next = dict(next_offsets)
@@ -123,23 +123,49 @@ class HeldRows:
                 if not self._rows.failed:
                     self._checkpoint()
         finally:
-            self._pending, self._before = {}, {}  # whoever closes it may hold on to it
+            self._held, self._pending = {}, {}  # whoever closes it may hold on to it
             self._rows.close()
 
     # --- its parts --------------------------------------------------------------------------
 
+    def _hold(self, rows: Mapping[bytes, bytes | None]) -> None:
+        """Hold what was written, and count the bytes of what it replaces no more."""
+        held, more = self._held, 0
+        for key, row in rows.items():
+            old = held.get(key, _ABSENT)
+            held[key] = row
+            if old is _ABSENT:
+                more += KEPT_BYTES
+            elif old is not None:
+                more -= len(old)
+            if row is None:
+                self._spent += 1
+            else:
+                more += len(row)
+        self._pending.update(rows)
+        self._bytes += more
+        if self._bytes > self._most_bytes:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Let go of the rows whose write lies furthest back, as far as RocksDB has them."""
+        held, pending, left = self._held, self._pending, self._most_bytes - self._most_bytes // ROOM
+        oldest = []
+        for key, row in held.items():
+            if self._bytes <= left:
+                break
+            if key not in pending:
+                oldest.append(key)
+                self._bytes -= KEPT_BYTES + len(row or b"")
+        for key in oldest:
+            del held[key]
+
     def _is_time(self) -> bool:
         return (
-            self._is_full()
+            self._bytes > self._most_bytes  # of pending rows alone
             or self._spent > MOST_SPENT
             or _sum(self.next) - _sum(self._rows.next) >= self._most_records
         )
-
-    def _is_full(self) -> bool:
-        if self._bytes <= self._most_bytes:
-            return False
-        self._bytes = sum(len(row) for row in self._pending.values() if row is not None)
-        return self._bytes > FULL * self._most_bytes
 
     def _checkpoint(self) -> None:
         if not self._pending and self.next == self._rows.next:
@@ -147,10 +173,12 @@ class HeldRows:
         self._rows.load(
             self._pending, next_offsets=self.next, changelog=self.changelog, batch=self.batch
         )
-        # In this order: who reads meanwhile finds each row in one of them.
-        self._before = self._pending
+        held = self._held
+        for key, row in self._pending.items():  # behind those that were not written since
+            del held[key]  # whoever reads it at this moment finds it in RocksDB
+            held[key] = row
         self._pending = {}
-        self._bytes = self._spent = 0
+        self._spent = 0
         self._due, self._hints = None, []
 
     def _note_deadlines(self, rows: Mapping[bytes, bytes | None]) -> None:

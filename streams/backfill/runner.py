@@ -22,7 +22,7 @@ from streams.agents.ticks import MOST_ROWS, fold_part
 from streams.backfill import account, frozen, order, targets
 from streams.backfill.archive import Archive, told
 from streams.backfill.definitions import Definitions
-from streams.backfill.held import CHECKPOINT_RECORDS, HeldRows
+from streams.backfill.held import CHECKPOINT_RECORDS, HELD_BYTES, HeldRows
 from streams.domain.fold import FOLD_VERSION
 from streams.errors import DiskError
 from streams.feed import malloc
@@ -62,6 +62,7 @@ class Job(msgspec.Struct, frozen=True):
     settings: Settings
     directory: str
     checkpoint_records: int = CHECKPOINT_RECORDS
+    held_bytes: int = HELD_BYTES  # of rows, in each process
 
     @property
     def users(self) -> Path:
@@ -127,11 +128,11 @@ class _States:
     def __init__(self, job: Job) -> None:
         identity = identity_of(job.plan, job.settings)
         self._disk = DiskStore(job.users, identity, cache_bytes=CACHE_BYTES)
-        self._checkpoint_records = job.checkpoint_records
+        self._bounds = job.checkpoint_records, job.held_bytes
         self.opened: HeldRows | None = None
 
     def open(self, p: int) -> HeldRows:
-        self.opened = HeldRows(self._disk.open(p), self._checkpoint_records)
+        self.opened = HeldRows(self._disk.open(p), *self._bounds)
         return self.opened
 
 

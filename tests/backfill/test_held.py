@@ -6,14 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
-from streams.backfill.held import HeldRows
+from streams.backfill.held import KEPT_BYTES, HeldRows
 from streams.store import meta
 from streams.store.meta import Hint
-from streams.store.rows import DiskStore, read_offsets, read_row, read_rows
+from streams.store.rows import DiskRows, DiskStore, read_offsets, read_row, read_rows
 from streams.wire.rows import ROW_SCHEMA
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,7 +63,7 @@ def test_closing_writes_what_is_held_with_its_place(tmp_path):
 
 
 def test_rows_are_written_when_they_are_many_bytes_but_not_when_one_changes_often(tmp_path):
-    rows = opened(tmp_path, most_bytes=10_000)
+    rows = opened(tmp_path, most_bytes=8 * (1_009 + KEPT_BYTES))
     for at in range(1, 50):
         write(rows, at, {b"u1": row(0, 1_000)})
     assert written(tmp_path) == 0
@@ -70,6 +71,65 @@ def test_rows_are_written_when_they_are_many_bytes_but_not_when_one_changes_ofte
         write(rows, at, {b"u%d" % at: row(0, 1_000)})
     assert 55 < written(tmp_path) < 60
     rows.close()
+
+
+class Asked:
+    """A database, and which keys are asked of it."""
+
+    def __init__(self, rows: DiskRows) -> None:
+        self._rows, self.keys = rows, set[bytes]()
+
+    def get_many(self, keys: list[bytes]) -> list[bytes | None]:
+        self.keys.update(keys)
+        return self._rows.get_many(keys)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._rows, name)
+
+
+def test_a_user_who_fits_is_never_read_again_and_one_who_does_not_is_read_as_written(tmp_path):
+    users = [b"u%03d" % n for n in range(100)]
+    for fit, read in ((100, 0), (60, 100)):
+        disk = Asked(DiskStore(tmp_path / f"{fit}", OURS).open(0))
+        rows = HeldRows(disk, 30, fit * (1_010 + KEPT_BYTES))
+        for at in range(1, 301):
+            key = users[at % 100]
+            before = None if at <= 100 else row(at - 100, 1_000)
+            if at == 101:
+                assert len(disk.keys) == 100, "each was looked for when it was new"
+                disk.keys.clear()
+            assert rows.get_many([key]) == [before]
+            write(rows, at, {key: row(at, 1_000)})
+        assert len(disk.keys) == read
+        rows.close()
+        left = {users[at % 100]: row(at, 1_000) for at in range(201, 301)}
+        assert dict(read_rows(tmp_path / f"{fit}" / "0")) == left
+
+
+@pytest.mark.parametrize(
+    ("size", "ticks", "most_records"),
+    [(20, False, 3_000), (20, True, MANY), (200, True, MANY), (1_000, False, 3_000)],
+)
+def test_what_is_held_with_its_keys_and_places_and_a_load_stays_within_the_bound(
+    tmp_path, size, ticks, most_records
+):
+    """Twice as many users as fit, each twice; what Python takes, checkpoints included."""
+    most_bytes = 4 << 20
+    rows = opened(tmp_path, most_records, most_bytes=most_bytes)
+    count = 2 * most_bytes // (size + KEPT_BYTES)
+    tracemalloc.start()
+    try:
+        for at in range(0, 2 * count, 500):
+            users = range(at % count, at % count + 500)
+            write(rows, at + 500, {b"user-%07d" % n: row(n, size) for n in users})
+            if ticks:
+                rows.due(5, 10)
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    rows.close()
+    assert 0.3 * most_bytes < held
+    assert peak < 1.1 * most_bytes, f"{peak / most_bytes:.2f} of the bound"
 
 
 @pytest.mark.parametrize("checkpoints", [0, 1, 2])
