@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from streams.feed.ports import Listener, Offsets
     from streams.settings import Settings
 
-QUEUE_KB = 16 << 10
-"""Fetched ahead, a topic: seven of them stay within what one worker is allowed."""
+QUEUE_KB = 8 << 10
+"""Fetched ahead, a topic: two fetches, a fifth of a second's work. librdkafka takes twice that,
+with what it keeps beside each record; and one fetch more may be under way."""
 
 QUEUE_BACKOFF_MS = 20
 """How long a full queue is left alone. librdkafka's own second is longer than a backfill takes to

@@ -16,6 +16,7 @@ import threading
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
+from streams.feed import malloc
 from streams.store import meta
 from streams.store.rows import due_ms
 
@@ -180,6 +181,7 @@ class HeldRows:
         self._pending = {}
         self._spent = 0
         self._due, self._hints = None, []
+        malloc.give_back()  # what the load took, and compactions since the one before
 
     def _note_deadlines(self, rows: Mapping[bytes, bytes | None]) -> None:
         assert self._due is not None
