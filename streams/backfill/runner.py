@@ -207,7 +207,7 @@ class _Run:
         where = (source, topics.JOURNAL, p, journal.first, journal.end)
 
         def transactions() -> Iterator[Folded]:
-            return order.transactions(frozen.records(*where))
+            return order.transactions(frozen.records(*where, at_once=frozen.READ_RECORDS))
 
         return order.JournalOrder(
             transactions,

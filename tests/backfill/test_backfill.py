@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from streams import retail, topics
+from streams import retail, settings, topics
+from streams.backfill import plan as plans
 from streams.backfill.archive import Archive
-from streams.backfill.frozen import records
+from streams.backfill.frozen import KafkaSource, records
 from streams.broker.embedded import EmbeddedBroker
 from streams.demo.reading import Reader
 from streams.demo.sending import send
@@ -206,6 +207,25 @@ def test_an_export_holds_every_record_of_what_is_folded_byte_for_byte(log):
         for p, file in enumerate(files)
         for one in records(archive, topic, p, file.first, file.next)
     )
+
+
+def test_what_is_taken_along_is_read_to_its_end_before_its_first_record_is_given(log):
+    """What ends it is no record but a marker: its reader would ask for more until then."""
+    given = settings.load(None, {"embedded": True, "kafka": {"bootstrap_servers": log.bootstrap}})
+    source, readers = KafkaSource(given), []
+
+    class Noted:
+        def reader(self, *where):
+            readers.append(source.reader(*where))
+            return readers[-1]
+
+    low, end = plans.Log(given, None).bounds(topics.REWARDS, 0)
+    found = records(Noted(), topics.REWARDS, 0, low, end, at_once=5_000)
+    first = next(found)
+    assert readers[0].done
+    given_ = [first, *found]
+    assert len(given_) > 10
+    assert given_[-1].offset < end - 1, "void: no marker follows"
 
 
 # -- what is said of it before and meanwhile ------------------------------------------------------
