@@ -26,7 +26,7 @@ from streams.backfill.held import CHECKPOINT_RECORDS, HELD_BYTES, HeldRows
 from streams.domain.fold import FOLD_VERSION
 from streams.errors import DiskError
 from streams.feed import malloc
-from streams.feed.background import Background
+from streams.feed.background import AtOnce, Background
 from streams.feed.batch import fail_stop
 from streams.feed.loop import Feed
 from streams.feed.unit_of_work import Versions
@@ -152,7 +152,7 @@ class _Run:
         shadow = plan.into == "shadow"
         starts = plan.starts(p)
         group = targets.no_member(settings, plan) if shadow else None
-        self._threads = Background("restore"), Background("commit")
+        self._threads = Background("restore"), Background("commit") if shadow else AtOnce()
         self.feed = Feed(
             log_=frozen.FrozenLog(source, p, plan.ends(p), group),
             make_producer=(

@@ -38,14 +38,29 @@ class Background:
 
     def _run(self) -> None:
         while (task := self._tasks.get()) is not None:
-            self._do(*task)
+            do(*task)
             del task  # else all that it was made of lives until the next one comes
 
-    @staticmethod
-    def _do(future: Future[Any], fn: Callable[[], Any]) -> None:
-        if not future.set_running_or_notify_cancel():
-            return
-        try:
-            future.set_result(fn())
-        except BaseException as error:  # noqa: BLE001 - whoever asks for the result gets it
-            future.set_exception(error)
+
+class AtOnce:
+    """Implements `ports.Executor` without a thread: a task is done when `submit` returns.
+
+    For tasks that wait for nobody: two threads of Python only take the lock from each other.
+    """
+
+    def submit(self, fn: Callable[[], Any], /) -> Future[Any]:
+        future: Future[Any] = Future()
+        do(future, fn)
+        return future
+
+    def close(self) -> None: ...
+
+
+def do(future: Future[Any], fn: Callable[[], Any]) -> None:
+    """Run a task; whoever asks the future for its result gets what it raised."""
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(fn())
+    except BaseException as error:  # noqa: BLE001 - it is theirs
+        future.set_exception(error)
