@@ -59,7 +59,7 @@ class Source(Protocol):
     def reader(self, topic: str, p: int, first: int, end: int) -> Reader: ...
 
 
-def records(
+def records(  # noqa: PLR0913 - a range is four of them
     source: Source, topic: str, p: int, first: int, end: int, at_once: int = 1
 ) -> Iterator[Record]:
     """Yield the committed records of a range. Raises BrokerUnreachable, Refused.

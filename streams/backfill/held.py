@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING
 
 from streams.feed import malloc
 from streams.store import meta
+from streams.store.overlay import StateCache
 from streams.store.rows import due_ms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from streams.feed.ports import Offsets
     from streams.store.rows import DiskRows
@@ -192,6 +194,18 @@ class HeldRows:
             known[key] = at_ms
             if at_ms:
                 heappush(hints, meta.Hint(at_ms, key))
+
+
+class DecodedStates(StateCache["Any"]):
+    """The cache over held rows: a row that is bytes lies there already, a state must be decoded."""
+
+    def keep(self, touched: dict[bytes, Any]) -> None:
+        """Take over committed states; what became bytes is dropped."""
+        states = {key: row for key, row in touched.items() if not isinstance(row, bytes)}
+        for key in touched.keys() & self.held.keys() - states.keys() if self.held else ():
+            del self.held[key]
+        if states:
+            super().keep(states)
 
 
 def _sum(offsets: Offsets | None) -> int:

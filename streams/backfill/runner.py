@@ -22,7 +22,7 @@ from streams.agents.ticks import MOST_ROWS, fold_part
 from streams.backfill import account, frozen, order, targets
 from streams.backfill.archive import Archive, told
 from streams.backfill.definitions import Definitions
-from streams.backfill.held import CHECKPOINT_RECORDS, HELD_BYTES, HeldRows
+from streams.backfill.held import CHECKPOINT_RECORDS, HELD_BYTES, DecodedStates, HeldRows
 from streams.domain.fold import FOLD_VERSION
 from streams.errors import DiskError
 from streams.feed import malloc
@@ -281,6 +281,8 @@ class _Run:
         """Take up the account that lies with the rows: at the start, and after a recovery."""
         self._restores = self.feed.counts.restores
         self.ledger = account.Ledger(self._account())
+        if self.p in self.feed.owned:
+            self.feed.owned[self.p].cache = DecodedStates()
         self._open_outputs()
 
     def _open_outputs(self) -> None:

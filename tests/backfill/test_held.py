@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.backfill.held import KEPT_BYTES, HeldRows
+from streams.backfill.held import KEPT_BYTES, DecodedStates, HeldRows
 from streams.store import meta
 from streams.store.meta import Hint
 from streams.store.rows import DiskRows, DiskStore, read_offsets, read_row, read_rows
@@ -166,6 +166,14 @@ def test_a_walk_sees_held_rows_among_those_on_disk(tmp_path):
     assert rows.after(b"", 9) == [(b"u1", b"new"), (b"u2", b"b"), (b"u3", b"c")]
     assert rows.after(b"u1", 9) == [(b"u2", b"b"), (b"u3", b"c")]
     rows.close()
+
+
+def test_of_what_is_committed_only_states_are_kept_and_never_one_that_is_older_than_its_row():
+    kept, old, new = DecodedStates(), object(), object()
+    kept.keep({b"u1": old, b"u2": old, b"u3": b"bytes"})
+    assert kept.held == {b"u1": old, b"u2": old}
+    kept.keep({b"u1": b"bytes", b"u2": new, b"u4": b"bytes"})
+    assert kept.held == {b"u2": new}
 
 
 KILLED = """
