@@ -127,6 +127,7 @@ class Worker:
             muted=frozenset() if settings.notifications else topics.MUTED,
             dialects=settings.dead_letter_headers,
             on_dropped=self._trace,
+            packed=True,
         )
         self.app = _faust(settings)
         channels = {topic: BatchChannel(self.app, maxsize=1) for topic in topics.FOLDED}

@@ -93,7 +93,7 @@ def fold_compiled(batch: Batch, decode: Decode, plans: Plans) -> None:
     while at < len(records):
         batch.at = records[at]  # it fails at this one, or at one of those behind it
         begun, stop = at, min(at + AT_ONCE, len(records))
-        at = plan.fold(records, begun, stop, touched, read, batch.outgoing)
+        at = plan.fold(records, begun, stop, touched, read, batch.outgoing, batch.packed)
         applied += at - begun
         if at == stop:
             continue

@@ -54,7 +54,8 @@ class Batch:
     __slots__ = (
         "adjusted", "at", "begun_dated", "begun_users", "campaigns", "dead", "dialects", "done",
         "draws", "encode", "ledger", "left", "muted", "note", "outcomes", "outgoing", "outputs",
-        "overlay", "partition", "phases", "posted", "reasons", "records", "tasks", "topic",
+        "overlay", "packed", "partition", "phases", "posted", "reasons", "records", "tasks",
+        "topic",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - one place makes it: UnitOfWork.of
@@ -68,13 +69,17 @@ class Batch:
         note: Callable[[Position], None] | None = None,
         muted: frozenset[str] = frozenset(),
         dialects: Sequence[str] = (),
+        *,
+        packed: bool = False,
     ) -> None:
         """``note`` is told of the record that raised, if one does (feed/crash_notes.py).
 
         ``muted``: topics to which nothing is written; replays and backfills send no notices.
         ``dialects``: whose headers dead letters have besides ours (wire/dead_letters.py).
+        ``packed``: outputs of the compiled path stay in one piece, for its sender; they are read as
+        the Outgoing they stand for (native/packed.c).
         """
-        self.muted, self.dialects = muted, dialects
+        self.muted, self.dialects, self.packed = muted, dialects, packed
         self.topic, self.partition, self.records = topic, partition, records
         self.overlay, self.campaigns, self.encode, self.note = overlay, campaigns, encode, note
         self.outgoing: list[Outgoing] = []

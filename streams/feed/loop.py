@@ -144,6 +144,7 @@ class Feed:
         dialects: Sequence[str] = (),
         aligner: Aligner | None = None,
         on_dropped: Callable[[UnitOfWork, str], None] = lambda _work, _outcome: None,
+        packed: bool = False,
     ) -> None:
         """Take everything from outside; nothing runs before `start`.
 
@@ -152,11 +153,11 @@ class Feed:
 
         ``parked(p, next)``: the record that killed three starts in a row, if p is to be parked for
         it; ``note(position)`` is told of a record that killed this one (feed/crash_notes.py).
-        ``muted``, ``dialects``: see `Batch`.
+        ``muted``, ``dialects``, ``packed``: see `Batch`.
         ``aligner``: what orders the topics of a partition; a replay has its own.
         ``on_dropped(work, outcome)`` is told of a unit of work whose commit failed, and how.
         """
-        self._muted, self._dialects = muted, dialects
+        self._muted, self._dialects, self._packed = muted, dialects, packed
         self._log, self._make_producer, self._make_history = log_, make_producer, make_history
         self._store, self._codec, self._encode = store, codec, encode
         self._campaigns, self._executor, self._clock = campaigns, executor, clock
@@ -314,7 +315,7 @@ class Feed:
             overlay.date_by(known.campaigns.dates)
         given = (known.campaigns, self._encode, self._note, self._muted, self._dialects)
         batches = [
-            Batch(run[0].topic, p, run, overlays[p], *given)
+            Batch(run[0].topic, p, run, overlays[p], *given, packed=self._packed)
             for p in overlays
             for run in rounds(taken[p], self.topics)
         ]

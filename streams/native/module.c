@@ -5,12 +5,11 @@
 #include <Python.h>
 #include <stdlib.h>
 
+#include "packed.h"
 #include "say.h"
 #include "sender.h"
 
 enum { TOPIC, PARTITION, OFFSET, KEY, VALUE, HEADERS, RECORDED, RECORD_FIELDS }; /* ports.Record */
-#define OUTGOING_FIELDS 5                                                        /* ports.Outgoing */
-#define OWN_HEADERS 3 /* ce_id, ce_subject, ce_time */
 
 typedef struct {
     PyObject_HEAD
@@ -21,9 +20,8 @@ typedef struct {
     PyObject *topics[TYPES];   /* of each type of output */
     PyObject *constant[TYPES]; /* the headers that all outputs of a type share, a tuple */
     PyObject *cause;           /* headers of the topic and partition that are folded, a tuple */
+    PyObject *of_topic, *of_partition; /* these */
 } PlanObject;
-
-static PyObject *ce_id, *ce_subject, *ce_time, *cause_topic, *cause_partition, *cause_offset;
 
 static Span span_of(PyObject *bytes) {
     return (Span){PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes)};
@@ -179,6 +177,8 @@ static void plan_dealloc(PlanObject *self) {
     plan_free(&self->plan);
     work_free(&self->work);
     Py_XDECREF(self->cause);
+    Py_XDECREF(self->of_topic);
+    Py_XDECREF(self->of_partition);
     Py_XDECREF(self->given);
     type->tp_free((PyObject *)self);
     Py_DECREF(type);
@@ -186,94 +186,46 @@ static void plan_dealloc(PlanObject *self) {
 
 /* -- outputs ---------------------------------------------------------------------------------- */
 
-/* Steals `value`. */
-static PyObject *header(PyObject *name, PyObject *value) {
-    if (value == NULL) return NULL;
-    PyObject *pair = PyTuple_New(2);
-    if (pair == NULL) {
-        Py_DECREF(value);
-        return NULL;
-    }
-    PyTuple_SET_ITEM(pair, 0, Py_NewRef(name));
-    PyTuple_SET_ITEM(pair, 1, value);
-    return pair;
-}
-
 static PyObject *bytes_of(const char *at, size_t len) {
     return PyBytes_FromStringAndSize(at, (Py_ssize_t)len);
 }
 
-/* The headers of a record that go on to what it causes. */
-static int passed_on(PyObject *headers, PyObject *to) {
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(headers); i++) {
-        PyObject *name = PyTuple_GET_ITEM(PyList_GET_ITEM(headers, i), 0);
-        if (!PyUnicode_CompareWithASCIIString(name, "traceparent") ||
-            !PyUnicode_CompareWithASCIIString(name, "tracestate"))
-            if (PyList_Append(to, PyList_GET_ITEM(headers, i)) < 0) return -1;
+/* The headers that name the topic and partition of a cause: shared by all that it causes, and made
+ * anew for another one only. */
+static int note_cause(PlanObject *self, PyObject *record) {
+    PyObject *topic = PyTuple_GET_ITEM(record, TOPIC);
+    PyObject *partition = PyTuple_GET_ITEM(record, PARTITION);
+    if (self->cause != NULL && self->of_topic == topic && self->of_partition == partition) return 0;
+    PyObject *number = PyObject_Str(partition);
+    PyObject *pair = number == NULL ? NULL : PyTuple_New(2);
+    if (pair != NULL) {
+        PyTuple_SET_ITEM(pair, 0, header(CAUSE_TOPIC, PyUnicode_AsUTF8String(topic)));
+        PyTuple_SET_ITEM(pair, 1, header(CAUSE_PARTITION, PyUnicode_AsUTF8String(number)));
     }
+    Py_XDECREF(number);
+    if (PyErr_Occurred()) {
+        Py_XDECREF(pair);
+        return -1;
+    }
+    Py_XSETREF(self->cause, pair);
+    Py_XSETREF(self->of_topic, Py_NewRef(topic));
+    Py_XSETREF(self->of_partition, Py_NewRef(partition));
     return 0;
 }
 
-/* wire/outputs.encode: headers in its order. */
-static PyObject *headers_of(PlanObject *self, const Said *said, PyObject *record, PyObject *offset) {
-    PyObject *constant = self->constant[said->type];
-    Py_ssize_t shared = PyTuple_GET_SIZE(constant), at = 0;
-    Py_ssize_t caused = PyTuple_GET_SIZE(self->cause);
-    PyObject *list = PyList_New(shared + OWN_HEADERS + caused + 1);
-    if (list == NULL) return NULL;
-    for (; at < shared; at++) PyList_SET_ITEM(list, at, Py_NewRef(PyTuple_GET_ITEM(constant, at)));
-    PyList_SET_ITEM(list, at++, header(ce_id, bytes_of(said->event_id, ID_LEN)));
-    PyList_SET_ITEM(list, at++, header(ce_subject, Py_NewRef(PyTuple_GET_ITEM(record, KEY))));
-    PyList_SET_ITEM(list, at++, header(ce_time, bytes_of(said->time, said->time_len)));
-    for (Py_ssize_t i = 0; i < caused; i++)
-        PyList_SET_ITEM(list, at++, Py_NewRef(PyTuple_GET_ITEM(self->cause, i)));
-    PyList_SET_ITEM(list, at++, Py_NewRef(offset));
-    if (PyErr_Occurred() || passed_on(PyTuple_GET_ITEM(record, HEADERS), list) < 0) {
-        Py_DECREF(list);
-        return NULL;
-    }
-    return list;
-}
-
-static PyObject *outgoing_of(PlanObject *self, const Said *said, PyObject *record,
-                             PyObject *offset) {
-    PyObject *headers = headers_of(self, said, record, offset);
-    PyObject *value = bytes_of(self->work.bodies.at + said->from, said->len);
-    PyObject *made = NULL;
-    if (headers != NULL && value != NULL)
-        made = self->outgoing->tp_alloc(self->outgoing, OUTGOING_FIELDS);
-    if (made == NULL) {
-        Py_XDECREF(headers);
-        Py_XDECREF(value);
-        return NULL;
-    }
-    PyTuple_SET_ITEM(made, 0, Py_NewRef(self->topics[said->type]));
-    PyTuple_SET_ITEM(made, 1, Py_NewRef(PyTuple_GET_ITEM(record, KEY)));
-    PyTuple_SET_ITEM(made, 2, value);
-    PyTuple_SET_ITEM(made, 3, headers);
-    PyTuple_SET_ITEM(made, 4, Py_NewRef(Py_None));
-    return made;
-}
-
-/* The headers that name the topic and partition of a cause, made once a call. */
-static int note_cause(PlanObject *self, PyObject *record) {
-    PyObject *topic = PyTuple_GET_ITEM(record, TOPIC);
-    PyObject *partition = PyObject_Str(PyTuple_GET_ITEM(record, PARTITION));
-    PyObject *pair = partition == NULL ? NULL : PyTuple_New(2);
-    if (pair != NULL) {
-        PyTuple_SET_ITEM(pair, 0, header(cause_topic, PyUnicode_AsUTF8String(topic)));
-        PyTuple_SET_ITEM(pair, 1, header(cause_partition, PyUnicode_AsUTF8String(partition)));
-    }
-    Py_XDECREF(partition);
-    Py_XSETREF(self->cause, pair);
-    return PyErr_Occurred() ? -1 : 0;
-}
-
-static PyObject *offset_header(PyObject *record) {
-    long long offset = PyLong_AsLongLong(PyTuple_GET_ITEM(record, OFFSET));
-    if (PyErr_Occurred()) return NULL;
-    char text[20];
-    return header(cause_offset, bytes_of(text, digits(text, offset)));
+static int append_said(PlanObject *self, const Said *said, PyObject *record, Span offset, int packed,
+                       PyObject *outgoing) {
+    Parts parts = {
+        .outgoing = self->outgoing, .topic = self->topics[said->type],
+        .key = PyTuple_GET_ITEM(record, KEY), .constant = self->constant[said->type],
+        .cause = self->cause, .headers = PyTuple_GET_ITEM(record, HEADERS),
+        .event_id = {said->event_id, ID_LEN}, .time = {said->time, said->time_len},
+        .offset = offset, .value = {self->work.bodies.at + said->from, said->len},
+    };
+    PyObject *one = packed ? packed_of(&parts) : outgoing_of(&parts);
+    int done = one == NULL ? -1 : PyList_Append(outgoing, one);
+    Py_XDECREF(one);
+    return done;
 }
 
 /* -- one record ------------------------------------------------------------------------------- */
@@ -318,7 +270,7 @@ static bool is_record(PyObject *record) {
 
 /* 1: folded, 0: not mine, -1: an error. Nothing is changed unless it is 1. */
 static int fold_record(PlanObject *self, PyObject *record, PyObject *touched, PyObject *read,
-                       PyObject *outgoing) {
+                       PyObject *outgoing, int packed) {
     Work *work = &self->work;
     if (!is_record(record)) return 0;
     PyObject *key = PyTuple_GET_ITEM(record, KEY);
@@ -335,18 +287,16 @@ static int fold_record(PlanObject *self, PyObject *record, PyObject *touched, Py
     }
     if (result == NOT_MINE || !headers_agree(PyTuple_GET_ITEM(record, HEADERS), &work->order))
         return 0;
-    PyObject *offset = offset_header(record);
+    long long at = PyLong_AsLongLong(PyTuple_GET_ITEM(record, OFFSET));
+    if (PyErr_Occurred()) return -1;
+    char text[20];
+    Span offset = {text, digits(text, at)};
     PyObject *made = bytes_of(work->new_row.at, work->new_row.len);
-    int done = offset == NULL || made == NULL ? -1 : 0;
-    if (done == 0 && self->cause == NULL) done = note_cause(self, record);
+    int done = made == NULL ? -1 : note_cause(self, record);
     Py_ssize_t before = PyList_GET_SIZE(outgoing);
-    for (size_t i = 0; done == 0 && i < work->said; i++) {
-        PyObject *one = outgoing_of(self, &work->say[i], record, offset);
-        done = one == NULL ? -1 : PyList_Append(outgoing, one);
-        Py_XDECREF(one);
-    }
+    for (size_t i = 0; done == 0 && i < work->said; i++)
+        done = append_said(self, &work->say[i], record, offset, packed, outgoing);
     if (done == 0) done = PyDict_SetItem(touched, key, made);
-    Py_XDECREF(offset);
     Py_XDECREF(made);
     if (done < 0) { /* out of memory: leave nothing behind */
         PyList_SetSlice(outgoing, before, PyList_GET_SIZE(outgoing), NULL);
@@ -363,22 +313,23 @@ static int fold_record(PlanObject *self, PyObject *record, PyObject *touched, Py
 /* -- methods ---------------------------------------------------------------------------------- */
 
 PyDoc_STRVAR(fold_doc,
-"fold(records, start, stop, touched, read, outgoing) -> index\n\n"
+"fold(records, start, stop, touched, read, outgoing, packed=False) -> index\n\n"
 "Fold records of one topic and partition from `start` to `stop` while they are plain: rows (bytes, None for a user of whom nothing\n"
-"is known) come from `touched`, else `read`, and go to `touched`; outputs go to `outgoing`.\n"
+"is known) come from `touched`, else `read`, and go to `touched`; outputs go to `outgoing`,\n"
+"`packed` ones as objects that are read as what they stand for.\n"
 "Return the index of the first record that is not mine, or `stop`: nothing of it was done.");
 
 static PyObject *plan_fold(PlanObject *self, PyObject *args) {
     PyObject *records, *touched, *read, *outgoing;
     Py_ssize_t at, stop;
-    if (!PyArg_ParseTuple(args, "O!nnO!O!O!", &PyList_Type, &records, &at, &stop, &PyDict_Type,
-                          &touched, &PyDict_Type, &read, &PyList_Type, &outgoing))
+    int packed = 0;
+    if (!PyArg_ParseTuple(args, "O!nnO!O!O!|p", &PyList_Type, &records, &at, &stop, &PyDict_Type,
+                          &touched, &PyDict_Type, &read, &PyList_Type, &outgoing, &packed))
         return NULL;
     if (at < 0) at = 0;
     if (stop > PyList_GET_SIZE(records)) stop = PyList_GET_SIZE(records);
-    Py_CLEAR(self->cause);
     for (; at < stop; at++) {
-        int done = fold_record(self, PyList_GET_ITEM(records, at), touched, read, outgoing);
+        int done = fold_record(self, PyList_GET_ITEM(records, at), touched, read, outgoing, packed);
         if (done < 0) return NULL;
         if (done == 0) break;
     }
@@ -557,21 +508,9 @@ static struct PyModuleDef module = {
 PyMODINIT_FUNC PyInit__native(void);
 
 PyMODINIT_FUNC PyInit__native(void) {
-    static const struct {
-        PyObject **name;
-        const char *text;
-    } names[] = {
-        {&ce_id, "ce_id"},           {&ce_subject, "ce_subject"},
-        {&ce_time, "ce_time"},       {&cause_topic, "cause-topic"},
-        {&cause_partition, "cause-partition"}, {&cause_offset, "cause-offset"},
-    };
     hash_init();
     PyObject *made = PyModule_Create(&module);
     if (made == NULL) return NULL;
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        *names[i].name = PyUnicode_InternFromString(names[i].text);
-        if (*names[i].name == NULL) goto failed;
-    }
     PyObject *types = PyTuple_New(TYPES);
     if (types == NULL) goto failed;
     for (int i = 0; i < TYPES; i++) {
@@ -583,7 +522,7 @@ PyMODINIT_FUNC PyInit__native(void) {
     PyObject *plan = PyType_FromSpec(&plan_spec);
     if (PyErr_Occurred() || PyModule_AddObjectRef(made, "TYPES", types) < 0 ||
         PyModule_AddObjectRef(made, "Plan", plan) < 0 ||
-        sender_init(made) < 0 || PyModule_AddIntConstant(made, "SOURCE", LEIDAN_SOURCE) < 0) {
+        packed_init(made) < 0 || sender_init(made) < 0 || PyModule_AddIntConstant(made, "SOURCE", LEIDAN_SOURCE) < 0) {
         Py_XDECREF(types);
         Py_XDECREF(plan);
         goto failed;

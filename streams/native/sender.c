@@ -10,6 +10,8 @@
  * looked at. Whatever is odd here is left to confluent_kafka, which knows how to complain. */
 #include "sender.h"
 
+#include "packed.h"
+
 #include <dlfcn.h>
 #include <stdbool.h>
 
@@ -33,22 +35,30 @@ typedef struct {
 #define AT_ONCE 2048    /* records collected under the lock: who gives it up waits to get it again */
 #define HEADERS_AT_ONCE (16 * AT_ONCE)
 
-typedef struct {
-    const void *at; /* NULL: none */
-    size_t len;
-} Mem;
+#define SHARED 16 /* tuples of headers that are known again within one call: one a type of output */
+
+/* As bytes.h has it, but `at` may be NULL: none. */
+typedef Span Mem;
 
 typedef struct {
-    const char *name;
-    Mem value;
+    Mem name, value;
 } Header;
 
+/* A record, and its headers in `header` of the sender. One that is packed has others in between:
+ * those that its type shares come first, then its own, then those that it passes on. */
 typedef struct {
     const char *topic;
     int partition;
     Mem key, value;
-    size_t first_header, headers;
+    size_t first_header, headers, first_passed_on, passed_on;
+    PyObject *packed; /* or NULL; the list keeps it */
+    Mem cause[2];
 } Letter;
+
+typedef struct {
+    PyObject *tuple;
+    size_t first, count;
+} SharedHeaders;
 
 typedef struct {
     PyObject_HEAD
@@ -56,6 +66,9 @@ typedef struct {
     PyObject *producer; /* a confluent_kafka.Producer, and where it keeps its handle: */
     Letter letter[AT_ONCE];
     Header header[HEADERS_AT_ONCE];
+    size_t taken; /* headers of these letters */
+    SharedHeaders shared[SHARED];
+    size_t shares;
 } SenderObject;
 
 /* The handle of a Producer that is open and laid out as we know it, else NULL. */
@@ -126,62 +139,129 @@ static bool take_bytes(PyObject *from, Mem *to) {
     return true;
 }
 
-static bool take_headers(SenderObject *self, PyObject *list, Letter *letter, size_t *taken) {
-    if (!PyList_CheckExact(list)) return false;
-    size_t count = (size_t)PyList_GET_SIZE(list);
-    if (count > HEADERS_AT_ONCE - *taken) return false;
-    letter->first_header = *taken;
-    letter->headers = count;
-    for (size_t i = 0; i < count; i++) {
-        PyObject *pair = PyList_GET_ITEM(list, (Py_ssize_t)i);
-        if (!PyTuple_CheckExact(pair) || PyTuple_GET_SIZE(pair) != 2) return false;
-        PyObject *name = PyTuple_GET_ITEM(pair, 0), *value = PyTuple_GET_ITEM(pair, 1);
-        Header *header = &self->header[*taken + i];
-        if (!PyUnicode_CheckExact(name) || value == Py_None || !take_bytes(value, &header->value))
-            return false;
-        if ((header->name = PyUnicode_AsUTF8(name)) == NULL) return false;
-    }
-    *taken += count;
+static bool take_pair(PyObject *pair, Header *header) {
+    if (!PyTuple_CheckExact(pair) || PyTuple_GET_SIZE(pair) != 2) return false;
+    PyObject *name = PyTuple_GET_ITEM(pair, 0), *value = PyTuple_GET_ITEM(pair, 1);
+    if (!PyUnicode_CheckExact(name) || value == Py_None || !take_bytes(value, &header->value))
+        return false;
+    Py_ssize_t len;
+    if ((header->name.at = PyUnicode_AsUTF8AndSize(name, &len)) == NULL) return false;
+    header->name.len = (size_t)len;
+    return strlen(header->name.at) == header->name.len; /* librdkafka's end at a zero byte */
+}
+
+static bool take_headers(SenderObject *self, PyObject *const *pairs, Py_ssize_t count,
+                         size_t *first, size_t *taken) {
+    if ((size_t)count > HEADERS_AT_ONCE - self->taken) return false;
+    *first = self->taken;
+    *taken = (size_t)count;
+    for (Py_ssize_t i = 0; i < count; i++)
+        if (!take_pair(pairs[i], &self->header[self->taken + (size_t)i])) return false;
+    self->taken += (size_t)count;
     return true;
 }
 
-/* False: not for us, with or without an exception. */
-static bool take_letter(SenderObject *self, PyObject *record, PyObject *names, Letter *letter,
-                        size_t *headers) {
-    if (!PyTuple_Check(record) || PyTuple_GET_SIZE(record) != RECORD_FIELDS) return false;
-    PyObject *name = PyDict_GetItemWithError(names, PyTuple_GET_ITEM(record, 0));
+/* Those of a tuple that many records have, taken once. */
+static bool take_shared(SenderObject *self, PyObject *tuple, Letter *letter) {
+    for (size_t i = 0; i < self->shares; i++)
+        if (self->shared[i].tuple == tuple) {
+            letter->first_header = self->shared[i].first;
+            letter->headers = self->shared[i].count;
+            return true;
+        }
+    PyObject *const *pairs = ((PyTupleObject *)tuple)->ob_item;
+    if (!take_headers(self, pairs, PyTuple_GET_SIZE(tuple), &letter->first_header, &letter->headers))
+        return false;
+    if (self->shares < SHARED)
+        self->shared[self->shares++] =
+            (SharedHeaders){tuple, letter->first_header, letter->headers};
+    return true;
+}
+
+static bool take_packed(SenderObject *self, PyObject *record, const Parts *parts, Letter *letter) {
+    letter->packed = record;
+    letter->partition = -1;
+    letter->value = parts->value;
+    for (Py_ssize_t i = 0; i < 2; i++)
+        if (!take_bytes(PyTuple_GET_ITEM(PyTuple_GET_ITEM(parts->cause, i), 1), &letter->cause[i]))
+            return false;
+    if (!take_bytes(parts->key, &letter->key) || !take_shared(self, parts->constant, letter))
+        return false;
+    return parts->headers == NULL ||
+           take_headers(self, ((PyListObject *)parts->headers)->ob_item,
+                        PyList_GET_SIZE(parts->headers), &letter->first_passed_on,
+                        &letter->passed_on);
+}
+
+static bool take_topic(PyObject *topic, PyObject *names, Letter *letter) {
+    PyObject *name = PyDict_GetItemWithError(names, topic);
     if (name == NULL || !PyUnicode_CheckExact(name)) return false;
-    if ((letter->topic = PyUnicode_AsUTF8(name)) == NULL) return false;
-    PyObject *partition = PyTuple_GET_ITEM(record, 4);
-    letter->partition = -1; /* by the key */
+    return (letter->topic = PyUnicode_AsUTF8(name)) != NULL;
+}
+
+/* False: not for us, with or without an exception. */
+static bool take_letter(SenderObject *self, PyObject *record, PyObject *names, Letter *letter) {
+    Parts parts;
+    *letter = (Letter){.partition = -1}; /* by the key */
+    if (is_packed(record, &parts))
+        return take_topic(parts.topic, names, letter) && take_packed(self, record, &parts, letter);
+    if (!PyTuple_Check(record) || PyTuple_GET_SIZE(record) != RECORD_FIELDS) return false;
+    PyObject *headers = PyTuple_GET_ITEM(record, 3), *partition = PyTuple_GET_ITEM(record, 4);
     if (partition != Py_None) {
         long p = PyLong_CheckExact(partition) ? PyLong_AsLong(partition) : -1;
         if (p < 0 || p > INT32_MAX) return false;
         letter->partition = (int)p;
     }
-    return take_bytes(PyTuple_GET_ITEM(record, 1), &letter->key) &&
-           take_bytes(PyTuple_GET_ITEM(record, 2), &letter->value) &&
-           take_headers(self, PyTuple_GET_ITEM(record, 3), letter, headers);
+    return take_topic(PyTuple_GET_ITEM(record, 0), names, letter) &&
+           take_bytes(PyTuple_GET_ITEM(record, 1), &letter->key) &&
+           take_bytes(PyTuple_GET_ITEM(record, 2), &letter->value) && PyList_CheckExact(headers) &&
+           take_headers(self, ((PyListObject *)headers)->ob_item, PyList_GET_SIZE(headers),
+                        &letter->first_header, &letter->headers);
 }
 
 /* -- without it ------------------------------------------------------------------------------- */
 
+static bool add(const Library *library, rd_kafka_headers_t *headers, Mem name, Mem value) {
+    return !library->header_add(headers, name.at, (ssize_t)name.len, value.at, (ssize_t)value.len);
+}
+
+static bool add_all(const SenderObject *self, rd_kafka_headers_t *headers, size_t first,
+                    size_t count) {
+    for (size_t i = first; i < first + count; i++)
+        if (!add(&self->library, headers, self->header[i].name, self->header[i].value))
+            return false;
+    return true;
+}
+
+static bool add_own(const SenderObject *self, rd_kafka_headers_t *headers, const Letter *letter) {
+    Parts parts;
+    if (letter->packed == NULL || !is_packed(letter->packed, &parts)) return true;
+    const Mem values[HEADER_NAMES] = {parts.event_id,   letter->key,      parts.time,
+                                      letter->cause[0], letter->cause[1], parts.offset};
+    for (int i = 0; i < HEADER_NAMES; i++)
+        if (!add(&self->library, headers, HEADER_NAME[i], values[i])) return false;
+    return true;
+}
+
 static bool send(const SenderObject *self, rd_kafka_t *handle, const Letter *letter) {
     const Library *library = &self->library;
-    rd_kafka_headers_t *headers = library->headers_new(letter->headers);
-    int failed = headers == NULL;
-    for (size_t i = 0; !failed && i < letter->headers; i++) {
-        const Header *header = &self->header[letter->first_header + i];
-        failed = library->header_add(headers, header->name, -1, header->value.at,
-                                     (ssize_t)header->value.len);
-    }
-    if (!failed)
-        failed = library->producev(
+    size_t count = letter->headers + letter->passed_on + (letter->packed ? HEADER_NAMES : 0);
+    if (count == 0) /* a row */
+        return !library->producev(
+            handle, V_TOPIC, letter->topic, V_PARTITION, (int)letter->partition, V_FLAGS, F_COPY,
+            V_KEY, letter->key.at, letter->key.len, V_VALUE, letter->value.at, letter->value.len,
+            V_END);
+    rd_kafka_headers_t *headers = library->headers_new(count);
+    bool done = headers != NULL && add_all(self, headers, letter->first_header, letter->headers) &&
+                add_own(self, headers, letter) &&
+                add_all(self, headers, letter->first_passed_on, letter->passed_on);
+    if (done)
+        done = !library->producev(
             handle, V_TOPIC, letter->topic, V_PARTITION, (int)letter->partition, V_FLAGS, F_COPY,
             V_KEY, letter->key.at, letter->key.len, V_VALUE, letter->value.at, letter->value.len,
             V_HEADERS, headers, V_END);
-    if (failed && headers != NULL) library->headers_destroy(headers); /* else they are librdkafka's */
-    return !failed;
+    if (!done && headers != NULL) library->headers_destroy(headers); /* else they are librdkafka's */
+    return done;
 }
 
 PyDoc_STRVAR(hand_over_doc,
@@ -199,10 +279,11 @@ static PyObject *sender_hand_over(SenderObject *self, PyObject *args) {
     if (at < 0) at = 0;
     bool going = handle != NULL;
     while (going && at < PyList_GET_SIZE(records)) {
-        size_t count = 0, headers = 0, sent = 0;
+        size_t count = 0, sent = 0;
+        self->taken = self->shares = 0;
         while (count < AT_ONCE && at + (Py_ssize_t)count < PyList_GET_SIZE(records)) {
             PyObject *record = PyList_GET_ITEM(records, at + (Py_ssize_t)count);
-            if (!take_letter(self, record, names, &self->letter[count], &headers)) break;
+            if (!take_letter(self, record, names, &self->letter[count])) break;
             count++;
         }
         if (PyErr_Occurred()) return NULL;

@@ -11,7 +11,7 @@ from streams.agents.folding import fold_batch, fold_compiled
 from streams.domain import state as states
 from streams.domain.registry import Campaigns
 from streams.feed.batch import Batch
-from streams.feed.ports import Record
+from streams.feed.ports import Outgoing, Record
 from streams.store.overlay import Codec, Overlay, StateCache
 from streams.wire import orders, outputs, rows
 from streams.wire.campaigns import read_file
@@ -38,7 +38,9 @@ def traffic(workload: str) -> list[Record]:
     return records
 
 
-def folded(records: list[Record], campaigns: Campaigns, plans) -> tuple[list, list[Overlay]]:
+def folded(
+    records: list[Record], campaigns: Campaigns, plans, *, packed: bool = False
+) -> tuple[list, list[Overlay]]:
     """Fold in batches of 300, each on the one before, which is half the time under way."""
     store = MemoryStore().open(2)
     cache: StateCache = StateCache(capacity=50)
@@ -48,7 +50,7 @@ def folded(records: list[Record], campaigns: Campaigns, plans) -> tuple[list, li
     for begin in range(0, len(records), 300):
         overlay = Overlay(store, CODEC, cache, below)
         part = records[begin : begin + 300]
-        batch = Batch("orders", 2, part, overlay, campaigns, outputs.encode)
+        batch = Batch("orders", 2, part, overlay, campaigns, outputs.encode, packed=packed)
         if plans is None:
             fold_batch(batch, orders.decode)
         else:
@@ -61,12 +63,13 @@ def folded(records: list[Record], campaigns: Campaigns, plans) -> tuple[list, li
     return batches, overlays
 
 
+@pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("workload", live.WORKLOADS)
-def test_batches_are_equal(workload):
+def test_batches_are_equal(workload, packed):
     campaigns = Campaigns.of(read_file(live.WORKLOADS[workload].campaign))
     records = traffic(workload)
     python, plain = folded(records, campaigns, None)
-    compiled, fast = folded(records, campaigns, native.plans())
+    compiled, fast = folded(records, campaigns, native.plans(), packed=packed)
     for one, other in zip(python, compiled, strict=True):
         assert one.outgoing == other.outgoing
         assert one.dead == other.dead
@@ -78,6 +81,30 @@ def test_batches_are_equal(workload):
     whole = sum((batch.outcomes for batch in python), Counter())
     assert whole["applied"] > 1_000
     assert whole["rejected"] > 10
+
+
+def test_a_packed_output_is_read_as_the_tuple_it_stands_for():
+    campaigns = Campaigns.of(read_file(live.WORKLOADS["paid"].campaign))
+    records = [record for record in traffic("paid") if record.value and record.key][:300]
+    ((plain,), _), ((batch,), _) = (
+        folded(records, campaigns, native.plans(), packed=packed) for packed in (False, True)
+    )
+    assert {type(said) for said in plain.outgoing} == {Outgoing}
+    read = 0
+    for said, packed in zip(plain.outgoing, batch.outgoing, strict=True):
+        if type(packed) is Outgoing:
+            continue  # Python's own
+        read += 1
+        topic, key, value, headers, partition = packed
+        assert (topic, key, value, headers, partition) == said == packed
+        assert (packed.topic, packed.headers, packed[2], packed[:4]) == (
+            said.topic, said.headers, said[2], said[:4]
+        )  # fmt: skip
+        assert (len(packed), repr(packed), packed != said) == (5, repr(said), False)
+        assert packed != said._replace(key=b"another")
+    assert read > 200
+    with pytest.raises(AttributeError):
+        _ = batch.outgoing[0].nothing
 
 
 def test_python_and_compiled_batches_share_one_overlay():

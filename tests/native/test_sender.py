@@ -8,8 +8,17 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition, cimpl
 
 from streams import native
+from streams.agents.folding import fold_compiled
 from streams.broker.embedded import EmbeddedBroker
-from streams.feed.ports import Outgoing
+from streams.domain import state as states
+from streams.domain.registry import Campaigns
+from streams.feed.batch import Batch
+from streams.feed.ports import Outgoing, Record
+from streams.store.overlay import Codec, Overlay, StateCache
+from streams.wire import orders, outputs, rows
+from streams.wire.campaigns import read_file
+from tests.bench.work import WORKLOADS, traffic
+from tests.feed.memory import MemoryStore
 from tests.native.beside import MODULE, needs_native
 
 if TYPE_CHECKING:
@@ -17,6 +26,8 @@ if TYPE_CHECKING:
 
 pytestmark = needs_native
 NAMES = {"rewards": "p.rewards", "rows": "p.rows"}
+WORK = WORKLOADS["paid"]
+CODEC = Codec(states.new, rows.decode_row, rows.encode_row)
 SAID = [
     Outgoing("rewards", b"u-1", b"{}", [("ce_id", b"evt_1"), ("\u00e9", b"\xff\x00")]),
     Outgoing("rewards", b"u-2", b"", []),
@@ -86,6 +97,37 @@ def test_the_same_records_arrive(broker, records):
     assert arrived(broker, compiled) == expected
 
 
+@pytest.mark.parametrize("headers", [[], [("traceparent", b"00"), ("x", b""), ("tracestate", b"")]])
+def test_packed_outputs_arrive_as_what_they_stand_for(broker, headers):
+    """Those of a real fold, between records of other kinds."""
+    records = [
+        Record("orders", n % 3, n, key, value, headers, at_ms)
+        for n, (_, key, value, at_ms) in enumerate(traffic(WORK, 5, 700, ()))
+    ]
+    campaigns = Campaigns.of(read_file(WORK.campaign))
+    said = []
+    for packed in (False, True):
+        batches = [
+            Batch(
+                "orders", p, [r for r in records if r.partition == p],
+                Overlay(MemoryStore().open(p), CODEC, StateCache()),
+                campaigns, outputs.encode, packed=packed,
+            )
+            for p in range(3)
+        ]  # fmt: skip
+        for batch in batches:
+            fold_compiled(batch, orders.decode, native.plans())
+        said.append([one for batch in batches for one in [*batch.outgoing, SAID[3], SAID[0]]])
+    plain, packed = said
+    assert sum(isinstance(one, MODULE.Packed) for one in packed) > 500
+    names = {**NAMES, "task-events": NAMES["rows"]}
+
+    def send(records: list[Any]) -> Any:
+        return lambda producer: sender_of(producer).hand_over(records, 0, names)
+
+    assert arrived(broker, send(packed)) == arrived(broker, send(plain))
+
+
 @pytest.mark.parametrize(
     "odd",
     [
@@ -94,6 +136,7 @@ def test_the_same_records_arrive(broker, records):
         Outgoing("rewards", b"k", bytearray(b"v"), []),  # type: ignore[arg-type]
         Outgoing("rewards", b"k", b"v", [("n", None)]),  # type: ignore[list-item]
         Outgoing("rewards", b"k", b"v", [["n", b"v"]]),  # type: ignore[list-item]
+        Outgoing("rewards", b"k", b"v", [("n\0m", b"v")]),
         Outgoing("rewards", b"k", b"v", [("n", b"v")] * 100_000),
         Outgoing("rewards", b"k", b"v", (), None),  # type: ignore[arg-type]
         Outgoing("rewards", b"k", b"v", [], -1),

@@ -137,6 +137,7 @@ class Worker:
             changelog=CHANGELOG,
             versions=Versions(FOLD_VERSION, ROW_SCHEMA),
             batch_records=world.batch_records,
+            packed=True,
         )
 
     def _run(self, process: Process, feed: Feed) -> None:
