@@ -22,7 +22,7 @@ from streams.store.overlay import StateCache
 from streams.store.rows import due_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
     from typing import Any
 
     from streams.feed.ports import Offsets
@@ -77,6 +77,12 @@ class HeldRows:
     def peek(self, key: bytes) -> bytes | None:
         row = self._held.get(key, _ABSENT)
         return self._rows.peek(key) if row is _ABSENT else row
+
+    def prepare(
+        self, rows: Mapping[bytes, bytes | None], _unmoved: Container[bytes] = ()
+    ) -> Mapping[bytes, bytes | None]:
+        """Return the rows: they are loaded with all their hints."""
+        return rows
 
     def write(
         self,

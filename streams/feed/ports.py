@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
     from streams.domain.registry import Campaigns
     from streams.store.meta import Hint
@@ -200,9 +200,15 @@ class Rows(Protocol):
     def peek(self, key: bytes) -> bytes | None:
         """Read one row, in any thread; what was written last. Raises NotReady once closed."""
 
+    def prepare(self, rows: Mapping[bytes, bytes | None], unmoved: Container[bytes] = ()) -> Any:
+        """Return what `write` takes in place of these rows; nothing is written by it.
+
+        ``unmoved``: keys whose row is here with the same deadline, and its hint with it.
+        """
+
     def write(
         self,
-        rows: Mapping[bytes, bytes | None],
+        rows: Any,  # a Mapping[bytes, bytes | None], or one that was prepared
         *,
         next_offsets: Offsets | None,
         changelog: int,

@@ -8,6 +8,8 @@ line of it at which a test can kill the process (feed/kill_points.py).
 from __future__ import annotations
 
 import contextlib
+from functools import partial
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from streams.errors import RewardsError
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from streams.feed.budget import Budget
     from streams.feed.ports import Clock, Known, Offsets, Producer, Rows
     from streams.store.overlay import Codec
+
+
+_OUTGOING = partial(tuple.__new__, Outgoing)
 
 
 class Owned:
@@ -146,6 +151,14 @@ class UnitOfWork:
                 )
             reach("K4")
             started_s = self._lap("produce", started_s)
+            # While the broker takes it. Nothing of it is in RocksDB before K8.
+            writes = {
+                p: self.owned[p].rows.prepare(  # type: ignore[union-attr]
+                    {**touched, **self.overlays[p].spent()}, self.overlays[p].unmoved()
+                )
+                for p, touched in rows.items()
+            }
+            started_s = self._lap("write", started_s)
             marked = producer.flush()
             started_s = self._lap("flush", started_s)
             producer.send_offsets(
@@ -171,7 +184,7 @@ class UnitOfWork:
             owned = self.owned[p]
             assert owned.rows is not None
             owned.rows.write(
-                {**rows[p], **self.overlays[p].spent()},
+                writes[p],
                 next_offsets=vector,
                 changelog=marked[TopicPartition(self.changelog, p)] + 1,
                 batch=metas[p].batch,
@@ -212,8 +225,10 @@ class UnitOfWork:
         yield from told
         self.produced += len(told)
         for p, touched in rows.items():
-            for key, value in touched.items():
-                yield Outgoing(self.changelog, key, value, [], p)
+            fields: Iterator[tuple[Any, ...]] = zip(
+                repeat(self.changelog), touched, touched.values(), repeat([]), repeat(p)
+            )
+            yield from map(_OUTGOING, fields)  # a call of Outgoing costs three times as much
             self.produced += len(touched) + 1
 
     def _lap(self, phase: str, started_s: float) -> float:

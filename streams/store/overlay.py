@@ -118,6 +118,7 @@ class Overlay(Generic[S]):
         self._rows, self._codec, self._cache, self._below = rows, codec, cache, below
         self._read: dict[bytes, S | bytes | None] = {}  # None: there is no row
         self._touched: dict[bytes, S | bytes] = {}
+        self._recoded: set[bytes] = set()  # held as bytes of our own making
         self._hints: set[Hint] = set()  # those that were looked at
         self._dating: meta.Dating | None = None  # None: as below
         self.dating_begun = False  # by this unit of work
@@ -151,6 +152,7 @@ class Overlay(Generic[S]):
             if row is not None:
                 if not isinstance(row, bytes):
                     held[key] = self._codec.encode(row)
+                    self._recoded.add(key)
                 break
 
     def _fetch(self, keys: Iterable[bytes]) -> list[bytes]:
@@ -281,6 +283,25 @@ class Overlay(Generic[S]):
         if self._dating is not None:
             rows[meta.DATED] = meta.encode_dating(self._dating)
         return rows
+
+    def unmoved(self) -> set[bytes]:
+        """Return the keys whose row had the same deadline when this unit of work read it.
+
+        RocksDB has that row when these are written: it came from there, or from a commit before.
+        Only of rows that are bytes, which is where it pays; none that was encoded anew, since one
+        of an older version may have another deadline now.
+        """
+        read, due_of, recoded = self._read, self._codec.due_of, self._recoded
+        if due_of is None:
+            return set()
+        return {
+            key
+            for key, row in self._touched.items()
+            if isinstance(row, bytes)
+            and isinstance(before := read.get(key), bytes)
+            and due_of(row) == due_of(before)
+            and key not in recoded
+        }
 
     def kept(self) -> None:
         """Hand the rows to the cache; call only when they are committed and written."""

@@ -235,22 +235,32 @@ class DiskRows:
             keys = self._db.property_int_value("rocksdb.estimate-num-keys")
             return keys or 0, self._db.property_int_value("rocksdb.total-sst-files-size") or 0
 
-    def write(
-        self,
-        rows: Mapping[bytes, bytes | None],
-        *,
-        next_offsets: dict[str, int] | None,
-        changelog: int,
-        batch: int,
-    ) -> None:
-        """Put rows, L, changelog offset, batch number and fold version in one WriteBatch (K8)."""
+    def prepare(self, rows: Mapping[bytes, bytes | None], unmoved: Container[bytes] = ()) -> Any:
+        """Return a WriteBatch of these rows and the hints that lead to them.
+
+        ``unmoved``: keys whose row is here with the same deadline, so its hint is too. Most are: an
+        order moves no end of a task, and each hint would be an entry beside its row's.
+        """
         writes = rocksdict.WriteBatch(raw_mode=True)
         for key, value in rows.items():
             if value is None:
                 writes.delete(key)
             else:
                 writes.put(key, value)
-                _put_hint(writes, key, value)
+                if key not in unmoved:
+                    _put_hint(writes, key, value)
+        return writes
+
+    def write(
+        self,
+        rows: Any,
+        *,
+        next_offsets: dict[str, int] | None,
+        changelog: int,
+        batch: int,
+    ) -> None:
+        """Put rows, L, changelog offset, batch number and fold version in one WriteBatch (K8)."""
+        writes = rows if isinstance(rows, rocksdict.WriteBatch) else self.prepare(rows)
         for key, value in self._place(next_offsets, changelog, batch):
             writes.put(key, value)
         self._commit(writes)

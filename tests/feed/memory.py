@@ -7,7 +7,7 @@ fail before or after it took effect. Everything is synchronous; one test, one th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streams.domain.registry import Campaigns
 from streams.errors import CommitUnknown, Fenced
@@ -28,7 +28,7 @@ from streams.store.overlay import Codec
 from streams.wire.rows import due_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
     from streams.feed.ports import Listener, Offsets
 
@@ -258,6 +258,13 @@ class MemoryHistory:
         pass
 
 
+class Prepared(NamedTuple):
+    """Rows as `prepare` gives them back."""
+
+    rows: Mapping[bytes, bytes | None]
+    unmoved: Container[bytes] = ()
+
+
 class MemoryRows:
     """`ports.Rows` in dicts; `MemoryStore` keeps them between opens, as a disk would."""
 
@@ -278,9 +285,12 @@ class MemoryRows:
             raise NotReady
         return self._disk["rows"].get(key)
 
+    def prepare(self, rows: Mapping[bytes, bytes | None], unmoved: Container[bytes] = ()) -> Any:
+        return Prepared(rows, unmoved)
+
     def write(
         self,
-        rows: Mapping[bytes, bytes | None],
+        rows: Any,
         *,
         next_offsets: Offsets | None,
         changelog: int,
@@ -288,14 +298,15 @@ class MemoryRows:
     ) -> None:
         assert self.open
         self.writes += 1
-        for key, value in rows.items():
+        given = rows if isinstance(rows, Prepared) else self.prepare(rows)
+        for key, value in given.rows.items():
             if key.startswith(meta.DUE):
                 self._disk["hints"].discard(meta.decode_hint(key))
             elif value is None:
                 self._disk["rows"].pop(key, None)
             else:
                 self._disk["rows"][key] = value
-                if due_of(value):
+                if due_of(value) and key not in given.unmoved:
                     self._disk["hints"].add(Hint(due_of(value), key))
         if next_offsets is not None:
             self._disk["next"] = dict(next_offsets)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streams.errors import DiskError
 from streams.feed.ports import NotReady
@@ -11,7 +11,7 @@ from streams.store.meta import Hint
 from streams.wire.rows import ROW_SCHEMA, due_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from streams.feed.ports import Offsets
     from tests.sim.fibers import Process
@@ -28,6 +28,14 @@ class Written(NamedTuple):
     next: Offsets | None
     changelog: int
     batch: int
+    unmoved: Container[bytes] = ()
+
+
+class Prepared(NamedTuple):
+    """Rows on their way into one."""
+
+    rows: Mapping[bytes, bytes | None]
+    unmoved: Container[bytes] = ()
 
 
 class Disk:
@@ -57,7 +65,7 @@ class Disk:
             else:
                 self.rows[key] = value
                 due_ms = due_of(THIS + value[1:])  # rows of the next version look alike
-                if due_ms and key != meta.DATED:
+                if due_ms and key != meta.DATED and key not in written.unmoved:
                     self.hints.add(Hint(due_ms, key))
         if written.next is not None:
             self.next = dict(written.next)
@@ -149,9 +157,12 @@ class SimRows:
             raise NotReady
         return self.disk.rows.get(key)
 
+    def prepare(self, rows: Mapping[bytes, bytes | None], unmoved: Container[bytes] = ()) -> Any:
+        return Prepared(rows, unmoved)
+
     def write(
         self,
-        rows: Mapping[bytes, bytes | None],
+        rows: Any,
         *,
         next_offsets: Offsets | None,
         changelog: int,
@@ -163,7 +174,8 @@ class SimRows:
         if self.disk.failing is None:
             self.disk.failing = self._world.nemesis.disk_fails(self._process, self.p)
         self._fail_if_failing("write")
-        self.disk.write(Written(dict(rows), next_offsets, changelog, batch))
+        given = rows if isinstance(rows, Prepared) else self.prepare(rows)
+        self.disk.write(Written(dict(given.rows), next_offsets, changelog, batch, given.unmoved))
         self.changelog, self.batch = changelog, batch
         if next_offsets is not None:
             self.next = dict(next_offsets)

@@ -66,6 +66,27 @@ def test_the_cache_holds_fewer_of_long_rows():
     assert long.get(b"999"), "the newest stays"
 
 
+def test_a_row_is_unmoved_while_its_deadline_is_the_one_it_was_read_with():
+    """The first byte of these rows is their deadline; so is a state's."""
+    codec = Codec(ROW.new, ROW.decode, ROW.encode, ord, lambda row: row[0])
+    rows = MemoryStore().open(0)
+    rows.write({b"%d" % n: b"d" for n in range(5)}, next_offsets=None, changelog=0, batch=0)
+    below = Overlay(rows, codec, StateCache())
+    below["4"] = "e"
+    overlay = Overlay(rows, codec, StateCache(), below)
+
+    def look_up(_records, _touched, read, _below, _kept):
+        read[b"4"] = b"e"
+        return dict.fromkeys([b"0", b"1", b"2", b"5"]), []
+
+    touched, _ = overlay.as_rows([], look_up)
+    touched |= {b"0": b"d!", b"1": b"e", b"2": "d!", b"4": b"e!", b"5": b"d"}
+    overlay.prefetch(["3"])
+    overlay.as_row(b"3")
+    touched[b"3"] = b"d!"
+    assert overlay.unmoved() == {b"0", b"4"}, "moved, a state, encoded anew, and new ones are not"
+
+
 def test_reserved_keys_are_nobodys_rows(rows):
     with pytest.raises(AssertionError, match="refuses"):
         Overlay(rows, ROW, StateCache())["\0meta"]

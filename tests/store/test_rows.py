@@ -127,12 +127,32 @@ def test_a_hint_survives_reopening_and_goes_when_it_is_dropped(store):
     rows.close()
 
 
+def test_a_row_whose_deadline_has_not_moved_is_led_to_by_the_hint_it_has(store):
+    rows = store.open(0)
+    rows.write({b"u1": row(20), b"u2": row(30)}, next_offsets=NEXT, changelog=9, batch=3)
+    changed = {b"u1": row(20) + b"!", b"u2": row(40), b"u3": row(50)}
+    prepared = rows.prepare(changed, {b"u1"})
+    assert rows.get_many([b"u1"]) == [row(20)], "nothing is written yet"
+    rows.write(prepared, next_offsets=NEXT, changelog=10, batch=4)
+    assert rows.get_many([b"u1", b"u2", b"u3"]) == list(changed.values())
+    assert rows.due(60, 10) == [Hint(20, b"u1"), Hint(30, b"u2"), Hint(40, b"u2"), Hint(50, b"u3")]
+    rows.close()
+
+
 # --- RocksDB --------------------------------------------------------------------------------------
 
 
 def written(directory: Path, p: int = 0) -> None:
     rows = disk_store(directory).open(p)
     rows.write({b"u1": b"a"}, next_offsets=NEXT, changelog=9, batch=3)
+    rows.close()
+
+
+def test_no_hint_is_written_again_for_a_row_whose_deadline_has_not_moved(tmp_path):
+    rows = disk_store(tmp_path).open(0)
+    rows.write(rows.prepare({b"u1": row(20), b"u2": row(30)}, {b"u1"}),
+               next_offsets=NEXT, changelog=9, batch=3)  # fmt: skip
+    assert rows.due(60, 10) == [Hint(30, b"u2")]
     rows.close()
 
 
