@@ -5,7 +5,7 @@ Each is a patch of one step of the protocol, inside the child process of a test 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import rocksdict
 
@@ -14,22 +14,14 @@ from streams.feed.kill_points import reach
 from streams.feed.ports import TopicPartition
 from streams.store import rows
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 
 def offset_outside_the_write_batch() -> None:
     """Rows in one WriteBatch, L and the changelog offset in a second one."""
     whole = rows.DiskRows.write
 
-    def write(self: Any, touched: Mapping[bytes, bytes | None], **position: Any) -> None:
-        first = rocksdict.WriteBatch(raw_mode=True)
-        for key, value in touched.items():
-            if value is None:
-                first.delete(key)
-            else:
-                first.put(key, value)
-        self._commit(first)
+    def write(self: Any, touched: Any, **position: Any) -> None:
+        prepared = isinstance(touched, rocksdict.WriteBatch)
+        self._commit(touched if prepared else self.prepare(touched))
         whole(self, {}, **position)
 
     rows.DiskRows.write = write  # type: ignore[method-assign, assignment]

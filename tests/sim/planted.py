@@ -61,7 +61,7 @@ def changed(owner: Any, name: str, *edits: tuple[str, str]) -> Iterator[None]:
 
 
 WRITE = """owned.rows.write(
-            {**rows[p], **self.overlays[p].spent()},
+            writes[p],
             next_offsets=vector,
             changelog=marked[TopicPartition(self.changelog, p)] + 1,
             batch=metas[p].batch,
@@ -314,6 +314,10 @@ def _ticks_by_their_time() -> AbstractContextManager[Any]:
     return mock.patch.object(Aligner, "_ends_of", return_value={})
 
 
+def _moved_deadlines_without_hints() -> AbstractContextManager[Any]:
+    return changed(Overlay, "unmoved", ("and due_of(row) == due_of(before)", ""))
+
+
 def _hints_of_the_committed_alone() -> AbstractContextManager[Any]:
     """A tick does not see the rows whose commit is under way."""
     layers = "(self,) if self._below is None else (self, self._below)"
@@ -401,6 +405,7 @@ BUGS = {
     "no hints at restore": Bug(_no_hints_at_restore, 105),
     "a tick done too soon": Bug(_tick_done_too_soon),
     "ticks merged by their time": Bug(_ticks_by_their_time),
+    "moved deadlines without hints": Bug(_moved_deadlines_without_hints, 30),
     "hints of the committed alone": Bug(_hints_of_the_committed_alone),
     "dated as written": Bug(_dated_as_written, 150),
     "any budget pays": Bug(_any_budget_pays),

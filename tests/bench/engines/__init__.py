@@ -151,6 +151,7 @@ def registry() -> dict[str, Engine]:
         peers.QUIX,
         peers.BYTEWAX,
         kafka_streams.ENGINE,
+        kafka_streams.PROMPT_ENGINE,
         limits.CONSUME,
         limits.DECODE,
         limits.ROWS,

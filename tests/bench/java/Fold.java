@@ -22,7 +22,7 @@ final class Fold {
     Row.Fact fact =
         new Row.Fact(
             order.atMs, order.recordedMs, order.contentHash, order.consumptionMinor, code,
-            order.idBytes);
+            order.idBytes, order.parts);
     say.about(order);
     // An order that begins the task makes the ones before it the task's: they are counted again.
     boolean begins = row.rev == 0 && Tally.begins(campaign, fact);

@@ -1,12 +1,17 @@
 import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonToken;
+import java.io.ByteArrayOutputStream;
+import java.io.DataOutputStream;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 
 /**
  * One order, decoded and checked. Amounts are minor units, times ms. Two with the same id and
  * content hash are the same: in the hash is what streams/domain/facts.py compares.
+ *
+ * <p>The workload takes nothing back, but a worker cannot know: who folds orders for good keeps of
+ * each what a later return of one of its lines is judged by, as leidan does.
  */
 final class Order {
   private static final JsonFactory JSON = new JsonFactory();
@@ -21,6 +26,9 @@ final class Order {
   long consumptionMinor;
   long contentHash;
   byte[] idBytes;
+  byte[] parts; // what a return or a cancellation of it will be judged by, packed: see pack()
+  private final ByteArrayOutputStream packed = new ByteArrayOutputStream(256);
+  private final DataOutputStream pack = new DataOutputStream(packed);
   private long linesMinor;
   private long discountsMinor;
 
@@ -50,6 +58,8 @@ final class Order {
 
   private void read(JsonParser json) throws IOException, Rejected {
     String type = null;
+    String channel = null;
+    String storeId = null;
     long major = 0;
     long goods = 0;
     require(json.nextToken() == JsonToken.START_OBJECT);
@@ -65,8 +75,14 @@ final class Order {
         case "currency" -> currency = text(json);
         case "goods_minor" -> goods = json.getLongValue();
         case "consumption_minor" -> consumptionMinor = json.getLongValue();
-        case "channel" -> contentHash += absent ? 0 : mixed(1, text(json).hashCode());
-        case "store_id" -> contentHash += absent ? 0 : mixed(2, text(json).hashCode());
+        case "channel" -> {
+          channel = absent ? null : text(json);
+          contentHash += absent ? 0 : mixed(1, channel.hashCode());
+        }
+        case "store_id" -> {
+          storeId = absent ? null : text(json);
+          contentHash += absent ? 0 : mixed(2, storeId.hashCode());
+        }
         case "parent_order_id" -> require(absent);
         case "lines" -> readLines(json);
         case "discounts" -> readDiscounts(json);
@@ -78,6 +94,19 @@ final class Order {
     require(linesMinor == goods && goods - discountsMinor == consumptionMinor);
     require(consumptionMinor >= 0);
     contentHash = mixed(mixed(contentHash + currency.hashCode(), atMs), consumptionMinor);
+    pack(currency);
+    pack(channel);
+    pack(storeId);
+    pack.writeLong(goods);
+    pack.writeLong(version);
+    parts = packed.toByteArray();
+  }
+
+  /** A text as the row keeps it; null and empty are the same there. */
+  private void pack(String text) throws IOException {
+    byte[] bytes = text == null ? new byte[0] : text.getBytes(StandardCharsets.UTF_8);
+    pack.writeShort(bytes.length);
+    pack.write(bytes);
   }
 
   private void readLines(JsonParser json) throws IOException, Rejected {
@@ -87,17 +116,29 @@ final class Order {
       long quantity = 0;
       long unitMinor = 0;
       long names = 0;
+      String lineId = null;
+      String category = null;
       for (String name = json.nextFieldName(); name != null; name = json.nextFieldName()) {
         boolean absent = json.nextToken() == JsonToken.VALUE_NULL;
         switch (name) {
-          case "line_id" -> names += mixed(4, text(json).hashCode());
-          case "category" -> names += absent ? 0 : mixed(5, text(json).hashCode());
+          case "line_id" -> {
+            lineId = text(json);
+            names += mixed(4, lineId.hashCode());
+          }
+          case "category" -> {
+            category = absent ? null : text(json);
+            names += absent ? 0 : mixed(5, category.hashCode());
+          }
           case "quantity" -> quantity = json.getLongValue();
           case "unit_minor" -> unitMinor = json.getLongValue();
           default -> json.skipChildren();
         }
       }
       linesMinor += quantity * unitMinor;
+      pack(lineId);
+      pack(category);
+      pack.writeInt((int) quantity);
+      pack.writeInt((int) unitMinor);
       hash = mixed(hash, mixed(mixed(names, quantity), unitMinor));
     }
     contentHash += hash;
@@ -117,6 +158,8 @@ final class Order {
         }
       }
       discountsMinor += amountMinor;
+      pack.writeInt((int) amountMinor);
+      pack.writeInt((int) thresholdMinor);
       hash = mixed(mixed(hash, amountMinor), thresholdMinor);
     }
     contentHash += hash;

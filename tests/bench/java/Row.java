@@ -13,7 +13,7 @@ import org.apache.kafka.common.serialization.Serdes;
  */
 final class Row {
   private static final int HEAD_BYTES = 5 * Integer.BYTES + 2 * Long.BYTES;
-  private static final int FACT_BYTES = 4 * Long.BYTES + 1 + Short.BYTES;
+  private static final int FACT_BYTES = 4 * Long.BYTES + 1 + 2 * Short.BYTES;
 
   int counted;
   int rev; // how much was said of the task; 0: it has not begun
@@ -25,7 +25,12 @@ final class Row {
   private byte[] facts = new byte[0];
 
   /** An order as the row keeps it. code: an index of {@link Tally#CODES}. */
-  record Fact(long atMs, long recordedMs, long hash, long spentMinor, byte code, byte[] id) {
+  record Fact(
+      long atMs, long recordedMs, long hash, long spentMinor, byte code, byte[] id, byte[] parts) {
+    int bytes() {
+      return FACT_BYTES + id.length + parts.length;
+    }
+
     String name() {
       return new String(id, StandardCharsets.UTF_8);
     }
@@ -69,12 +74,11 @@ final class Row {
   /** The content hash of an order that is known already, else null. */
   Long known(byte[] id) {
     ByteBuffer from = ByteBuffer.wrap(facts);
-    for (int at = 0; at < facts.length; ) {
+    for (int at = 0; at < facts.length; at = next(from, at)) {
       int end = at + FACT_BYTES + from.getShort(at);
       if (Arrays.equals(facts, at + FACT_BYTES, end, id, 0, id.length)) {
-        return from.getLong(at + Short.BYTES + 2 * Long.BYTES);
+        return from.getLong(at + 2 * Short.BYTES + 2 * Long.BYTES);
       }
-      at = end;
     }
     return null;
   }
@@ -83,7 +87,7 @@ final class Row {
   boolean isNewest(long atMs, byte[] id) {
     ByteBuffer from = ByteBuffer.wrap(facts);
     int last = 0;
-    for (int at = 0; at < facts.length; at += FACT_BYTES + from.getShort(at)) {
+    for (int at = 0; at < facts.length; at = next(from, at)) {
       last = at;
     }
     return facts.length == 0 || fact(from, last).before(atMs, id);
@@ -92,7 +96,7 @@ final class Row {
   List<Fact> facts() {
     List<Fact> found = new ArrayList<>();
     ByteBuffer from = ByteBuffer.wrap(facts);
-    for (int at = 0; at < facts.length; at += FACT_BYTES + from.getShort(at)) {
+    for (int at = 0; at < facts.length; at = next(from, at)) {
       found.add(fact(from, at));
     }
     return found;
@@ -100,28 +104,35 @@ final class Row {
 
   void append(Fact fact) {
     int at = facts.length;
-    facts = Arrays.copyOf(facts, at + FACT_BYTES + fact.id.length);
+    facts = Arrays.copyOf(facts, at + fact.bytes());
     write(ByteBuffer.wrap(facts).position(at), fact);
   }
 
   void replace(List<Fact> sorted) {
-    int length = sorted.stream().mapToInt(fact -> FACT_BYTES + fact.id.length).sum();
+    int length = sorted.stream().mapToInt(Fact::bytes).sum();
     ByteBuffer into = ByteBuffer.allocate(length);
     sorted.forEach(fact -> write(into, fact));
     facts = into.array();
   }
 
   private static void write(ByteBuffer into, Fact fact) {
-    into.putShort((short) fact.id.length).putLong(fact.atMs).putLong(fact.recordedMs);
-    into.putLong(fact.hash).putLong(fact.spentMinor).put(fact.code).put(fact.id);
+    into.putShort((short) fact.id.length).putShort((short) fact.parts.length);
+    into.putLong(fact.atMs).putLong(fact.recordedMs);
+    into.putLong(fact.hash).putLong(fact.spentMinor).put(fact.code).put(fact.id).put(fact.parts);
+  }
+
+  private static int next(ByteBuffer from, int at) {
+    return at + FACT_BYTES + from.getShort(at) + from.getShort(at + Short.BYTES);
   }
 
   private static Fact fact(ByteBuffer from, int at) {
     byte[] id = new byte[from.getShort(at)];
+    byte[] parts = new byte[from.getShort(at + Short.BYTES)];
     from.get(at + FACT_BYTES, id);
-    int field = at + Short.BYTES;
+    from.get(at + FACT_BYTES + id.length, parts);
+    int field = at + 2 * Short.BYTES;
     return new Fact(
         from.getLong(field), from.getLong(field + 8), from.getLong(field + 16),
-        from.getLong(field + 24), from.get(field + 32), id);
+        from.getLong(field + 24), from.get(field + 32), id, parts);
   }
 }
