@@ -158,7 +158,7 @@ BATCH_SECONDS = histogram(
 )
 BATCH_RECORDS = histogram(
     "rewards_batch_records",
-    buckets=(1, 10, 100, 500, 1_000, 2_000, 5_000, 10_000),
+    buckets=(1, 10, 100, 500, 1_000, 2_000, 5_000, 10_000, 20_000),
     meaning="Records of a unit of work.",
     remedy="Always full: the worker is behind, add workers.",
 )

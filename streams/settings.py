@@ -129,7 +129,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     instance: str = "leidan-0"  # static member, transactional id suffix, data directory name
     state_dir: str = "state"
     campaign_files: tuple[str, ...] = ()  # definitions in force as written
-    batch_records: int = 8_000  # most records of one poll, hence of one transaction (feed/pace.py)
+    batch_records: int = 24_000  # most records of one transaction, reached under lag (feed/pace.py)
     session_timeout_ms: int = 10_000
     transaction_timeout_ms: int = 15_000
     embedded: bool = False  # the mock cluster: skip what it cannot do (D10)

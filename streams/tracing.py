@@ -107,7 +107,7 @@ class Tracer:
             {
                 "leidan.partitions": sorted(work.overlays),
                 "leidan.records": sum(len(batch.records) for batch in work.batches),
-                "leidan.outputs": sum(map(_said, work.batches)),
+                "leidan.outputs": work.outputs,
                 "leidan.outcome": outcome,
             }
         )
@@ -179,11 +179,6 @@ class Tracer:
 
     def _of(self, operation: str) -> dict[str, Any]:
         return {"messaging.system": "kafka", "messaging.operation.type": operation}
-
-
-def _said(batch: Batch) -> int:
-    """Outputs and dead letters; the records themselves are gone once they have been produced."""
-    return sum(batch.outputs.values()) + len(batch.dead)
 
 
 def _traces(records: list[Record]) -> Iterator[SpanContext]:

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from streams.wire.journal import Folded
 
 LOOK_S = 0.25
+UNIT_RECORDS = 8_000  # of a unit of work: rows are written at checkpoints, so more save little
 """Between two looks that are told."""
 
 CACHE_BYTES = 32 << 20
@@ -173,7 +174,7 @@ class _Run:
             topics=topics.FOLDED,
             changelog=topics.CHANGELOG,
             versions=Versions(FOLD_VERSION, rows.ROW_SCHEMA),
-            batch_records=settings.batch_records,
+            batch_records=min(settings.batch_records, UNIT_RECORDS),
             dead_letter_budget=False,  # history has what it has
             muted=topics.MUTED,
             aligner=self.order,

@@ -55,6 +55,10 @@ class KafkaLog:
                     "session.timeout.ms": settings.session_timeout_ms,
                     "heartbeat.interval.ms": max(settings.session_timeout_ms // 5, 100),
                     "max.poll.interval.ms": max(120_000, settings.session_timeout_ms),
+                    # half a second's records are fetched ahead; a queue that is full is looked at
+                    # again soon, not after the default's second, in which it runs empty
+                    "queued.max.messages.kbytes": 32 << 10,
+                    "fetch.queue.backoff.ms": 100,
                     "error_cb": self._on_error,
                 },
             )

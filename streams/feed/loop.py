@@ -66,6 +66,10 @@ SHORT_S = 0.01
 GATHER_S = 0.01
 """While a commit is under way: between two looks whether a whole unit of work has come."""
 
+POLLED_RECORDS = 8_000
+"""Of one call: what the client hands over lies here twice for a moment. A unit of work may be more
+calls' worth."""
+
 GIVE_UP_S = 12.0
 """Longest wait for work on the executor that was told to stop: its calls end within 5 s each."""
 
@@ -209,7 +213,7 @@ class Feed:
         self._settle_tasks()
         self._hold_while_stale()
         soon = self._under_way is not None or not self._aligner.empty()
-        records = self._log.poll(self._pace.records, SHORT_S if soon else timeout_s)
+        records = self._log.poll(self._most_polled(), SHORT_S if soon else timeout_s)
         self._aligner.add(records)
         read_s = self._clock.monotonic_s()
         if not self._gather(read_s + timeout_s):
@@ -235,6 +239,9 @@ class Feed:
         self.work.polled_s = polled_s
         return self.work
 
+    def _most_polled(self) -> int:
+        return min(self._pace.records, POLLED_RECORDS)
+
     def _gather(self, until_s: float) -> bool:
         """Let more come while a commit is under way; say whether what is here may be folded now.
 
@@ -251,7 +258,7 @@ class Feed:
                 self._under_way[1].result(min(left_s, GATHER_S))
             if self._settle_commit(wait=False) is False:
                 return False
-            self._aligner.add(self._log.poll(self._pace.records, 0.0))
+            self._aligner.add(self._log.poll(self._most_polled(), 0.0))
             self.beat_s = self._clock.monotonic_s()
         return True
 
@@ -392,6 +399,7 @@ class Feed:
             self._on_dropped(work, "fenced")
             raise
         self._under_way = None
+        self._pace.committed(self._clock.monotonic_s() - work.committing_s)
         work.promote()
         for (topic, p), budget in work.budgets.items():
             self.owned[p].budgets[topic] = budget

@@ -12,6 +12,9 @@ FIRST_RECORDS = 2_000
 
 FAST_S, SLOW_S = 0.2, 1.0
 
+SLOW_COMMIT_S = 2.0
+"""Of the 10 s that a record may take to be delivered, and the 15 s of a transaction."""
+
 
 class Pace:
     """``records`` is what the next unit of work takes at most; never more than ``most``."""
@@ -26,3 +29,8 @@ class Pace:
             self.records = min(self._most, FIRST_RECORDS)
         elif records >= self.records and seconds < FAST_S:
             self.records = min(self._most, 2 * self.records)
+
+    def committed(self, seconds: float) -> None:
+        """Take down how long a commit took: a broker that is slow gets less at once."""
+        if seconds > SLOW_COMMIT_S:
+            self.records = max(min(self._most, FIRST_RECORDS), self.records // 2)

@@ -87,7 +87,7 @@ class UnitOfWork:
         self.begun_s = self.committing_s = clock.monotonic_s()
         self.polled_s = 0.0  # how long the poll took that brought it, less the waiting for records
         self.phases = Phases()  # hand_over, encode, produce, flush, offsets, commit, write
-        self.produced = 0
+        self.outputs = self.produced = 0  # and dead letters; all records of the transaction
         self.budgets: dict[tuple[str, int], Budget] = {}  # as they are once this is committed
         self.notes: dict[int, dict[bytes, bytes]] = {}  # by p; with the rows (a backfill's place)
 
@@ -126,6 +126,7 @@ class UnitOfWork:
         """
         producer, clock = self.producer, self.clock
         started_s = clock.monotonic_s()
+        self.outputs = sum(len(batch.outgoing) for batch in self.batches)
         next_offsets = self.next_offsets()
         rows = {p: {**self.overlays[p].encoded(), **self.notes.get(p, {})} for p in next_offsets}
         metas = {
@@ -149,6 +150,9 @@ class UnitOfWork:
                 producer.produce_marked(
                     Outgoing(self.changelog, meta.META, meta.encode_meta(record), [], p)
                 )
+            for batch in self.batches:
+                if batch.packed:  # librdkafka has its copies, nobody reads these again
+                    batch.outgoing = []
             reach("K4")
             started_s = self._lap("produce", started_s)
             # While the broker takes it. Nothing of it is in RocksDB before K8.
@@ -158,7 +162,7 @@ class UnitOfWork:
                 )
                 for p, touched in rows.items()
             }
-            started_s = self._lap("write", started_s)
+            started_s = self._lap("encode", started_s)
             marked = producer.flush()
             started_s = self._lap("flush", started_s)
             producer.send_offsets(

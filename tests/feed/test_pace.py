@@ -28,7 +28,21 @@ def test_begins_anew_after_a_slow_one():
     assert pace.records == FIRST_RECORDS
 
 
+def test_halves_down_to_where_it_began_while_commits_are_slow():
+    pace = Pace(4 * FIRST_RECORDS)
+    pace.note(pace.records, 0.1)
+    pace.note(pace.records, 0.1)
+    pace.committed(1.0)
+    assert pace.records == 4 * FIRST_RECORDS
+    seen = []
+    for _ in range(3):
+        pace.committed(3.0)
+        seen.append(pace.records)
+    assert seen == [2 * FIRST_RECORDS, FIRST_RECORDS, FIRST_RECORDS]
+
+
 def test_a_small_bound_is_never_left():
     pace = Pace(5)
     pace.note(5, 0.0)
+    pace.committed(3.0)
     assert pace.records == 5

@@ -18,7 +18,7 @@ def test_defaults_are_those_of_the_documents():
     assert (s.transaction_timeout_ms, s.session_timeout_ms, s.batch_records) == (
         15_000,
         10_000,
-        8_000,
+        24_000,
     )
     assert s.database_dir.parts == ("state", "leidan-0", "users")
     assert (s.dead_letter_budget, s.embedded, s.web_port) == (True, False, None)
