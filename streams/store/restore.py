@@ -23,9 +23,12 @@ log = logging.getLogger(__name__)
 
 READ_RECORDS = 5_000
 READ_S = 0.5
-FLUSH_ROWS = 10_000
-"""Rows held before they are written, of whole transactions and again of the one being read: bounded
-memory, and about 40 MB at 2 kB a row."""
+HELD_BYTES = 48 << 20
+"""Of memory for rows read and not written yet, before a last read of what the client has fetched.
+They become one sorted file (store/rows.py): the more of them, the fewer files."""
+ROW_BYTES = 200  # of a row besides its value: its key, the dictionary's place, two headers
+FULL = 0.9
+"""Of them, without what was replaced; else they would be added up at every read."""
 
 STALL_S = 120.0
 """An open transaction of a dead worker ends within transaction.timeout.ms (15 s) and the broker's
@@ -51,21 +54,23 @@ class _Held:
         self._rows = rows
         self._whole: dict[bytes, bytes | None] = {}
         self._newest: tuple[meta.Meta, int] | None = None  # the last whole one, and where it ends
-        self._open: dict[bytes, bytes | None] = {}
-
-    def add(self, key: bytes, value: bytes | None, offset: int) -> None:
-        self._open[key] = value
-        if len(self._open) >= FLUSH_ROWS:
-            self.write_whole()
-            self.write_open(offset + 1)
+        self.open: dict[bytes, bytes | None] = {}
+        self.bytes = 0  # of both; what was replaced may still be counted
 
     def close(self, found: meta.Meta, after: int) -> None:
         """Take the meta row of the transaction being read; ``after``: the offset behind it."""
-        self._whole.update(self._open)
-        self._open.clear()
+        self._whole.update(self.open)
+        self.open.clear()
         self._newest = found, after
-        if len(self._whole) >= FLUSH_ROWS:
-            self.write_whole()
+
+    def bound(self, after: int) -> None:
+        """Write if this is too much to be held; ``after``: the offset behind all that was read."""
+        if self.bytes > HELD_BYTES:
+            self.bytes = _bytes(self._whole) + _bytes(self.open)
+            if self.bytes > FULL * HELD_BYTES:
+                self.write_whole()
+                if self.bytes > FULL * HELD_BYTES:
+                    self.write_open(after)
 
     def write_whole(self) -> None:
         """Write whole transactions, with the L they end at."""
@@ -75,12 +80,18 @@ class _Held:
         self._rows.write(self._whole, next_offsets=found.next, changelog=after, batch=found.batch)
         self._whole.clear()
         self._newest = None
+        self.bytes = _bytes(self.open)
 
     def write_open(self, after: int) -> None:
         """Write what is not whole: L stays, rows ahead of it are harmless until V == C is shown."""
         rows = self._rows
-        rows.write(self._open, next_offsets=None, changelog=after, batch=rows.batch)
-        self._open.clear()
+        rows.write(self.open, next_offsets=None, changelog=after, batch=rows.batch)
+        self.open.clear()
+        self.bytes = 0
+
+
+def _bytes(rows: dict[bytes, bytes | None]) -> int:
+    return sum(map(len, filter(None, rows.values()))) + ROW_BYTES * len(rows)
 
 
 class Restore:
@@ -152,6 +163,7 @@ class Restore:
             self.beat(end - position)
             records = history.read(READ_RECORDS, READ_S)
             count += len(records)
+            read_bytes = ROW_BYTES * len(records)
             for _, _, offset, key, value, _, _ in records:
                 if key == meta.META and value is not None:
                     found = meta.decode_meta(value)
@@ -159,7 +171,12 @@ class Restore:
                     version = found.next
                     held.close(found, offset + 1)
                 elif key is not None:
-                    held.add(key, value, offset)
+                    held.open[key] = value
+                    if value is not None:
+                        read_bytes += len(value)
+            held.bytes += read_bytes
+            if records:
+                held.bound(records[-1].offset + 1)
             now_s = self.clock.monotonic_s()
             if history.position() > position:
                 position, moved_s = history.position(), now_s

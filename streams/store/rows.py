@@ -21,7 +21,7 @@ from streams.errors import DiskError, Refused
 from streams.feed.kill_points import reach
 from streams.feed.ports import NotReady
 from streams.store import meta
-from streams.wire.rows import due_of
+from streams.wire.rows import NO_DUE, due_bytes, due_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Mapping, Sequence
@@ -33,6 +33,10 @@ CACHE_BYTES = 128 << 20  # whole process, memtables included: reliability.md 4, 
 MEMTABLE_BYTES = 64 << 20  # of those; charged to the cache
 WRITE_BUFFER_BYTES = 8 << 20  # one memtable of one database
 MAX_OPEN_FILES = 128  # one database
+WRITTEN_ROWS = 10_000
+"""In one WriteBatch, at most: more are loaded. A unit of work has 8,000 records."""
+SYNCED_BYTES = 1 << 20
+"""A file is on its way to the disk while it is written, so what ends it waits for its last part."""
 FILES_BEFORE_COMPACTION = 8
 """Of level 0, where RocksDB has 4: half the rewriting of all rows (10 us a row with 96,000 of them,
 now 5), and reading is no slower: a bloom filter stands before each file."""
@@ -128,6 +132,7 @@ class DiskStore:
         options.set_write_buffer_manager(self._buffers)
         options.set_max_open_files(MAX_OPEN_FILES)
         options.set_level_zero_file_num_compaction_trigger(FILES_BEFORE_COMPACTION)
+        options.set_bytes_per_sync(SYNCED_BYTES)
         options.set_keep_log_file_num(3)
         options.set_compression_type(rocksdict.DBCompressionType.lz4())
         options.set_bottommost_compression_type(rocksdict.DBCompressionType.lz4())
@@ -239,7 +244,13 @@ class DiskRows:
         changelog: int,
         batch: int,
     ) -> None:
-        """Put rows, L, changelog offset, batch number and fold version in one WriteBatch (K8)."""
+        """Put rows, L, changelog offset, batch number and fold version in one WriteBatch (K8).
+
+        More of them than a unit of work has are what a restore has read: those it loads.
+        """
+        if len(rows) > WRITTEN_ROWS:
+            self.load(rows, next_offsets=next_offsets, changelog=changelog, batch=batch)
+            return
         writes = rocksdict.WriteBatch(raw_mode=True)
         for key, value in rows.items():
             if value is None:
@@ -266,9 +277,9 @@ class DiskRows:
         times their memory (45,000 rows of 1.2 kB, their flush included).
         """
         hints = {
-            meta.Hint(at_ms, key).encoded(): b""
+            meta.DUE + at + key: b""
             for key, value in rows.items()
-            if value is not None and (at_ms := due_ms(key, value))
+            if value is not None and key[:1] != RESERVED and (at := due_bytes(value)) != NO_DUE
         }  # they win over a deletion of the same: the row that is there now has this deadline
         place = self._place(next_offsets, changelog, batch)
         found = {**rows, **hints, **dict(place), **dict(self._number())}

@@ -9,6 +9,7 @@ import pytest
 
 from streams.errors import Exit, Refused
 from streams.store import meta, restore
+from streams.store import rows as rows_module
 from streams.store.restore import Restore
 from streams.store.rows import DiskStore
 from tests.feed.memory import CHANGELOG, TOPICS, Broker, HandClock, MemoryHistory, MemoryStore
@@ -91,12 +92,14 @@ CHANGELOGS = {
 }
 
 
-@pytest.mark.parametrize("flush_rows", [1, 20_000])
+@pytest.mark.parametrize(("held", "written"), [(0, 10_000), (0, 0), (1 << 20, 10_000), (1 << 20, 0)])
 @pytest.mark.parametrize(
     ("entries", "due"), CHANGELOGS.values(), ids=[f"row24-{name}" for name in CHANGELOGS]
 )
-def test_a_restore_ends_at_the_end_with_every_row(rows, monkeypatch, entries, due, flush_rows):
-    monkeypatch.setattr(restore, "FLUSH_ROWS", flush_rows)
+def test_a_restore_ends_at_the_end_with_every_row(rows, monkeypatch, entries, due, held, written):
+    monkeypatch.setattr(restore, "READ_RECORDS", 1)
+    monkeypatch.setattr(restore, "HELD_BYTES", held)
+    monkeypatch.setattr(rows_module, "WRITTEN_ROWS", written)
     assert restored(broker_with(*entries), rows).next == END
     users = [b"u1", b"u2", b"u9"]
     found = dict(zip(users, rows.get_many(users), strict=True))
@@ -104,10 +107,14 @@ def test_a_restore_ends_at_the_end_with_every_row(rows, monkeypatch, entries, du
     assert (rows.next, rows.changelog) == (END, len(entries))
 
 
+@pytest.mark.parametrize("written", [0, 10_000], ids=["loaded", "written"])
 @pytest.mark.parametrize("stop", range(1, 7))
-def test_row24_a_restore_stopped_anywhere_goes_on_from_where_it_stood(rows, monkeypatch, stop):
-    monkeypatch.setattr(restore, "FLUSH_ROWS", 1)
+def test_row24_a_restore_stopped_anywhere_goes_on_from_where_it_stood(
+    rows, monkeypatch, stop, written
+):
+    monkeypatch.setattr(restore, "HELD_BYTES", 0)
     monkeypatch.setattr(restore, "READ_RECORDS", 1)
+    monkeypatch.setattr(rows_module, "WRITTEN_ROWS", written)
     entries = CHANGELOGS["tombstone-last-of-its-transaction"][0]
     beats = iter(range(stop))
     broker = broker_with(*entries)
