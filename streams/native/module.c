@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "say.h"
+#include "reader.h"
 #include "sender.h"
 
 enum { TOPIC, PARTITION, OFFSET, KEY, VALUE, HEADERS, RECORDED, RECORD_FIELDS }; /* ports.Record */
@@ -583,7 +584,7 @@ PyMODINIT_FUNC PyInit__native(void) {
     PyObject *plan = PyType_FromSpec(&plan_spec);
     if (PyErr_Occurred() || PyModule_AddObjectRef(made, "TYPES", types) < 0 ||
         PyModule_AddObjectRef(made, "Plan", plan) < 0 ||
-        sender_init(made) < 0 || PyModule_AddIntConstant(made, "SOURCE", LEIDAN_SOURCE) < 0) {
+        sender_init(made) < 0 || reader_init(made) < 0 || PyModule_AddIntConstant(made, "SOURCE", LEIDAN_SOURCE) < 0) {
         Py_XDECREF(types);
         Py_XDECREF(plan);
         goto failed;

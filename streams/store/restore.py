@@ -17,7 +17,7 @@ from streams.store import meta
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from streams.feed.ports import Clock, History, Offsets, Rows
+    from streams.feed.ports import Clock, History, Offsets, Record, Rows
 
 log = logging.getLogger(__name__)
 
@@ -163,20 +163,8 @@ class Restore:
             self.beat(end - position)
             records = history.read(READ_RECORDS, READ_S)
             count += len(records)
-            read_bytes = ROW_BYTES * len(records)
-            for _, _, offset, key, value, _, _ in records:
-                if key == meta.META and value is not None:
-                    found = meta.decode_meta(value)
-                    self._refuse_newer(found)
-                    version = found.next
-                    held.close(found, offset + 1)
-                elif key is not None:
-                    held.open[key] = value
-                    if value is not None:
-                        read_bytes += len(value)
-            held.bytes += read_bytes
-            if records:
-                held.bound(records[-1].offset + 1)
+            if (found := self._take(records, held)) is not None:
+                version = found
             now_s = self.clock.monotonic_s()
             if history.position() > position:
                 position, moved_s = history.position(), now_s
@@ -190,6 +178,25 @@ class Restore:
         held.write_whole()
         held.write_open(position)
         return version, count
+
+    def _take(self, records: Sequence[Record], held: _Held) -> Offsets | None:
+        """Hold what was read; return the newest V among it, if there is one."""
+        version = None
+        read_bytes = ROW_BYTES * len(records)
+        for _, _, offset, key, value, _, _ in records:
+            if key == meta.META and value is not None:
+                found = meta.decode_meta(value)
+                self._refuse_newer(found)
+                version = found.next
+                held.close(found, offset + 1)
+            elif key is not None:
+                held.open[key] = value
+                if value is not None:
+                    read_bytes += len(value)
+        held.bytes += read_bytes
+        if records:
+            held.bound(records[-1].offset + 1)
+        return version
 
     def _settle(self, committed: Offsets, version: Offsets | None, low: Offsets) -> Offsets:
         """Step 5: V == C, or say exactly what is wrong."""

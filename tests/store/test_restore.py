@@ -66,6 +66,12 @@ def rows(request, tmp_path):
     opened.close()
 
 
+@pytest.fixture
+def written_rows(request, monkeypatch):
+    """In one WriteBatch, at most: above that a restore loads a file."""
+    monkeypatch.setattr(rows_module, "WRITTEN_ROWS", request.param)
+
+
 A, B = row("u1", b"a"), row("u2", b"b")
 
 CHANGELOGS = {
@@ -92,14 +98,15 @@ CHANGELOGS = {
 }
 
 
-@pytest.mark.parametrize(("held", "written"), [(0, 10_000), (0, 0), (1 << 20, 10_000), (1 << 20, 0)])
+@pytest.mark.parametrize("held_bytes", [0, 1 << 20])
+@pytest.mark.parametrize("written_rows", [0, 10_000], ids=["loaded", "written"], indirect=True)
 @pytest.mark.parametrize(
     ("entries", "due"), CHANGELOGS.values(), ids=[f"row24-{name}" for name in CHANGELOGS]
 )
-def test_a_restore_ends_at_the_end_with_every_row(rows, monkeypatch, entries, due, held, written):
+@pytest.mark.usefixtures("written_rows")
+def test_a_restore_ends_at_the_end_with_every_row(rows, monkeypatch, entries, due, held_bytes):
     monkeypatch.setattr(restore, "READ_RECORDS", 1)
-    monkeypatch.setattr(restore, "HELD_BYTES", held)
-    monkeypatch.setattr(rows_module, "WRITTEN_ROWS", written)
+    monkeypatch.setattr(restore, "HELD_BYTES", held_bytes)
     assert restored(broker_with(*entries), rows).next == END
     users = [b"u1", b"u2", b"u9"]
     found = dict(zip(users, rows.get_many(users), strict=True))
@@ -107,14 +114,12 @@ def test_a_restore_ends_at_the_end_with_every_row(rows, monkeypatch, entries, du
     assert (rows.next, rows.changelog) == (END, len(entries))
 
 
-@pytest.mark.parametrize("written", [0, 10_000], ids=["loaded", "written"])
 @pytest.mark.parametrize("stop", range(1, 7))
-def test_row24_a_restore_stopped_anywhere_goes_on_from_where_it_stood(
-    rows, monkeypatch, stop, written
-):
+@pytest.mark.parametrize("written_rows", [0, 10_000], ids=["loaded", "written"], indirect=True)
+@pytest.mark.usefixtures("written_rows")
+def test_row24_a_restore_stopped_anywhere_goes_on_from_where_it_stood(rows, monkeypatch, stop):
     monkeypatch.setattr(restore, "HELD_BYTES", 0)
     monkeypatch.setattr(restore, "READ_RECORDS", 1)
-    monkeypatch.setattr(rows_module, "WRITTEN_ROWS", written)
     entries = CHANGELOGS["tombstone-last-of-its-transaction"][0]
     beats = iter(range(stop))
     broker = broker_with(*entries)
