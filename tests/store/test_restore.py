@@ -5,6 +5,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+
 import pytest
 
 from streams.errors import Exit, Refused
@@ -13,7 +18,7 @@ from streams.store import rows as rows_module
 from streams.store.restore import Restore
 from streams.store.rows import DiskStore
 from tests.feed.memory import CHANGELOG, TOPICS, Broker, HandClock, MemoryHistory, MemoryStore
-from tests.store.test_rows import OURS
+from tests.store.test_rows import OURS, ROOT
 
 END = {"orders": 9, "claims": 4}
 EARLIER = {"orders": 5, "claims": 4}
@@ -133,6 +138,52 @@ def test_row24_a_restore_stopped_anywhere_goes_on_from_where_it_stood(rows, monk
     assert rows.next in (None, EARLIER, END)
     assert restored(broker, rows).next == END
     assert rows.get_many([b"u1", b"u2"]) == [None, b"b"]
+
+
+TRANSACTIONS = 12
+
+
+def long_changelog() -> tuple[Broker, dict[bytes, bytes]]:
+    """Some users again and again; the newest row of each."""
+    entries: list[tuple[bytes, bytes | None] | None] = []
+    newest = {}
+    for batch in range(TRANSACTIONS):
+        for n in range(7):
+            user, value = f"u{(3 * batch + n) % 20}", b"%d-%d" % (batch, n)
+            entries.append(row(user, value))
+            newest[user.encode()] = value
+        at = END if batch == TRANSACTIONS - 1 else {"orders": 0, "claims": batch}
+        entries += [vector(at, batch + 1), None]
+    return broker_with(*entries), newest
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from streams.store import restore, rows
+from tests.store import test_restore
+restore.HELD_BYTES, restore.READ_RECORDS, rows.WRITTEN_ROWS = 0, int(sys.argv[2]), 0
+broker, _ = test_restore.long_changelog()
+test_restore.restored(broker, rows.DiskStore(Path(sys.argv[1]), test_restore.OURS).open(0))
+"""
+
+
+@pytest.mark.parametrize(("at_once", "passes"), [(5, 1), (5, 2), (5, 9), (30, 1), (30, 2)])
+def test_row24_killed_before_a_file_is_taken_in_a_restore_goes_on_from_the_file_before(
+    tmp_path, at_once, passes
+):
+    """``at_once``: records of one read, less than a transaction has and more than three have."""
+    environment = {**os.environ, "LEIDAN_KILL": f"LOAD:{passes}"}
+    command = [sys.executable, "-c", KILLED, str(tmp_path), str(at_once)]
+    killed = subprocess.run(command, cwd=ROOT, env=environment, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    broker, newest = long_changelog()
+    rows = DiskStore(tmp_path, OURS).open(0)
+    assert (rows.changelog > 0) == (passes > 1)
+    assert rows.changelog < len(broker.logs[CHANGELOG, 0])
+    assert restored(broker, rows).next == END
+    assert dict(zip(newest, rows.get_many(list(newest)), strict=True)) == newest
+    rows.close()
 
 
 def test_row24_an_empty_changelog_without_committed_offsets_is_a_first_start(rows):
