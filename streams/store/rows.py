@@ -283,13 +283,15 @@ class DiskRows:
         }  # they win over a deletion of the same: the row that is there now has this deadline
         place = self._place(next_offsets, changelog, batch)
         found = {**rows, **hints, **dict(place), **dict(self._number())}
-        file = str(self.path.with_name(f"{self.path.name}.load.sst"))
+        file = self.path.with_name(f"{self.path.name}.load.sst")
         try:
+            # Left by a kill it may be one of the tables by another name: never written over.
+            file.unlink(missing_ok=True)
             options = self._options()
             # No dictionary: a row of a load lives until the next one, and is compacted then.
             options.set_bottommost_compression_options(-14, 32_767, 0, 0, True)  # noqa: FBT003
             writer = rocksdict.SstFileWriter(options)
-            writer.open(file)
+            writer.open(str(file))
             for key in sorted(found):
                 value = found[key]
                 if value is None:
@@ -300,7 +302,7 @@ class DiskRows:
             reach("LOAD")
             taken_in = rocksdict.IngestExternalFileOptions()
             taken_in.set_move_files(True)
-            self._db.ingest_external_file([file], taken_in)
+            self._db.ingest_external_file([str(file)], taken_in)
         except Exception as error:  # noqa: BLE001 - rocksdict raises just that
             self._fail("load", error)
         self._wrote(next_offsets, changelog, batch)
