@@ -28,6 +28,8 @@ READ_S = 0.5
 HELD_BYTES = 48 << 20
 """Of memory for rows read and not written yet, before a last read of what the client has fetched.
 They become one sorted file (store/rows.py): the more of them, the fewer files."""
+WRITTEN_ROWS = 10_000
+"""So many are a WriteBatch, and only more of them a file: a short stop leaves none behind."""
 ROW_BYTES = 200  # of a row besides its value: its key, the dictionary's place, two headers
 FULL = 0.9
 """Of them, without what was replaced; else they would be added up at every read."""
@@ -79,17 +81,22 @@ class _Held:
         if self._newest is None:
             return
         found, after = self._newest
-        self._rows.write(self._whole, next_offsets=found.next, changelog=after, batch=found.batch)
+        self._write(self._whole, found.next, after, found.batch)
         self._whole.clear()
         self._newest = None
         self.bytes = _bytes(self.open)
 
     def write_open(self, after: int) -> None:
         """Write what is not whole: L stays, rows ahead of it are harmless until V == C is shown."""
-        rows = self._rows
-        rows.write(self.open, next_offsets=None, changelog=after, batch=rows.batch)
+        self._write(self.open, None, after, self._rows.batch)
         self.open.clear()
         self.bytes = 0
+
+    def _write(
+        self, rows: dict[bytes, bytes | None], at: Offsets | None, after: int, batch: int
+    ) -> None:
+        write = self._rows.load if len(rows) > WRITTEN_ROWS else self._rows.write
+        write(rows, next_offsets=at, changelog=after, batch=batch)
 
 
 def _bytes(rows: dict[bytes, bytes | None]) -> int:

@@ -33,8 +33,6 @@ CACHE_BYTES = 128 << 20  # whole process, memtables included: reliability.md 4, 
 MEMTABLE_BYTES = 64 << 20  # of those; charged to the cache
 WRITE_BUFFER_BYTES = 8 << 20  # one memtable of one database
 MAX_OPEN_FILES = 128  # one database
-WRITTEN_ROWS = 10_000
-"""In one WriteBatch, at most: more are loaded. A unit of work has 8,000 records."""
 SYNCED_BYTES = 1 << 20
 """A file is on its way to the disk while it is written, so what ends it waits for its last part."""
 FILES_BEFORE_COMPACTION = 8
@@ -244,13 +242,7 @@ class DiskRows:
         changelog: int,
         batch: int,
     ) -> None:
-        """Put rows, L, changelog offset, batch number and fold version in one WriteBatch (K8).
-
-        More of them than a unit of work has are what a restore has read: those it loads.
-        """
-        if len(rows) > WRITTEN_ROWS:
-            self.load(rows, next_offsets=next_offsets, changelog=changelog, batch=batch)
-            return
+        """Put rows, L, changelog offset, batch number and fold version in one WriteBatch (K8)."""
         writes = rocksdict.WriteBatch(raw_mode=True)
         for key, value in rows.items():
             if value is None:

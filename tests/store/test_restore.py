@@ -14,7 +14,6 @@ import pytest
 
 from streams.errors import Exit, Refused
 from streams.store import meta, restore
-from streams.store import rows as rows_module
 from streams.store.restore import Restore
 from streams.store.rows import DiskStore
 from tests.feed.memory import CHANGELOG, TOPICS, Broker, HandClock, MemoryHistory, MemoryStore
@@ -74,7 +73,7 @@ def rows(request, tmp_path):
 @pytest.fixture
 def written_rows(request, monkeypatch):
     """In one WriteBatch, at most: above that a restore loads a file."""
-    monkeypatch.setattr(rows_module, "WRITTEN_ROWS", request.param)
+    monkeypatch.setattr(restore, "WRITTEN_ROWS", request.param)
 
 
 A, B = row("u1", b"a"), row("u2", b"b")
@@ -162,7 +161,7 @@ import sys
 from pathlib import Path
 from streams.store import restore, rows
 from tests.store import test_restore
-restore.HELD_BYTES, restore.READ_RECORDS, rows.WRITTEN_ROWS = 0, int(sys.argv[2]), 0
+restore.HELD_BYTES, restore.READ_RECORDS, restore.WRITTEN_ROWS = 0, int(sys.argv[2]), 0
 broker, _ = test_restore.long_changelog()
 test_restore.restored(broker, rows.DiskStore(Path(sys.argv[1]), test_restore.OURS).open(0))
 """
