@@ -109,7 +109,7 @@ class Worker:
         self.feed = Feed(
             log_=self.log,
             make_producer=lambda: KafkaProducer(settings, sender=native.sender),
-            make_history=lambda cancelled: KafkaHistory(settings, cancelled),
+            make_history=lambda cancelled: KafkaHistory(settings, cancelled, reader=native.reader),
             store=store,
             codec=states.CODEC,
             encode=outputs.encode,

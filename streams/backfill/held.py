@@ -103,6 +103,8 @@ class HeldRows:
             if self._is_time():
                 self._checkpoint()
 
+    load = write  # held, either way
+
     def due(self, at_ms: int, limit: int) -> list[meta.Hint]:
         """Return up to `limit` hints of deadlines not after `at_ms`, the earliest first."""
         with self._writing:

@@ -38,8 +38,14 @@ class KafkaHistory:
         settings: Settings,
         cancelled: Callable[[], bool],
         names: Mapping[str, str] | None = None,
+        reader: Callable[[Any, str, int, str], Any] = lambda *_: None,
     ) -> None:
-        """``names``: topics that have another name on the broker than the settings say."""
+        """``names``: topics that have another name on the broker than the settings say.
+
+        ``reader(consumer, name, p, topic)``: what reads many records at once (native.reader), or
+        None.
+        """
+        self._reader, self._reading = reader, None
         self._settings, self._cancelled, self._names = settings, cancelled, dict(names or {})
         quiet = {"error_cb": lambda _error: None}  # the calls report what they meet
         self._committed: Any = Consumer(client.consumer(settings, **quiet))
@@ -92,41 +98,47 @@ class KafkaHistory:
 
     def seek(self, topic: str, p: int, offset: int) -> None:
         self._topic, self._position = topic, offset
-        self._committed.assign([KafkaTopicPartition(self._name(topic), p, offset)])
+        name = self._name(topic)
+        self._reading = self._reader(self._committed, name, p, topic)
+        self._committed.assign([KafkaTopicPartition(name, p, offset)])
 
     def read(self, max_records: int, timeout_s: float) -> list[Record]:
-        records = []
-        topic = self._topic
-        for message in client.come(self._committed, max_records, timeout_s):
-            error = message.error()
-            if error is None:
-                offset = message.offset()
-                records.append(
-                    Record(
-                        topic,
-                        message.partition(),
-                        offset,
-                        message.key(),
-                        message.value(),
-                        [],
-                        message.timestamp()[1],
-                    )
-                )
-                self._position = max(self._position, offset + 1)
-            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+        if self._reading is None:
+            records, errors = self._read(max_records, timeout_s)
+        else:
+            self._committed.poll(0.0)  # its callbacks; what it returns is about no partition
+            records, errors = self._reading.read(max_records, round(timeout_s * 1_000))
+        if records:
+            self._position = max(self._position, records[-1].offset + 1)
+        for code, offset in errors:
+            if code == KafkaError._PARTITION_EOF:  # noqa: SLF001
                 # its offset is where the fetcher stands: behind markers and holes
-                self._position = max(self._position, message.offset())
-            elif error.code() in {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}:  # noqa: SLF001
+                self._position = max(self._position, offset)
+            elif code in {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}:  # noqa: SLF001
                 raise Refused(
                     f"{self._topic}: offset {self._position} is not in the changelog any more. "
                     f"Put it back from a replica or a backup. {NO_REBUILD}"
                 )
         return records
 
+    def _read(self, most: int, timeout_s: float) -> tuple[list[Record], list[tuple[int, int]]]:
+        """As native.reader's `read`."""
+        records, errors, topic = [], [], self._topic
+        for message in client.come(self._committed, most, timeout_s):
+            if message.error() is not None:
+                errors.append((message.error().code(), message.offset()))
+                continue
+            place = message.partition(), message.offset()
+            said = message.key(), message.value()
+            records.append(Record(topic, *place, *said, [], message.timestamp()[1]))
+        return records, errors
+
     def position(self) -> int:
         return self._position
 
     def close(self) -> None:
+        if self._reading is not None:
+            self._reading.close()
         with contextlib.suppress(KafkaException):
             self._committed.close()
         with contextlib.suppress(KafkaException):

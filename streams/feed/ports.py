@@ -220,6 +220,16 @@ class Rows(Protocol):
         ``next_offsets`` None leaves L as it is: a restore between two meta rows.
         """
 
+    def load(
+        self,
+        rows: Mapping[bytes, bytes | None],
+        *,
+        next_offsets: Offsets | None,
+        changelog: int,
+        batch: int,
+    ) -> None:
+        """As `write`, cheaper where rows are many: a restore's."""
+
     def due(self, at_ms: int, limit: int) -> list[Hint]:
         """Return up to ``limit`` hints of deadlines not after ``at_ms``, the earliest first."""
 

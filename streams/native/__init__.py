@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import __version__, cimpl
 
+from streams.feed.ports import Record
 from streams.settings import NATIVE
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def plans() -> Plans | None:
 
 
 CLIENTS = ("2.16.",)
-"""Versions of confluent-kafka whose Producer keeps its handle where sender.c looks for it."""
+"""Versions of confluent-kafka whose clients keep their handle where sender.c looks for it."""
 
 
 def sender(producer: Any) -> Any | None:
@@ -68,4 +69,19 @@ def sender(producer: Any) -> Any | None:
     try:
         return module.Sender(producer, cimpl.__file__)
     except (OSError, TypeError):  # another build of it: its own `produce` does as well
+        return None
+
+
+def reader(consumer: Any, name: str, p: int, topic: str) -> Any | None:
+    """Return what reads a partition in C once it is assigned to the Consumer; None: nothing does.
+
+    ``name``: the topic's on the broker; ``topic``: what records call it.
+    """
+    module, _ = load()
+    known = str(__version__).startswith(CLIENTS) and isinstance(consumer, cimpl.Consumer)
+    if module is None or not known:
+        return None
+    try:
+        return module.Reader(consumer, cimpl.__file__, name, p, topic, Record)
+    except (OSError, TypeError):  # as above
         return None

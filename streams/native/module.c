@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "packed.h"
+#include "reader.h"
 #include "say.h"
 #include "sender.h"
 
@@ -522,7 +523,8 @@ PyMODINIT_FUNC PyInit__native(void) {
     PyObject *plan = PyType_FromSpec(&plan_spec);
     if (PyErr_Occurred() || PyModule_AddObjectRef(made, "TYPES", types) < 0 ||
         PyModule_AddObjectRef(made, "Plan", plan) < 0 ||
-        packed_init(made) < 0 || sender_init(made) < 0 || PyModule_AddIntConstant(made, "SOURCE", LEIDAN_SOURCE) < 0) {
+        packed_init(made) < 0 || sender_init(made) < 0 || reader_init(made) < 0 ||
+        PyModule_AddIntConstant(made, "SOURCE", LEIDAN_SOURCE) < 0) {
         Py_XDECREF(types);
         Py_XDECREF(plan);
         goto failed;

@@ -17,15 +17,22 @@ from streams.store import meta
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from streams.feed.ports import Clock, History, Offsets, Rows
+    from streams.feed.ports import Clock, History, Offsets, Record, Rows
 
 log = logging.getLogger(__name__)
 
-READ_RECORDS = 5_000
+READ_RECORDS = 1_000
+"""In one read. The compiled reader keeps the interpreter's lock for some 0.5 ms then, which those
+who fold and those who answer wait for."""
 READ_S = 0.5
-FLUSH_ROWS = 10_000
-"""Rows held before they are written, of whole transactions and again of the one being read: bounded
-memory, and about 40 MB at 2 kB a row."""
+HELD_BYTES = 48 << 20
+"""Of memory for rows read and not written yet, before a last read of what the client has fetched.
+They become one sorted file (store/rows.py): the more of them, the fewer files."""
+WRITTEN_ROWS = 10_000
+"""So many are a WriteBatch, and only more of them a file: a short stop leaves none behind."""
+ROW_BYTES = 200  # of a row besides its value: its key, the dictionary's place, two headers
+FULL = 0.9
+"""Of them, without what was replaced; else they would be added up at every read."""
 
 STALL_S = 120.0
 """An open transaction of a dead worker ends within transaction.timeout.ms (15 s) and the broker's
@@ -51,36 +58,49 @@ class _Held:
         self._rows = rows
         self._whole: dict[bytes, bytes | None] = {}
         self._newest: tuple[meta.Meta, int] | None = None  # the last whole one, and where it ends
-        self._open: dict[bytes, bytes | None] = {}
-
-    def add(self, key: bytes, value: bytes | None, offset: int) -> None:
-        self._open[key] = value
-        if len(self._open) >= FLUSH_ROWS:
-            self.write_whole()
-            self.write_open(offset + 1)
+        self.open: dict[bytes, bytes | None] = {}
+        self.bytes = 0  # of both; what was replaced may still be counted
 
     def close(self, found: meta.Meta, after: int) -> None:
         """Take the meta row of the transaction being read; ``after``: the offset behind it."""
-        self._whole.update(self._open)
-        self._open.clear()
+        self._whole.update(self.open)
+        self.open.clear()
         self._newest = found, after
-        if len(self._whole) >= FLUSH_ROWS:
-            self.write_whole()
+
+    def bound(self, after: int) -> None:
+        """Write if this is too much to be held; ``after``: the offset behind all that was read."""
+        if self.bytes > HELD_BYTES:
+            self.bytes = _bytes(self._whole) + _bytes(self.open)
+            if self.bytes > FULL * HELD_BYTES:
+                self.write_whole()
+                if self.bytes > FULL * HELD_BYTES:
+                    self.write_open(after)
 
     def write_whole(self) -> None:
         """Write whole transactions, with the L they end at."""
         if self._newest is None:
             return
         found, after = self._newest
-        self._rows.write(self._whole, next_offsets=found.next, changelog=after, batch=found.batch)
+        self._write(self._whole, found.next, after, found.batch)
         self._whole.clear()
         self._newest = None
+        self.bytes = _bytes(self.open)
 
     def write_open(self, after: int) -> None:
         """Write what is not whole: L stays, rows ahead of it are harmless until V == C is shown."""
-        rows = self._rows
-        rows.write(self._open, next_offsets=None, changelog=after, batch=rows.batch)
-        self._open.clear()
+        self._write(self.open, None, after, self._rows.batch)
+        self.open.clear()
+        self.bytes = 0
+
+    def _write(
+        self, rows: dict[bytes, bytes | None], at: Offsets | None, after: int, batch: int
+    ) -> None:
+        write = self._rows.load if len(rows) > WRITTEN_ROWS else self._rows.write
+        write(rows, next_offsets=at, changelog=after, batch=batch)
+
+
+def _bytes(rows: dict[bytes, bytes | None]) -> int:
+    return sum(map(len, filter(None, rows.values()))) + ROW_BYTES * len(rows)
 
 
 class Restore:
@@ -152,14 +172,8 @@ class Restore:
             self.beat(end - position)
             records = history.read(READ_RECORDS, READ_S)
             count += len(records)
-            for _, _, offset, key, value, _, _ in records:
-                if key == meta.META and value is not None:
-                    found = meta.decode_meta(value)
-                    self._refuse_newer(found)
-                    version = found.next
-                    held.close(found, offset + 1)
-                elif key is not None:
-                    held.add(key, value, offset)
+            if (found := self._take(records, held)) is not None:
+                version = found
             now_s = self.clock.monotonic_s()
             if history.position() > position:
                 position, moved_s = history.position(), now_s
@@ -173,6 +187,25 @@ class Restore:
         held.write_whole()
         held.write_open(position)
         return version, count
+
+    def _take(self, records: Sequence[Record], held: _Held) -> Offsets | None:
+        """Hold what was read; return the newest V among it, if there is one."""
+        version = None
+        read_bytes = ROW_BYTES * len(records)
+        for _, _, offset, key, value, _, _ in records:
+            if key == meta.META and value is not None:
+                found = meta.decode_meta(value)
+                self._refuse_newer(found)
+                version = found.next
+                held.close(found, offset + 1)
+            elif key is not None:
+                held.open[key] = value
+                if value is not None:
+                    read_bytes += len(value)
+        held.bytes += read_bytes
+        if records:
+            held.bound(records[-1].offset + 1)
+        return version
 
     def _settle(self, committed: Offsets, version: Offsets | None, low: Offsets) -> Offsets:
         """Step 5: V == C, or say exactly what is wrong."""

@@ -21,7 +21,7 @@ from streams.errors import DiskError, Refused
 from streams.feed.kill_points import reach
 from streams.feed.ports import NotReady
 from streams.store import meta
-from streams.wire.rows import due_of
+from streams.wire.rows import NO_DUE, due_bytes, due_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Mapping, Sequence
@@ -33,6 +33,8 @@ CACHE_BYTES = 128 << 20  # whole process, memtables included: reliability.md 4, 
 MEMTABLE_BYTES = 64 << 20  # of those; charged to the cache
 WRITE_BUFFER_BYTES = 8 << 20  # one memtable of one database
 MAX_OPEN_FILES = 128  # one database
+SYNCED_BYTES = 1 << 20
+"""A file is on its way to the disk while it is written, so what ends it waits for its last part."""
 FILES_BEFORE_COMPACTION = 8
 """Of level 0, where RocksDB has 4: half the rewriting of all rows (10 us a row with 96,000 of them,
 now 5), and reading is no slower: a bloom filter stands before each file."""
@@ -132,6 +134,7 @@ class DiskStore:
         options.set_max_open_files(MAX_OPEN_FILES)
         options.set_level_zero_file_num_compaction_trigger(FILES_BEFORE_COMPACTION)
         options.set_target_file_size_base(FILE_BYTES)
+        options.set_bytes_per_sync(SYNCED_BYTES)
         options.set_keep_log_file_num(3)
         options.set_compression_type(rocksdict.DBCompressionType.lz4())
         options.set_bottommost_compression_type(rocksdict.DBCompressionType.lz4())
@@ -280,20 +283,24 @@ class DiskRows:
         times their memory (45,000 rows of 1.2 kB, their flush included).
         """
         ours: dict[bytes, bytes | None] = {
-            key: value for key, value in rows.items() if key.startswith(RESERVED)
+            key: value for key, value in rows.items() if key[:1] == RESERVED
         }
         for key, value in rows.items():  # they win over a deletion of the same: the row that is
-            if value is not None and (at_ms := due_ms(key, value)):  # there now has this deadline
-                ours[meta.Hint(at_ms, key).encoded()] = b""
+            if value is None or key[:1] == RESERVED:
+                continue
+            if (at := due_bytes(value)) != NO_DUE:  # there now has this deadline
+                ours[meta.DUE + at + key] = b""
         ours.update(self._place(next_offsets, changelog, batch))
         ours.update(self._number())
-        file = str(self.path.with_name(f"{self.path.name}.load.sst"))
+        file = self.path.with_name(f"{self.path.name}.load.sst")
         try:
+            # Left by a kill it may be one of the tables by another name: never written over.
+            file.unlink(missing_ok=True)
             options = self._options()
             # No dictionary: a row of a load lives until the next one, and is compacted then.
             options.set_bottommost_compression_options(-14, 32_767, 0, 0, True)  # noqa: FBT003
             writer = rocksdict.SstFileWriter(options)
-            writer.open(file)
+            writer.open(str(file))
             users = (key for key in rows if key not in ours)
             for found, keys in ((ours, sorted(ours)), (rows, sorted(users))):  # a NUL comes first
                 for key in keys:
@@ -306,7 +313,7 @@ class DiskRows:
             reach("LOAD")
             taken_in = rocksdict.IngestExternalFileOptions()
             taken_in.set_move_files(True)
-            self._db.ingest_external_file([file], taken_in)
+            self._db.ingest_external_file([str(file)], taken_in)
         except Exception as error:  # noqa: BLE001 - rocksdict raises just that
             self._fail("load", error)
         self._wrote(next_offsets, changelog, batch)

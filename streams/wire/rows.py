@@ -66,8 +66,10 @@ _PREFIX = bytes([ROW_SCHEMA])
 _READ = tuple(bytes([schema]) for schema in range(1, ROW_SCHEMA + 1))
 _V1 = bytes([1])
 _DUE_FROM, _BODY_FROM = 1, 9
+NO_DUE = bytes(8)
 OVERDUE_MS = 1
 """Of rows that do not say it: earlier than any tick."""
+_OVERDUE = OVERDUE_MS.to_bytes(8, "big")
 
 
 def new(key: str) -> State:
@@ -123,9 +125,15 @@ def encode_row(state: UserState) -> bytes:
 
 def due_of(data: bytes) -> int:
     """Return a row's next deadline without decoding it; 0: none. Damaged and newer rows: none."""
-    if data[:1] in _READ[1:]:
-        return int.from_bytes(data[_DUE_FROM:_BODY_FROM], "big")
-    return OVERDUE_MS if data[:1] in _READ and data else 0
+    return int.from_bytes(due_bytes(data), "big")
+
+
+def due_bytes(data: bytes) -> bytes:
+    """Return the same as it is written, in 8 bytes; NO_DUE: none."""
+    schema = data[:1]
+    if schema == _V1:
+        return _OVERDUE
+    return data[_DUE_FROM:_BODY_FROM].rjust(8, b"\0") if schema in _READ else NO_DUE
 
 
 def decode_row(user_id: str, data: bytes) -> UserState:

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 REAL_ROWS, ORDERS_OF_A_USER = 2_000, 3
 LIMIT_S = 600.0
+TARGET_PER_S = 150_000
 RESTORED = re.compile(
     r"^(\S+ [\d:,]+) .*partition (\d+) restored: (\d+) changelog records in ([\d.]+) s",
     re.MULTILINE,
@@ -219,6 +220,11 @@ def lines(bench: Bench) -> Iterator[str]:
         f" {bench.first_folded_s:.2f} s, last partition restored after"
         f" {bench.last_restored_s:.2f} s"
     )
+    for wanted, met in (
+        (f"{TARGET_PER_S:,} records/s of one process", bench.records_per_s >= TARGET_PER_S),
+        ("folding while others restore", bench.first_folded_s < bench.last_restored_s),
+    ):
+        yield f"  target ({wanted}): {'met' if met else 'MISSED'}"
 
 
 def main() -> int:

@@ -33,6 +33,7 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from statistics import median
 from time import perf_counter, process_time, thread_time
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -44,7 +45,7 @@ from tests.bench.live import stopwatch
 from tests.bench.population import PHASES, Folder, Moulds, Orders, coming, definitions, lay_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from streams.store.rows import DiskRows
 
@@ -58,6 +59,7 @@ SKEWS = ("uniform", "skewed")
 OF = ("users", "history", "campaigns", "partitions")
 ORDERS_EACH = 2  # measured of a user on average, at most: rows must stay what they are
 LARGE = 1_000_000  # users
+LEAST_RATIO, MOST_RSS_MB, MOST_BYTES = 0.6, 700, 400  # the targets; memory and disk of LARGE
 SEED = 42
 MB = 1 << 20
 
@@ -255,6 +257,38 @@ def told(leg: dict[str, Any]) -> str:
     )
 
 
+def compared(found: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Yield the medians of uniform users that there are targets for, beside those."""
+    legs = [leg for leg in found if leg["of"] == "users" and leg["skew"] == "uniform"]
+
+    def of(users: int, name: str) -> float:
+        return median(leg[name] for leg in legs if leg["users"] == users)
+
+    there = sorted({leg["users"] for leg in legs})
+    if len(there) > 1:
+        few, many = there[0], there[-1]
+        ratio = of(many, "events_per_s") / of(few, "events_per_s")
+        yield (
+            f"{many:,} users against {few:,}: {ratio:.2f} of the events/s,"
+            f" {of(few, 'cpu_us') / of(many, 'cpu_us'):.2f} by processor time"
+        )
+        yield f"  target ({LEAST_RATIO}): {'met' if ratio >= LEAST_RATIO else 'MISSED'}"
+    if LARGE in there:
+        rss_mb = of(LARGE, "rss_mb")
+        at_rest, now = of(LARGE, "compacted_bytes_per_user"), of(LARGE, "disk_bytes_per_user")
+        yield (
+            f"{LARGE:,} users: {rss_mb:.0f} MB of memory; {at_rest:.0f} bytes of disk each at rest,"
+            f" {now:.0f} as it stands: logs and files not yet merged are"
+            f" {(now - at_rest) * LARGE / MB:.0f} MB, bounded by the number of databases"
+        )
+        yield f"  target (under {MOST_RSS_MB} MiB): {'met' if rss_mb < MOST_RSS_MB else 'MISSED'}"
+        yield (
+            f"  target (under {MOST_BYTES} bytes): at rest"
+            f" {'met' if at_rest < MOST_BYTES else 'MISSED'}, as it stands"
+            f" {'met' if now < MOST_BYTES else 'MISSED'}"
+        )
+
+
 COMMON = frozenset({
     "bench", "engine", "workload", "events", "users", "round", "events_per_s", "cpu_us", "rss_mb",
     "digest", "commit", "date", "machine", "seed",
@@ -291,6 +325,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             cold=given.cold,
             say=stopwatch(),
         )
+    print("\n".join(compared(found)))
     if given.json is not None:
         write(given.json, found)
     return 0

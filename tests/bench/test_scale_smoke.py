@@ -69,3 +69,21 @@ def test_the_digest_hangs_on_the_orders_and_not_on_how_they_were_cut(monkeypatch
         return folder.digest.hexdigest()
 
     assert digest(300, seed=1) == digest(7, seed=1) != digest(7, seed=2)
+
+
+def leg(users: int, **told: float) -> dict[str, object]:
+    fine = {"events_per_s": 100, "cpu_us": 10, "rss_mb": 1, "compacted_bytes_per_user": 1}
+    said = {"of": "users", "skew": "uniform", "users": users, "disk_bytes_per_user": 1}
+    return {**fine, **said, **told}
+
+
+def test_figures_are_told_beside_their_targets_and_what_is_missed_is_said():
+    few, many = leg(10_000), leg(5_000_000, events_per_s=61)
+    assert "  target (0.6): met" in list(scale.compared([many, few]))
+    few_again = leg(10_000, events_per_s=110)
+    assert "  target (0.6): MISSED" in list(scale.compared([few, few_again, few_again, many]))
+    large = leg(1_000_000, rss_mb=701, compacted_bytes_per_user=369, disk_bytes_per_user=462)
+    assert list(scale.compared([large]))[1:] == [
+        "  target (under 700 MiB): MISSED",
+        "  target (under 400 bytes): at rest met, as it stands MISSED",
+    ]

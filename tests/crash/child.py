@@ -68,7 +68,8 @@ def _nothing_to_encode(_output: Output, _cause: Record) -> Outgoing:
 def run(place: Place, options: Options) -> None:
     """Fold what is left; return when nothing is."""
     rows.WRITE_BUFFER_BYTES = options.write_buffer
-    restore.FLUSH_ROWS = options.flush_rows
+    restore.WRITTEN_ROWS = options.written_rows
+    restore.HELD_BYTES = options.held_bytes
     planted.plant(options.plant)
     say("begin")
     place.state.parent.mkdir(parents=True, exist_ok=True)

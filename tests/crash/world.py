@@ -48,7 +48,8 @@ class Options(msgspec.Struct, frozen=True):
     row_bytes: int = 1_000  # most
     batch_records: int = 60  # most
     write_buffer: int = 64 << 10  # so that tables and manifest are being written all the time
-    flush_rows: int = 50  # of a restore
+    held_bytes: int = 50_000  # of a restore
+    written_rows: int = 10_000  # of a restore in a WriteBatch; more are loaded
     rebalance_every: int = 40  # units of work
     lock_wait_s: float = 5.0
     plant: str = ""
@@ -62,8 +63,9 @@ class Options(msgspec.Struct, frozen=True):
             "row_bytes": chance.choice([200, 1_000, 5_000]),
             "batch_records": chance.choice([20, 60, 150]),
             "write_buffer": chance.choice([64 << 10, 64 << 10, 256 << 10]),
-            "flush_rows": chance.choice([7, 50, 20_000]),
+            "held_bytes": chance.choice([5_000, 50_000, 20_000_000]),
             "rebalance_every": chance.choice([10, 25]),
+            "written_rows": chance.choice([20, 10_000]),
         }
         drawn["records"] = 150 * drawn["batch_records"]
         return cls(seed, **{**drawn, **fixed})

@@ -86,7 +86,7 @@ def begun(producer: KafkaProducer, records: list[Outgoing]) -> None:
 
 def visible(settings: Settings, topic: str = T, p: int = P) -> int:
     """Return how many records a read_committed reader gets."""
-    history = KafkaHistory(settings, lambda: False)
+    history = KafkaHistory(settings, lambda: False, reader=native.reader)
     history.seek(topic, p, 0)
     count, quiet = 0, 0
     while quiet < 4:
@@ -142,12 +142,13 @@ def test_a_producer_that_was_idle_lost_its_connections_and_is_not_suspect(settin
     producer.close()
 
 
-def test_the_position_passes_markers_where_no_record_is_delivered(settings):
+@pytest.mark.parametrize("reader", [native.reader, lambda *_: None], ids=["compiled", "python"])
+def test_the_position_passes_markers_where_no_record_is_delivered(settings, reader):
     """Waiting for "offset high - 1 delivered" would hang here; the position arrives."""
     producer = KafkaProducer(settings, sender=native.sender)
     begun(producer, rows(3))
     producer.commit()
-    history = KafkaHistory(settings, lambda: False)
+    history = KafkaHistory(settings, lambda: False, reader=reader)
     assert history.high_watermark(T, P) == (0, 4)
     history.seek(T, P, 3)  # only the marker is left
     deadline = time.monotonic() + 20

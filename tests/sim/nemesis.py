@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.sim.world import World
 
 LAST = 0
-POINTS = sorted(kill_points.POINTS - {"LOAD"})  # where only a backfill comes by
+POINTS = sorted(kill_points.POINTS - {"LOAD"})  # where only RocksDB comes by
 
 KINDS = (
     "kill", "kill at a point", "power cut", "pause", "sleep at a point", "scale", "request lost",

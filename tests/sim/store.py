@@ -184,6 +184,8 @@ class SimRows:
             self.disk.sync()
         self._world.touch(self._process, "written")
 
+    load = write  # few rows or many are the same here
+
     def due(self, at_ms: int, limit: int) -> list[Hint]:
         assert self._open
         self._world.touch(self._process, "due")

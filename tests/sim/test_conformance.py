@@ -81,7 +81,8 @@ class Real:
         return self._kept(KafkaLog(self._settings(instance)))
 
     def history(self) -> History:
-        return self._kept(KafkaHistory(self._settings("reader"), lambda: False))
+        settings = self._settings("reader")
+        return self._kept(KafkaHistory(settings, lambda: False, reader=native.reader))
 
     def close(self) -> None:
         for made in self.open:

@@ -5,6 +5,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+
 import pytest
 
 from streams.errors import Exit, Refused
@@ -12,7 +17,7 @@ from streams.store import meta, restore
 from streams.store.restore import Restore
 from streams.store.rows import DiskStore
 from tests.feed.memory import CHANGELOG, TOPICS, Broker, HandClock, MemoryHistory, MemoryStore
-from tests.store.test_rows import OURS
+from tests.store.test_rows import OURS, ROOT
 
 END = {"orders": 9, "claims": 4}
 EARLIER = {"orders": 5, "claims": 4}
@@ -65,6 +70,12 @@ def rows(request, tmp_path):
     opened.close()
 
 
+@pytest.fixture
+def written_rows(request, monkeypatch):
+    """In one WriteBatch, at most: above that a restore loads a file."""
+    monkeypatch.setattr(restore, "WRITTEN_ROWS", request.param)
+
+
 A, B = row("u1", b"a"), row("u2", b"b")
 
 CHANGELOGS = {
@@ -91,12 +102,15 @@ CHANGELOGS = {
 }
 
 
-@pytest.mark.parametrize("flush_rows", [1, 20_000])
+@pytest.mark.parametrize("held_bytes", [0, 1 << 20])
+@pytest.mark.parametrize("written_rows", [0, 10_000], ids=["loaded", "written"], indirect=True)
 @pytest.mark.parametrize(
     ("entries", "due"), CHANGELOGS.values(), ids=[f"row24-{name}" for name in CHANGELOGS]
 )
-def test_a_restore_ends_at_the_end_with_every_row(rows, monkeypatch, entries, due, flush_rows):
-    monkeypatch.setattr(restore, "FLUSH_ROWS", flush_rows)
+@pytest.mark.usefixtures("written_rows")
+def test_a_restore_ends_at_the_end_with_every_row(rows, monkeypatch, entries, due, held_bytes):
+    monkeypatch.setattr(restore, "READ_RECORDS", 1)
+    monkeypatch.setattr(restore, "HELD_BYTES", held_bytes)
     assert restored(broker_with(*entries), rows).next == END
     users = [b"u1", b"u2", b"u9"]
     found = dict(zip(users, rows.get_many(users), strict=True))
@@ -105,8 +119,10 @@ def test_a_restore_ends_at_the_end_with_every_row(rows, monkeypatch, entries, du
 
 
 @pytest.mark.parametrize("stop", range(1, 7))
+@pytest.mark.parametrize("written_rows", [0, 10_000], ids=["loaded", "written"], indirect=True)
+@pytest.mark.usefixtures("written_rows")
 def test_row24_a_restore_stopped_anywhere_goes_on_from_where_it_stood(rows, monkeypatch, stop):
-    monkeypatch.setattr(restore, "FLUSH_ROWS", 1)
+    monkeypatch.setattr(restore, "HELD_BYTES", 0)
     monkeypatch.setattr(restore, "READ_RECORDS", 1)
     entries = CHANGELOGS["tombstone-last-of-its-transaction"][0]
     beats = iter(range(stop))
@@ -121,6 +137,52 @@ def test_row24_a_restore_stopped_anywhere_goes_on_from_where_it_stood(rows, monk
     assert rows.next in (None, EARLIER, END)
     assert restored(broker, rows).next == END
     assert rows.get_many([b"u1", b"u2"]) == [None, b"b"]
+
+
+TRANSACTIONS = 12
+
+
+def long_changelog() -> tuple[Broker, dict[bytes, bytes]]:
+    """Some users again and again; the newest row of each."""
+    entries: list[tuple[bytes, bytes | None] | None] = []
+    newest = {}
+    for batch in range(TRANSACTIONS):
+        for n in range(7):
+            user, value = f"u{(3 * batch + n) % 20}", b"%d-%d" % (batch, n)
+            entries.append(row(user, value))
+            newest[user.encode()] = value
+        at = END if batch == TRANSACTIONS - 1 else {"orders": 0, "claims": batch}
+        entries += [vector(at, batch + 1), None]
+    return broker_with(*entries), newest
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from streams.store import restore, rows
+from tests.store import test_restore
+restore.HELD_BYTES, restore.READ_RECORDS, restore.WRITTEN_ROWS = 0, int(sys.argv[2]), 0
+broker, _ = test_restore.long_changelog()
+test_restore.restored(broker, rows.DiskStore(Path(sys.argv[1]), test_restore.OURS).open(0))
+"""
+
+
+@pytest.mark.parametrize(("at_once", "passes"), [(5, 1), (5, 2), (5, 9), (30, 1), (30, 2)])
+def test_row24_killed_before_a_file_is_taken_in_a_restore_goes_on_from_the_file_before(
+    tmp_path, at_once, passes
+):
+    """``at_once``: records of one read, less than a transaction has and more than three have."""
+    environment = {**os.environ, "LEIDAN_KILL": f"LOAD:{passes}"}
+    command = [sys.executable, "-c", KILLED, str(tmp_path), str(at_once)]
+    killed = subprocess.run(command, cwd=ROOT, env=environment, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    broker, newest = long_changelog()
+    rows = DiskStore(tmp_path, OURS).open(0)
+    assert (rows.changelog > 0) == (passes > 1)
+    assert rows.changelog < len(broker.logs[CHANGELOG, 0])
+    assert restored(broker, rows).next == END
+    assert dict(zip(newest, rows.get_many(list(newest)), strict=True)) == newest
+    rows.close()
 
 
 def test_row24_an_empty_changelog_without_committed_offsets_is_a_first_start(rows):

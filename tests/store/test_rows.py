@@ -250,6 +250,20 @@ def test_use_after_close_is_a_disk_error_and_never_no_such_user(tmp_path):
         rows.write({}, next_offsets=NEXT, changelog=1, batch=1)
 
 
+def test_a_file_that_a_kill_left_may_be_a_table_and_is_not_written_over(tmp_path):
+    """Taken in, a file has two names until the first is dropped."""
+    rows = disk_store(tmp_path).open(0)
+    rows.load({b"u1": b"a" * 5_000}, next_offsets=NEXT, changelog=1, batch=1)
+    table = max((tmp_path / "0").glob("*.sst"), key=lambda path: path.stat().st_mtime_ns)
+    os.link(table, tmp_path / "0.load.sst")
+    rows.load({b"u2": b"b"}, next_offsets=NEXT, changelog=2, batch=2)
+    rows.close()
+    rows = disk_store(tmp_path).open(0)
+    assert rows.get_many([b"u1", b"u2"]) == [b"a" * 5_000, b"b"]
+    assert not (tmp_path / "0.load.sst").exists()
+    rows.close()
+
+
 def open_and_read(directory: Path, keys: list[bytes]) -> None:
     rows = disk_store(directory).open(0)
     try:
