@@ -17,6 +17,7 @@ from streams.cli import (
     asyncapi,
     backfill,
     campaign,
+    campaign_published,  # noqa: F401 - another verb of campaign
     campaign_shown,  # noqa: F401 - two more verbs of campaign
     config,
     demo,
