@@ -9,8 +9,7 @@ import click
 import orjson
 
 from streams.cli import campaign as definitions
-from streams.cli.connection import config_option, how_to_connect
-from streams.cli.given import meant
+from streams.cli.given import meant, settings_of, settings_option
 from streams.cli.moments import moment
 from streams.cli.terminal import emit, say
 from streams.errors import Exit, UsageError
@@ -28,8 +27,8 @@ def _from(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add what both verbs share: where definitions come from, and which are meant."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="One object on stdout."),
-        config_option,
-        click.option("--topic-prefix", default="", help="Put before every topic's name."),
+        settings_option,
+        click.option("--topic-prefix", help="Put before every topic's name."),
         click.option(
             "--bootstrap-servers", metavar="HOST:PORT", help="Those in force on `campaigns`, too."
         ),
@@ -46,7 +45,7 @@ def show(
     files: tuple[str, ...],
     campaign_id: str | None,
     bootstrap_servers: str | None,
-    topic_prefix: str,
+    topic_prefix: str | None,
     config: str | None,
     as_json: bool,
 ) -> None:
@@ -81,7 +80,7 @@ def calendar(
     files: tuple[str, ...],
     campaign_id: str | None,
     bootstrap_servers: str | None,
-    topic_prefix: str,
+    topic_prefix: str | None,
     config: str | None,
     as_json: bool,
     claim: str | None,
@@ -110,7 +109,7 @@ def calendar(
 def _those(
     files: tuple[str, ...],
     bootstrap: str | None,
-    prefix: str,
+    prefix: str | None,
     config: str | None,
     campaign_id: str | None,
 ) -> list[Definition]:
@@ -119,9 +118,12 @@ def _those(
         raise UsageError("give FILEs, --bootstrap-servers, or both")
     found = definitions.read_all(files)
     if bootstrap:
+        from streams import connect
         from streams.replay.past import KafkaPast
 
-        with KafkaPast(bootstrap, prefix, how_to_connect(config), found) as past:
+        kafka = settings_of(config, (), bootstrap, prefix).kafka
+        client = connect.security(kafka.client)
+        with KafkaPast(bootstrap, kafka.topic_prefix, client, found) as past:
             found = past.definitions()
     if campaign_id is not None:
         names = {getattr(one, "campaign_id", "") for one in found} - {""}

@@ -42,6 +42,9 @@ MOST_AHEAD = 20_000
 FETCH, WAIT_S = 2_000, 0.1
 SILENCE_S = 30.0  # no record and no end of a partition for this long: the broker is gone
 TIMEOUT_S = 10.0
+ELECTED_S = 10.0
+UNLED = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+"""Of a topic that was made a moment ago, or whose broker has just gone."""
 TAIL = 64  # offsets of a partition in which its newest record is looked for; markers take some
 
 
@@ -219,13 +222,16 @@ class KafkaPast:
         return str(found.cluster_id)
 
     def _bounds(self, topic: str, p: int) -> tuple[int, int]:
-        try:
-            low, high = self._consumer.get_watermark_offsets(
-                TopicPartition(self._prefix + topic, p), timeout=TIMEOUT_S, cached=False
-            )
-        except KafkaException as error:
-            raise BrokerUnreachable(f"{self.bootstrap}: {error.args[0].str()}") from error
-        return int(low), int(high)
+        at, until_s = TopicPartition(self._prefix + topic, p), time.monotonic() + ELECTED_S
+        while True:
+            try:
+                low, high = self._consumer.get_watermark_offsets(at, TIMEOUT_S, cached=False)
+            except KafkaException as error:
+                if error.args[0].code() in UNLED and time.monotonic() < until_s:
+                    time.sleep(0.1)
+                    continue
+                raise BrokerUnreachable(f"{self.bootstrap}: {error.args[0].str()}") from error
+            return int(low), int(high)
 
     def _read(self, places: list[tuple[str, int]], tail: int = 0) -> Iterator[Record]:
         """Yield by record time; a place waits until all others have a record, or have ended."""

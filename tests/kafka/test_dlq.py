@@ -108,6 +108,7 @@ def sent_by_hand(topics: Topics, seen: Seen) -> None:
 def test_a_surge_mended_and_replayed_is_folded_once_to_the_last_record(
     broker: Cluster, worker: Worker, bad_version: dict[str, str]
 ) -> None:
+    # deploy/runbooks/dead-letter-surge.md, with a kill under way and every record counted
     topics = Topics(broker.bootstrap, PREFIX)
     topics.create(broker)
     verb = Verb(worker, broker.bootstrap)
