@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
     os.environ["PYTHONPYCACHEPREFIX"] = str(ROOT / ".pytest_cache" / "compiled")
 
-SHARE_BROKER = re.compile(r"tests/kafka/test_(?!cluster|exactly_once|prometheus)")
+SHARE_BROKER = re.compile(r"tests/kafka/test_(?!cluster|exactly_once|prometheus|readme)")
 """Tests that live on one real broker in one process; the other files are long enough alone."""
 
 WAITING = re.compile(r"tests/kafka/test_(?!cluster)")

@@ -39,7 +39,7 @@ AGAIN = "Run it once more afterwards, until it proposes nothing: later cancellat
     "known_files",
     multiple=True,
     metavar="FILE",
-    help="Definitions beside those of the topic, as the workers are given them.",
+    help="Definitions beside those of the topic; default: the workers' `campaign_files`.",
 )
 @click.option("--out", metavar="FILE", help="Propose: write the proposals here, to be reviewed.")
 @click.option("--approve", metavar="FILE", help="Sign the lines of FILE, once they are reviewed.")
@@ -73,6 +73,8 @@ def makegood(
     Exit status: 0 nothing to emit, or done; 1 something is proposed, or outdated by now; 2 usage,
     or a file nobody has approved; 4 no broker; 75 another one took over; 78 refused.
     """
+    from streams import settings
+
     if sum(map(bool, (out, approve, emit_file))) != 1:
         raise UsageError("give one of --out FILE, --approve FILE, --emit FILE")
     if execute and not emit_file:
@@ -87,7 +89,12 @@ def makegood(
     client = how_to_connect(config)
     if out:
         code = _propose(
-            Path(out), bootstrap_servers, topic_prefix, client, known_files, as_json=as_json
+            Path(out),
+            bootstrap_servers,
+            topic_prefix,
+            client,
+            known_files or settings.load(config).campaign_files,
+            as_json=as_json,
         )
     else:
         code = _emit(

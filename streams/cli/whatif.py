@@ -54,8 +54,8 @@ MOST_LINES = 12
     "known_files",
     multiple=True,
     metavar="FILE",
-    help="Definitions as they were, beside those of the topic (as the workers are given); with "
-    "--data all of them, default: its sample.",
+    help="Definitions as they were, beside those of the topic; default: the workers' "
+    "`campaign_files`; with --data all of them, default: its sample.",
 )
 @click.option("--html", metavar="FILE", help="Also write a report with plots, in one file.")
 @click.option("--json", "as_json", is_flag=True, help="One object on stdout.")
@@ -79,6 +79,7 @@ def whatif(
     Exit status: 0 no difference, 1 different, 2 usage or a campaign file, 4 no broker, 78 topics
     are missing.
     """
+    from streams import settings
     from streams.replay import report
     from streams.replay.whatif import compare, with_replaced
 
@@ -88,6 +89,8 @@ def whatif(
     ago = _ago_or_time(since)
     if html:
         _writable(Path(html))
+    if data is None:  # the workers' own, unless others are named
+        known_files = known_files or settings.load(config).campaign_files
     known = campaign.read_all(known_files)
     with _past(data, archive, known, bootstrap_servers, topic_prefix, config) as past:
         change = with_replaced(past.definitions(), new)

@@ -29,7 +29,7 @@ from streams.domain.events import RewardResult
 from streams.domain.pool_requests import DrawAsked, Reserved
 from streams.domain.rights import home_of
 from streams.domain.state import REVOKING, unpack_ledger
-from streams.errors import EventRejected
+from streams.errors import EventRejected, UsageError
 from streams.position import Position
 from streams.replay.standings import GONE, ISSUED, SPENT, Standing, Standings
 from streams.replay.world import World
@@ -82,15 +82,15 @@ def propose(past: KafkaPast, campaigns: Campaigns, now_ms: int, found: Found) ->
     """Yield what is missing and what is in excess, partition by partition, in order of reward id.
 
     now_ms: from when on a right that is issued now is valid. found: filled in on the way.
+    Raises UsageError when the ledger speaks of a campaign that is not among these.
     """
     answers = _by_partition(past)
     for p in past.partitions:
         told = Standings()
         for record in past.whole(topics.REWARDS, p):
-            told.take(
-                orjson.loads(record.value or b"null"),
-                Position(record.topic, record.partition, record.offset),
-            )
+            body = orjson.loads(record.value or b"null")
+            _require_defined(campaigns, body)
+            told.take(body, Position(record.topic, record.partition, record.offset))
         refold = _Refold(campaigns, answers.pop(p, {}))
         for record in past.records([p]):
             refold.take(record)
@@ -101,6 +101,20 @@ def propose(past: KafkaPast, campaigns: Campaigns, now_ms: int, found: Found) ->
         found.rewards += len(every)
         for reward_id in every:
             yield from _Mending(refold, told, now_ms).of(reward_id)
+
+
+def _require_defined(campaigns: Campaigns, body: Any) -> None:
+    """Refuse a log whose ledger speaks of rules nobody gave us: all of it would be in excess."""
+    campaign_id, version = body.get("campaign_id"), body.get("campaign_version")
+    if campaign_id is None or version is None:
+        return
+    try:
+        campaigns.pinned(campaign_id, version)
+    except LookupError:
+        raise UsageError(
+            f"the ledger has rewards of {campaign_id} version {version}, which neither the topic "
+            "campaigns nor a file defines; give --campaigns as the workers have it"
+        ) from None
 
 
 def _by_partition(past: KafkaPast) -> dict[int, dict[str, PoolAnswered]]:

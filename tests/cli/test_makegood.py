@@ -97,6 +97,20 @@ def given(records: list[dict[str, Any]]) -> dict[str, int]:
 EXACT = {"exact": (RIGHT_MINOR,) * 3, "more": (2_000,) * 3, "mixed": (2_000, RIGHT_MINOR, 900)}
 
 
+def test_a_ledger_of_a_campaign_nobody_has_given_is_refused_and_the_workers_settings_give_it(
+    broker: Any, tmp_path: Path
+) -> None:
+    place = Place(broker, tmp_path, RIGHT_MINOR, {"u-1": (RIGHT_MINOR,) * 3})
+    propose = ("makegood", "--bootstrap-servers", broker.bootstrap, "--out", place.file)
+    ran = leidan(*propose)
+    assert ran.code == 2
+    require_one_clear_message(ran)
+    assert "version 1, which neither the topic campaigns nor a file defines" in ran.err
+    config = tmp_path / "worker.toml"
+    config.write_text(f"campaign_files = ['{place.campaigns}']")
+    assert leidan(*propose, "--config", config).code == 0, "as the workers have it"
+
+
 def test_what_a_wrong_threshold_withheld_is_proposed_exactly_and_nothing_else(broker, tmp_path):
     place = Place(broker, tmp_path, RIGHT_MINOR + 1, EXACT)
     ran = place.propose()
