@@ -131,7 +131,7 @@ TRIALS: dict[str, Trial] = {
         r"\d+ +unknown_type", before="refused"
     ),
     ".venv/bin/leidan dlq list --reason unknown_type --json": Trial(r'"reason": ?"unknown_type"'),
-    ".venv/bin/leidan dlq show 3@17": Trial(r"reason"),
+    ".venv/bin/leidan dlq show 3@17": Trial(r"unknown_type(.|\n)*key: (.|\n)*value: "),
     # they were refused rightly, and are refused again: 5
     ".venv/bin/leidan dlq replay --reason unknown_type --limit 20 --execute --wait 30": Trial(
         r"\d+ replayed", code=5

@@ -382,7 +382,7 @@ class Rolling:
         if report.compared["rewards due"] < figures.records // 100:
             figures.wrong.append("void: next to nothing was earned")
         for worker in self.workers:
-            for version in {self.this.name: self.this, self.other.name: self.other}.values():
+            for version in (self.this, self.other)[: 1 + bool(self.plan.rounds)]:
                 if not lives_of(worker, version):
                     figures.wrong.append(f"void: {worker.name} was never {version.name}")
         most_s = self.plan.most_pause_s

@@ -49,7 +49,13 @@ def user(kafka_jars: Path, tmp_path: Path) -> Iterator[User]:  # noqa: ARG001 - 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_every_block_of_the_readme_does_what_it_says(user: User) -> None:
+    wrong = []
     for command, trial in TRIALS.items():
-        if not trial.dry:
+        if trial.dry:
+            continue
+        try:
             user.try_(command, trial)
+        except AssertionError as error:  # who writes the README wants to hear of all of them
+            wrong.append(str(error))
+    assert not wrong, "\n\n".join(wrong)
     assert (user.home / "report.html").stat().st_size > 10_000
