@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tests.gates import LONG_ASKED
-from tests.kafka.harness import TookTooLong, Topics, wait_at_rest, wait_until
+from tests.kafka.harness import Topics, wait_at_rest, wait_until
 from tests.kafka.workers import REPOSITORY
 
 if TYPE_CHECKING:
@@ -49,6 +50,16 @@ def commands() -> list[str]:
 
 def fenced(language: str = "") -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def spent_s() -> float:
+    """Processor time of all that was started here and has ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def sample() -> dict[str, Any]:
+    return json.loads((REPOSITORY / "schemas" / "samples" / "grocery-3.json").read_text())
 
 
 @dataclass(frozen=True)
@@ -146,9 +157,11 @@ TRIALS: dict[str, Trial] = {
         r"losers: [\d,]+ users", code=1
     ),
     ".venv/bin/leidan whatif --campaign new.json --data DIR": Trial(dry=REAL_DATA),
-    f".venv/bin/leidan makegood {AT} --out makegood.ndjson": Trial(),
-    ".venv/bin/leidan makegood --approve makegood.ndjson --reviewer Lin": Trial(),
-    f".venv/bin/leidan makegood {AT} --emit makegood.ndjson --execute": (Trial()),
+    f".venv/bin/leidan makegood {AT} --out makegood.ndjson": Trial(
+        r"next: read makegood.ndjson", code=1, before="rules_put_right"
+    ),
+    ".venv/bin/leidan makegood --approve makegood.ndjson --reviewer Lin": Trial(r"approved by Lin"),
+    f".venv/bin/leidan makegood {AT} --emit makegood.ndjson --execute": Trial(r"emitted"),
     "make": Trial(r"make run"),
     "make quick": Trial(dry="CI"),
     "make test-faults": Trial(dry=HOURS),
@@ -232,10 +245,16 @@ class User:
 
     def other_rules(self) -> None:
         """The sample with `target.orders` 4 where it was 3."""
-        sample = REPOSITORY / "schemas" / "samples" / "grocery-3.json"
-        definition = json.loads(sample.read_text())
+        definition = sample()
         definition["target"]["orders"] = 4
         (self.home / "new.json").write_text(json.dumps(definition))
+
+    def rules_put_right(self) -> None:
+        """As if the workers had refused orders that were large enough."""
+        definition = sample()
+        definition["qualify"]["min_amount_minor"] -= 500
+        (self.home / "right.json").write_text(json.dumps(definition))
+        self.environment["LEIDAN_CAMPAIGN_FILES"] = "right.json"
 
     # -- running -------------------------------------------------------------------------------
 
@@ -264,9 +283,9 @@ class User:
         words = self.typed(command, trial)
         if trial.stays:
             return self.stay(words)
-        begun_s = time.monotonic()
+        begun_s = spent_s()
         ran = self.bash(words)
-        print(f"[{ran.returncode}] {time.monotonic() - begun_s:5.1f} s  {words}", flush=True)
+        print(f"[{ran.returncode}] {spent_s() - begun_s:5.1f} s  {words}", flush=True)
         assert ran.returncode == trial.code, f"{words} ended with {ran.returncode}\n{ran.stdout}"
         assert "Traceback" not in ran.stdout, ran.stdout
         assert re.search(trial.says, ran.stdout), f"{words} said\n{ran.stdout}"
@@ -308,6 +327,3 @@ class User:
                 process.kill()
                 process.wait(20)
         shutil.rmtree(self.home, ignore_errors=True)
-
-
-__all__ = ["TRIALS", "TookTooLong", "User", "commands", "fenced"]
