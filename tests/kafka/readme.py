@@ -99,9 +99,11 @@ TRIALS: dict[str, Trial] = {
     ".venv/bin/leidan lottery verify --file draws.ndjson": Trial(r"\d+ draws|proved"),
     'make run ARGS="--campaign my-campaign.json"': Trial(LONE, small=SMALL, before="own_rules"),
     ".venv/bin/leidan simulate --out traffic.ndjson --chaos dup,late,reorder,poison": Trial(
-        r"\d+ records"
+        r"claims \d+, orders \d+"
     ),
-    ".venv/bin/leidan simulate --out four.ndjson --campaigns four": Trial(r"\d+ records"),
+    ".venv/bin/leidan simulate --out four.ndjson --campaigns four": Trial(
+        r"claims \d+, orders \d+"
+    ),
     "make kafka": Trial(dry="the broker of all that follows was started by what it runs"),
     f".venv/bin/leidan demo {AT}": Trial(DEMO, small=SMALL),
     "export LEIDAN_CAMPAIGN_FILES=schemas/samples/grocery-3.json": Trial(before="exported"),
