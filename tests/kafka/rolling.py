@@ -67,6 +67,7 @@ MOST_PAUSE_S = 5.0
 """What is promised of a rolling restart, p99 of pauses."""
 
 START_S = 60.0
+LEAST_OF_THE_RATE = 0.9
 CHECKED_AT_ONCE = 20_000
 """Records of one run that the fold is asked about again; above, rows and outputs are judged by the
 set model, the ledger and the changelog alone, or it takes longer than the run."""
@@ -381,6 +382,8 @@ class Rolling:
         figures.wrong += [f"{f.invariant} {f.kind}: {f.text}" for f in report.findings[:50]]
         if report.compared["rewards due"] < figures.records // 100:
             figures.wrong.append("void: next to nothing was earned")
+        if figures.records < LEAST_OF_THE_RATE * self.plan.per_s * figures.run_s:
+            figures.wrong.append("void: the load was less than asked for")
         for worker in self.workers:
             for version in (self.this, self.other)[: 1 + bool(self.plan.rounds)]:
                 if not lives_of(worker, version):
