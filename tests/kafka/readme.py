@@ -111,6 +111,7 @@ TRIALS: dict[str, Trial] = {
         r"nothing was changed; add --execute", code=1
     ),
     f".venv/bin/leidan topics apply {AT} -p 8 --execute": Trial(r"16 topics created"),
+    f".venv/bin/leidan topics check {AT}": Trial(),
     f".venv/bin/leidan worker {AT} --state-dir state": Trial(stays=True),
     f".venv/bin/leidan simulate {AT}": Trial(
         r"cancellations \d+, claims \d+, orders \d+", small=FEW
