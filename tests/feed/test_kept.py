@@ -6,10 +6,8 @@ from typing import Any, NamedTuple
 
 import pytest
 from confluent_kafka import (
-    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
-    TopicPartition,
 )
 from confluent_kafka.admin import OffsetSpec
 
@@ -66,9 +64,8 @@ class Admin:
     def __init__(self, committed: list[int], low: list[int | Exception], high: int) -> None:
         self.committed, self.low, self.high = committed, low, high
 
-    def list_consumer_group_offsets(self, asked, **_):
-        at = TopicPartition("orders", 0, self._next(self.committed))
-        return {asked[0].group_id: Answer(ConsumerGroupTopicPartitions(asked[0].group_id, [at]))}
+    def next_committed(self, _settings):
+        return {("orders", 0): self._next(self.committed)}
 
     def list_offsets(self, asked, **_):
         ((at, spec),) = asked.items()
@@ -79,6 +76,14 @@ class Admin:
     @staticmethod
     def _next(answers):
         return answers.pop(0) if len(answers) > 1 else answers[0]
+
+
+@pytest.fixture(autouse=True)
+def committed_as_told(monkeypatch):
+    """The group is asked by a consumer of its own, not through the admin client."""
+    monkeypatch.setattr(
+        "streams.feed.kept._committed", lambda settings, admin: admin.next_committed(settings)
+    )
 
 
 def test_a_group_that_goes_on_while_it_is_asked_is_not_behind_what_was_deleted_meanwhile():
