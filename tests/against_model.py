@@ -47,6 +47,7 @@ ALL = (
 )
 WIDE = (*ALL, "ticks", "risk", "release", "collect", "required", "results")
 RELEASED = ("required", "results", "release", "collect", "budget", "saved")
+GROUPED = ("ticks", "over", "orders_enter", "amount", "variants", "audience", "steps", "groups")
 REGAINED = ("results", "release", "saved", "steps", "ticks", "regained")
 COMPARED: tuple[tuple[str, ...], ...] = (
     (),
@@ -124,6 +125,10 @@ ONCE_DIFFERED: dict[tuple[str, ...], dict[int, str]] = {
         948: "debts of one instant are paid by their ids, not as read",
         1051: SAVED_ANEW,
     },
+    ("ticks", "over", "required", "results"): {
+        40169: "a round that was undone and comes back has expired and closed once"
+    },
+    GROUPED: {40058: "orders stay for a window that a later order may begin"},
     RELEASED: {683: SAVED_ANEW, 1892: SAVED_ANEW},
     ("ticks", "kill", "stop", "groups"): {48: "an order is pinned by a step that is paid"},
     ("groups", "budget", "supply"): {285: "the first denial drops a pending task"},

@@ -168,6 +168,25 @@ def test_what_once_differed_from_the_model_differs_no_more(features, seed):
     assert against_model.differences(*against_model.case_of(seed, frozenset(features))) == []
 
 
+FIXED = b.campaign(
+    campaign_id="fixed",
+    enrolment="auto",
+    window={"mode": "fixed", "days": 60, "first_day": "2026-03-03"},
+    target={"orders": 4},
+)
+APART = {"entry": "elsewhere"}  # an order that counts, and begins nothing
+UNTIL_IT_IS_OVER = [b.tick(day) for day in (11, 13, 41, 48, 78, 108)]
+
+
+@pytest.mark.parametrize("ticks", [UNTIL_IT_IS_OVER[:4], UNTIL_IT_IS_OVER], ids=["open", "over"])
+@pytest.mark.parametrize("more", [{}, {"parent_order_id": "p49"}], ids=["order", "checkout"])
+def test_a_window_that_an_order_begins_late_counts_all_or_is_refused(ticks, more):
+    """No seed comes as late as that: not while a window is open, and not when it is over."""
+    events = [b.claim(), *(b.order(f"o{n}", **APART) for n in (1, 2, 3)), *ticks]
+    events += [b.order("o49", recorded=b.at(49), **more), b.order("o50", recorded=b.at(50), **more)]
+    assert against_model.differences([b.campaign(), FIXED], events) == []
+
+
 def test_the_short_path_leaves_what_the_walk_does_while_a_task_is_pending():
     campaigns = registry(b.campaign(budget={"max_tasks": 3}))
     state = step(new(USER), decoded(b.claim()), campaigns).state

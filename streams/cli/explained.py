@@ -168,6 +168,7 @@ WORDS = {
     "no_task_runs": "{value} runs",
     "in_force": "not in force then",
     "pools": "its pool refused",
+    "history": "orders of its window are compacted",
 }
 """What a clause that does not hold says; others name themselves, what was found and wanted."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from streams.domain import risk, tasks
 from streams.domain.candidates import Visitor, candidates
 from streams.domain.events import ClaimRequested, OrderReported, RiskVerdict
+from streams.domain.frozen import COMPACTED
 from streams.domain.state import unpack_pins
 from streams.domain.trace import Clause, part_of
 from streams.domain.walk import begun
@@ -121,6 +122,9 @@ class _Met:
             end_ms = tasks.begin("", campaign, one.last, self.at_ms, self.at_ms).end_ms
             clauses = [*self._rules(one), self._none_runs(one)]
             clauses += part_of(part, campaign, end_ms).clauses
+            missed = {(task.campaign_id, by) for (_, by), (task, _) in walk.compacted.items()}
+            if (campaign_id, fact.cause_id) in missed:
+                clauses.append(Clause("history", False, COMPACTED, "", ""))  # noqa: FBT003
             yield Tried(campaign_id, campaign.version, True, tuple(clauses))  # noqa: FBT003
 
     def _none_runs(self, one: Candidate) -> Clause:

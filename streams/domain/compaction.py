@@ -11,6 +11,9 @@ campaigns overlap without a gap in which a user has no task:
 - The cut is what all later tasks begin after: it lies at the earliest beginning of a task not
   frozen, else at the end of the last frozen one. A checkout goes when all its events lie before the
   cut; what says something about it, or about a frozen task alone, goes with it.
+- A window with a first day, of a campaign that enrols by itself, holds the cut as a task of it
+  would: an order may begin it still, and then it counts from that day on.
+- A task that was undone holds nothing once it is over. What was said of it stays: it may come back.
 - What waits for an order to come stays: a tombstone, and what was collected of no reward yet, for
   60 days and the same 7, verdicts and withdrawals without end, orders in nobody's window as long as
   tombstones, and every verdict on the user, since it is about orders to come.
@@ -68,6 +71,7 @@ if TYPE_CHECKING:
     from streams.domain.walk import Walk
 
 AGAIN_MS = 30 * DAY_MS
+_A_DAY_MS = 2 * DAY_MS  # a campaign day that begins before the cut is over by then
 _MOVING = frozenset({RESERVED, ISSUING, REVOKING})
 
 
@@ -113,27 +117,37 @@ def compacted(state: UserState, at_ms: int, campaigns: Campaigns) -> UserState:
     tallies = walk.tallies()
     closed = {task.task_id for task in state.tasks if task.closed}  # a walk does not know of ticks
     over = _over(tallies, closed, entries, asked, at_ms, campaigns)
-    gone = {task.task_id for task in state.gone if _is_over(task, at_ms, campaigns)}
-    gone -= _moving(entries, asked)
+    moving = _moving(entries, asked)
+    undone = {task.task_id for task in state.gone if _is_over(task, at_ms, campaigns)} - moving
     ended = over | {tally.task.task_id for tally in tallies if tally.task.frozen}
     live = [tally for tally in tallies if tally.task.task_id not in ended]
-    may_return = [task for task in state.gone if task.task_id not in gone]
+    may_return = [task for task in state.gone if task.task_id not in undone]
     before = frozen.unpack(state.frozen)
     past = (*before.past, *(_past(tally, walk) for tally in tallies if tally.task.task_id in over))
     stay = {task.task_id for task in (*(tally.task for tally in live), *may_return)}
-    cut_ms = _cut_ms(state, live, may_return, ended, campaigns)
-    cut_ms = max(cut_ms, before.cut_ms)
+    windows = _windows(state, at_ms, campaigns)
+    awaited = [begin_ms for begin_ms, end_ms, over_ms in windows if over_ms > at_ms]
+    ended_ms = _cut_ms(state, live, may_return, ended, campaigns)
+    awaited_ms = min([ended_ms, *awaited])
+    cut_ms = max(awaited_ms, before.cut_ms)
+    # What is undone may come back for as long as what began it is known, and so may its rewards.
+    gone = {task.task_id for task in state.gone if _from_ms(task, campaigns) < cut_ms} & undone
+    kept_pins = stay | (undone - gone)
     going = _Going(walk, known, live, past, entries, ended | gone, cut_ms, at_ms)
     left = [fact for fact in known if not going.goes(fact)]
-    if len(left) == len(known) and not over and not gone:
-        return _again(state, at_ms)
+    later = going.later or awaited_ms < ended_ms
+    known_gone = all(task.frozen for task in state.gone if task.task_id in gone)
+    if len(left) == len(known) and not over and known_gone:
+        return _again(state, at_ms) if later or may_return else state
     for entry in entries.values():
-        entry.frozen = entry.frozen or entry.task_id in over or entry.task_id in gone
+        entry.frozen = entry.frozen or entry.task_id in over
     tasks = tuple(
         msgspec.structs.replace(task, frozen=task.frozen or task.task_id in over)
         for task in state.tasks
     )
-    ends_ms = max((task.end_ms for task in tasks if task.frozen), default=0)
+    ends = [task.end_ms for task in tasks if task.frozen]
+    ends += [end_ms for begin_ms, end_ms, over_ms in windows if over_ms <= at_ms]
+    ends_ms = max(ends, default=0)
     kept = frozen.Frozen(
         cut_ms,
         at_ms,
@@ -141,9 +155,10 @@ def compacted(state: UserState, at_ms: int, campaigns: Campaigns) -> UserState:
         frozen.with_marks(before.ids, going.marks),
         frozen.with_marks(before.tombs, going.tombs),
         past,
+        at_ms,
     )
     orders = {fact.checkout_id for fact in left if isinstance(fact, OrderReported)}
-    pins = [p for p in unpack_pins(state.pins) if p.task_id in stay and p.order_id in orders]
+    pins = [p for p in unpack_pins(state.pins) if p.task_id in kept_pins and p.order_id in orders]
     after = msgspec.structs.replace(
         state,
         facts=facts_.pack(left),
@@ -151,14 +166,17 @@ def compacted(state: UserState, at_ms: int, campaigns: Campaigns) -> UserState:
         ledger=pack_ledger(entries),
         asks=_asks_left(asked, entries, ended | gone).pack(),
         pins=packed(pins),
-        gone=tuple(may_return),
-        past_ms=max(cut_ms, ends_ms, state.past_ms),
+        gone=tuple(
+            msgspec.structs.replace(task, frozen=task.frozen or task.task_id in gone)
+            for task in state.gone
+        ),
+        past_ms=max(cut_ms + _A_DAY_MS, ends_ms, state.past_ms),
         frozen=frozen.pack(kept),
         compact_ms=0,
     )
     if _bends(after, walk, live, asked, known, campaigns):
         return _again(state, at_ms)
-    return _again(after, at_ms) if going.later and not stay else after
+    return _again(after, at_ms) if later and not stay else after
 
 
 def _again(state: UserState, at_ms: int) -> UserState:
@@ -266,6 +284,26 @@ def _cut_ms(
     begins = [_from_ms(tally.task, campaigns) for tally in live]
     begins += [_from_ms(task, campaigns) for task in may_return]
     return min([*begins, max(ends)]) if ends else 0
+
+
+def _windows(state: UserState, at_ms: int, campaigns: Campaigns) -> list[tuple[int, int, int]]:
+    """Return (begin, end, when its history is over) of windows that an order may still begin.
+
+    Of campaigns with a first day, in force by now, in which the user has no task: a task that began
+    by itself would count from that day on, also what came before the order that begins it.
+    """
+    taken = {task.campaign_id for task in state.tasks}
+    found: list[tuple[int, int, int]] = []
+    for campaign in campaigns:
+        first_day, known = campaign.first_day, campaign.effective_from_ms <= at_ms
+        if first_day is None or not (campaign.auto and known) or campaign.campaign_id in taken:
+            continue
+        calendar = campaign.calendar
+        days = max(each.days for each in campaign.each_variant())
+        end_ms = calendar.begins_ms(first_day + days)
+        over_ms = end_ms + campaign.horizon_ms + AFTER_MS
+        found.append((calendar.begins_ms(first_day), end_ms, over_ms))
+    return found
 
 
 def _from_ms(task: Task, campaigns: Campaigns) -> int:

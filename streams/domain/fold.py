@@ -285,6 +285,8 @@ def _refold(state: UserState, event: Fact, campaigns: Campaigns) -> Folded:
     folded, outputs = _told(now, old, after, asked, known, answer=answer, say=say)
     # An answer is of the time at which it was asked for: that others came since is no delay.
     outcome = Outcome.LATE if late and not answer else Outcome.APPLIED
+    if after.compacted and any(o.body.get("code") == frozen.COMPACTED for o in outputs):
+        outcome = Outcome.COMPACTED
     return Folded(folded, (*granted, *outputs), outcome)
 
 
@@ -413,6 +415,7 @@ class _Seen:
         self.answers = dict(walk.answers)
         self.loose = walk.loose_orders(self.tallies)
         self.past_horizon = walk.past_horizon(self.tallies)
+        self.compacted = dict(walk.compacted)
 
 
 def _rejections(old: _Seen, new: _Seen, known: list[Fact], say: Announcer) -> list[Output]:
@@ -454,6 +457,13 @@ def _order_changes(
     for task_id, order_id in too_late:
         task = begun[task_id]
         outputs.append(say.order(order_id, "PAST_HORIZON", task, campaigns.of_task(task)))
+    missed = {
+        (task.task_id, order_id): task
+        for key, (task, order_id) in new.compacted.items()
+        if key not in old.compacted
+    }
+    for (_, order_id), task in missed.items():
+        outputs.append(say.order(order_id, frozen.COMPACTED, task, campaigns.of_task(task)))
     outputs += [
         say.order(order_id, code)
         for order_id, code in new.loose.items()

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from streams.domain.announce import Announcer
+    from streams.domain.campaign import Campaign
     from streams.domain.events import Fact
     from streams.domain.outputs import Output
     from streams.domain.registry import Campaigns
@@ -71,6 +72,7 @@ class Frozen(msgspec.Struct, frozen=True, array_like=True):
     ids: bytes = b""
     tombs: bytes = b""
     past: tuple[Past, ...] = ()
+    over_ms: int = 0  # windows whose history was over by then did not hold the cut back
 
     @property
     def in_time_ms(self) -> int:
@@ -154,7 +156,9 @@ class Held:
 
     def __init__(self, state: UserState, campaigns: Campaigns) -> None:
         self.tasks = [task for task in state.tasks if task.frozen]
-        self._past = {past.task_id: past for past in unpack(state.frozen).past}
+        left = unpack(state.frozen)
+        self._cut_ms, self._over_ms = left.cut_ms, left.over_ms
+        self._past = {past.task_id: past for past in left.past}
         self._groups = {
             task.task_id: campaigns.of_task(task).exclusion_group for task in self.tasks
         }
@@ -169,6 +173,17 @@ class Held:
         marks = (of_order(checkout_id),)
         mine = [task.task_id for task in self.tasks if task.campaign_id == campaign_id]
         return any(self._past[id_].holds(marks) for id_ in mine if id_ in self._past)
+
+    def is_past(self, task: Task, campaign: Campaign) -> bool:
+        """Tell whether orders that a round begun only now would count may be gone.
+
+        A window with a first day holds the cut back until its own history is over, if its campaign
+        was in force when there was a cut; one defined later counts what is known.
+        """
+        if task.start_ms >= self._cut_ms:
+            return False
+        over_ms = task.end_ms + campaign.horizon_ms + AFTER_MS
+        return campaign.first_day is None or over_ms <= self._over_ms
 
     def by_campaign(self, campaign_id: str, checkout_id: str) -> bool:
         of = (task.task_id for task in self.tasks if task.campaign_id == campaign_id)

@@ -69,6 +69,9 @@ class Walk:
         self.begun_by: dict[str, str] = {}  # by task id: the cause of a claim, or of an order
         self.refused: set[tuple[str, str]] = set()  # (task id, cause) that a pool denied
         self._unfunded: dict[str, str] = {}  # checkout id -> why it began no automatic task
+        # (task id, cause) -> the round that the cause did not begin, since orders of it may be
+        # compacted, and the checkout.
+        self.compacted: dict[tuple[str, str], tuple[Task, str]] = {}
         self._orders: dict[str, Order] = {}
         self._checkouts: dict[str, list[Order]] = {}  # by parent id, or the order's own
         self._cancellations: dict[str, OrderCancelled] = {}
@@ -153,6 +156,7 @@ class Walk:
     def loose_orders(self, tallies: list[Tally]) -> dict[str, str]:
         """Return what is to be said of orders apart from any task: NO_TASK, OVER_REFUND."""
         held = {order_id for tally in tallies for order_id in tally.codes}
+        held |= {checkout_id for _, checkout_id in self.compacted.values()}
         said = {
             checkout_id: self._unfunded.get(checkout_id, tasks.NO_TASK)
             for checkout_id in self._checkouts
@@ -324,6 +328,9 @@ class Walk:
     def _begin_auto(self, task: Task, order: Order, cause_id: str) -> None:
         """Begin a task at an order: of a group, only the one that the order counts in."""
         if self._campaign(task).exclusion_group and not self._would_count(task, order):
+            return
+        if self._held and self._held.is_past(task, self._campaign(task)):
+            self.compacted[task.task_id, cause_id] = task, order.checkout_id
             return
         funded = self._funded(task, cause_id)
         if isinstance(funded, Answer):

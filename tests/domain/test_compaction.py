@@ -374,3 +374,122 @@ def test_a_row_of_300_orders_in_a_year_stays_bounded():
     assert known.state.facts.count < 70
     assert len(frozen.unpack(known.state.frozen).ids) < 300 * 2 * 8 + 30 * 8
     assert len(known.state.tasks) == 30
+
+
+UNDONE = campaign(
+    enrolment="auto",
+    results="required",
+    window={"days": 3},
+    target={"orders": 2},
+    rounds={"max": 2},
+    step_rewards=campaign()["step_rewards"][:1],
+)
+"""o1 and o2 complete round 1, o3 begins round 2; nobody answers for round 1, so it is kept."""
+TAKEN_BACK = cancel("o2", when=at(1, "08:00"), recorded=at(3))
+GIVEN_BACK = {
+    **withdraw("c-o2", when=at(1, "09:00")),
+    "recorded_at_ms": decoded(order("o3")).recorded_at_ms,
+}
+
+
+def undone_and_kept():
+    """Round 2, with a reward, was closed, then undone by what was read late, and is over itself."""
+    known = given(UNDONE, [order("o1"), order("o2"), order("o3")])
+    name = known.task().task_id
+    entries = unpack_ledger(known.state.ledger).values()
+    [paid] = [entry.reward_id for entry in entries if entry.task_id == name]
+    known.when(result(paid, "issued", day=3), tick(4), tick(6), tick(34), tick(36))
+    assert [task.closed for task in known.state.tasks] == [True, True]
+    known.when(TAKEN_BACK, result(paid, "revoked", seq=2, day=36), tick(41), tick(43), tick(71))
+    assert [task.round for task in known.state.tasks] == [1]
+    assert "order:o3:1" in held(known)
+    return known, name, paid
+
+
+def test_a_round_that_was_undone_and_comes_back_goes_on_from_what_was_said_of_it():
+    """Else it would expire and close a second time, under the ids of the first (seed 40169)."""
+    known, name, _ = undone_and_kept()
+    known.when(GIVEN_BACK)
+    back = known.task()
+    assert (back.task_id, back.round, back.closed) == (name, 2, True)
+    revs = [
+        o.body["rev"] for o in known.outputs if o.body.get("task_id") == name and "rev" in o.body
+    ]
+    assert min(revs) > 3, "claimed, advanced, expired and closed were said before"
+    known.when(tick(90), tick(120))
+    assert not any(o.type in ("task.expired", "task.closed") for o in known.outputs)
+
+
+def test_a_round_that_was_undone_and_comes_back_has_its_reward_back():
+    """Its orders are all known still; the reward is its own, so it has the next seq."""
+    known, _, paid = undone_and_kept()
+    known.when(GIVEN_BACK)
+    entry = unpack_ledger(known.state.ledger)[paid]
+    assert (entry.due, entry.frozen) == (True, False)
+    given_back = [o.body for o in known.outputs if o.type == "reward.issued"]
+    assert [
+        (body["reward_id"], body["seq"]) for body in given_back if body["reward_id"] == paid
+    ] == [(paid, 3)]
+
+
+FIXED = campaign(
+    campaign_id="fixed",
+    enrolment="auto",
+    window={"mode": "fixed", "days": 60, "first_day": "2026-03-03"},
+    target={"orders": 4},
+)
+"""Day 2 to day 61, its horizon is day 92 and its history over on day 99."""
+ELSEWHERE = {"entry": "elsewhere"}  # an order that counts, and begins nothing
+
+
+def test_orders_stay_for_a_window_that_a_later_order_may_begin():
+    """Nothing tells that it will; begun by an order in time, it counts them all (seed 40058)."""
+    known = compacted([claim(), *(order(f"o{n}", **ELSEWHERE) for n in (1, 2, 3))], [THREE, FIXED])
+    assert held(known) == ["order:o2:1", "order:o3:1"]
+    known.when(order("o49")).then(
+        *("task.claimed 3", "task.advanced 3", "issued 1 rp-1", "issued 2 rp-2", "issued 3 c-3")
+    )
+
+
+def test_an_order_read_when_its_window_is_over_is_compacted_and_begins_nothing():
+    """What else would count may be gone: said for the task that it does not begin, and once."""
+    known = compacted([claim(), *(order(f"o{n}", **ELSEWHERE) for n in (1, 2, 3))], [THREE, FIXED])
+    known.when(tick(78), tick(108))
+    assert held(known) == []
+    known.when(order("o49", recorded=at(49))).then("order.ignored COMPACTED")
+    assert known.outcome is Outcome.COMPACTED
+    assert known.outputs[0].body["campaign_id"] == "fixed"
+    assert [task.campaign_id for task in known.state.tasks] == ["three"]
+    known.when(order("o50", recorded=at(50), **ELSEWHERE)).then("order.ignored NO_TASK")
+    known.when(order("o49", recorded=at(49))).then()
+
+
+def test_an_order_of_a_day_that_is_compacted_in_part_begins_nothing():
+    """Another task begins at noon, so what came that morning is gone."""
+    day = campaign(campaign_id="day", enrolment="auto", entries=["home"], window={"days": 40})
+    long = campaign(campaign_id="long", window={"days": 60, "lookback": "none"})
+    morning = order("o5", when=at(5, "08:00"), **ELSEWHERE)
+    events = [claim(), morning, claim("k2", campaign_id="long", when=at(5, "10:00"))]
+    known = compacted(events, [THREE, day, long])
+    assert "order:o5:1" not in held(known)
+    known.when(order("o6", when=at(5, "12:00"), recorded=at(6), entry="home"))
+    assert known.outcome is Outcome.COMPACTED
+    assert "day" not in {task.campaign_id for task in known.state.tasks}
+    assert [task.counted for task in known.state.tasks if task.campaign_id == "long"] == [1]
+
+
+def test_a_user_whose_history_is_compacted_begins_a_window_that_was_defined_since():
+    """What is known of it counts; an order in time is never refused for what is gone."""
+    new_one = {**FIXED, "campaign_id": "new", "effective_from": at(70).isoformat()}
+    new_one["window"] = {**FIXED["window"], "days": 120}
+    known = compacted([claim(), order("o1"), order("o2", **ELSEWHERE)], [THREE, new_one])
+    assert held(known) == []
+    known.when(order("o71")).then("task.claimed 1", "task.advanced 1", "issued 1 rp-1")
+
+
+def test_a_window_that_is_over_wakes_nobody_any_more():
+    """Orders behind the last task stay, as ever; there is nothing to try again."""
+    known = compacted([claim(), order("o1"), order("o20", **ELSEWHERE)], [THREE, FIXED])
+    assert known.state.due_ms
+    known.when(*(tick(48 + 30 * n) for n in range(1, 5)))
+    assert (held(known), known.state.due_ms) == (["order:o20:1"], 0)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.models.definitions import Version
+from tests.models.definitions import Version, in_force
 from tests.models.facts import DAY_MS, ORDER, RANKS, RESULT, event_id, instant_ms
+from tests.models.ids import task_id as id_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,6 +72,31 @@ def recorded(arrived: list[dict[str, Any]]) -> dict[str, int]:
     return found
 
 
+def could_not_begin(
+    user_id: str, versions: Iterable[Version], order: dict[str, Any], now_ms: int
+) -> set[str]:
+    """Return the automatic tasks that an order read by now (no other event) begins no more.
+
+    Other histories are over by now, and orders that would count in it went with them: those of the
+    day of an order read this late; those of a window with a first day once it is over itself.
+    """
+    found = set()
+    at_ms = instant_ms(order["occurred_at"])
+    named: dict[str, list[Version]] = {}
+    for version in versions if "version" in order else ():
+        named.setdefault(version.campaign_id, []).append(version)
+    for campaign_id, own in named.items():
+        version = in_force(own, at_ms)
+        if version is None or not version.auto:
+            continue
+        numbers = range(len(version.variants) + 1)
+        ends = [version.of_variant(number).window_end(at_ms) for number in numbers]
+        over_ms = version.horizon(min(ends)) + AFTER_MS
+        if version.first_day is None or now_ms >= over_ms:
+            found.add(id_of(user_id, campaign_id, 1))
+    return found
+
+
 def misjudged(  # noqa: PLR0913  # whose events, under which rules, and what was refused
     user_id: str,
     records: list[dict[str, Any]],
@@ -97,9 +123,11 @@ def misjudged(  # noqa: PLR0913  # whose events, under which rules, and what was
     rounds = set[tuple[str, int]]()
     over: dict[str, tuple[dict[str, Any], Version]] = {}  # when time last came by
     earliest_ms = recorded(arrived)
+    ticked_ms = 0
     for n, event in enumerate(arrived):
         if event["type"] == "tick":
             now_ms = instant_ms(event["at"])
+            ticked_ms = max(now_ms, ticked_ms)
             earned = earn(
                 user_id, arrived[:n], records, now_ms, pins, frozenset(), refused, unheard
             )
@@ -113,7 +141,8 @@ def misjudged(  # noqa: PLR0913  # whose events, under which rules, and what was
             continue
         cause = cause_of(event)
         of = {task_id for refused_, task_id in refused if refused_ == cause}
-        for name in of:
+        gone = could_not_begin(user_id, versions.values() if over else (), event, ticked_ms)
+        for name in of - (gone - over.keys()):
             if name not in over and (name or not over):
                 found.append(f"refused {cause}: too early for {name or 'all'}")
             elif name and earliest_ms[cause] > over[name][1].horizon(over[name][0]["end"]):
