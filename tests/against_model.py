@@ -126,7 +126,8 @@ ONCE_DIFFERED: dict[tuple[str, ...], dict[int, str]] = {
         1051: SAVED_ANEW,
     },
     ("ticks", "over", "required", "results"): {
-        40169: "a round that was undone and comes back has expired and closed once"
+        40169: "a round that was undone and comes back has expired and closed once",
+        80210: "what began a round was not in the window of the one before, and may be undone",
     },
     GROUPED: {40058: "orders stay for a window that a later order may begin"},
     RELEASED: {683: SAVED_ANEW, 1892: SAVED_ANEW},

@@ -190,7 +190,22 @@ def automatic_round(
     """
     rounds = begun.of(version.campaign_id)
     name = task_id(world.user_id, version.campaign_id, len(rounds) + 1)
-    own = known_to(world, facts, rounds, name, order)
+    now = heeded(facts, world.unheard, name)
+    then = known_to(world, facts, rounds, name, order)
+    # As an earlier round knew it the order may have begun this one: then it was not that one's, and
+    # what was read since undoes what it began.
+    found = beginning(world, facts, begun, version, order, then)
+    if found is None or then == now:
+        return found
+    return beginning(world, facts, begun, version, order, now)
+
+
+def beginning(  # noqa: PLR0913  all, and what is known of the order
+    world: World, facts: list[Fact], begun: Begun, version: Version, order: Fact, own: list[Fact]
+) -> Round | None:
+    """The round that this order event would begin by the facts `own`, or None."""
+    rounds = begun.of(version.campaign_id)
+    name = task_id(world.user_id, version.campaign_id, len(rounds) + 1)
     if len(rounds) >= version.max_rounds or gives_time(own, order["order_id"], version) != order:
         return None
     last = last_round(world, facts, begun, version.campaign_id, order.key)
