@@ -129,7 +129,11 @@ ONCE_DIFFERED: dict[tuple[str, ...], dict[int, str]] = {
         40169: "a round that was undone and comes back has expired and closed once",
         80210: "what began a round was not in the window of the one before, and may be undone",
     },
-    GROUPED: {40058: "orders stay for a window that a later order may begin"},
+    GROUPED: {
+        40058: "orders stay for a window that a later order may begin",
+        91037: "what is COMPACTED for a round that it does not begin has its time all the same",
+        90069: "an order stays with the task of its group whose history is over",
+    },
     RELEASED: {683: SAVED_ANEW, 1892: SAVED_ANEW},
     ("ticks", "kill", "stop", "groups"): {48: "an order is pinned by a step that is paid"},
     ("groups", "budget", "supply"): {285: "the first denial drops a pending task"},

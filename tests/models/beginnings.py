@@ -190,6 +190,9 @@ def automatic_round(
     """
     rounds = begun.of(version.campaign_id)
     name = task_id(world.user_id, version.campaign_id, len(rounds) + 1)
+    same = (fact for fact in facts if fact.rank == ORDER and fact["order_id"] == order["order_id"])
+    if any((fact.cause_id, name) in world.not_begun for fact in same):
+        return None  # nor does a later version: the time of the order is that of the first
     now = heeded(facts, world.unheard, name)
     then = known_to(world, facts, rounds, name, order)
     # As an earlier round knew it the order may have begun this one: then it was not that one's, and

@@ -68,9 +68,16 @@ def tally_of(
     """
     # A history that is over stays as it was, also in what the others of its group had
     # (semantics.md 5, rule 9): what was read since has not happened.
-    facts = heeded(facts, world.unheard, this.task_id)
     group = this.version.group
     rounds = [r for r in begun.all() if r.version.group == group] if group else [this]
+    stays = {
+        name: each.task_id
+        for each in rounds
+        if is_over_before(world, each, this)
+        for order in kept_by(tally_of(world, facts, begun, each, until))
+        for name in order.names
+    }
+    facts = heeded(facts, world.unheard, this.task_id)
     tallies = [Tally(each) for each in rounds]
     offers: dict[str, list[tuple[Tally, Checkout]]] = defaultdict(list)
     for tally in tallies:
@@ -78,9 +85,25 @@ def tally_of(
             if order.amount_minor >= tally.round.version.min_minor:
                 offers[order.parent].append((tally, order))
     for candidates in sorted(offers.values(), key=lambda found: min(o.key for _, o in found)):
-        tally, order = winner(world, candidates, until)
-        tally.take(order)
+        kept = {stays[name] for _, order in candidates for name in order.names if name in stays}
+        free = [one for one in candidates if not kept or one[0].round.task_id in kept]
+        if free:
+            tally, order = winner(world, free, until)
+            tally.take(order)
     return next(tally for tally in tallies if tally.round is this)
+
+
+def is_over_before(world: World, other: Round, this: Round) -> bool:
+    """Whether another's history was over when this one's was not: what it has stays its own."""
+    unheard: dict[str, set[str]] = {other.task_id: set(), this.task_id: set()}
+    for cause_id, name in world.unheard:
+        if name in unheard:
+            unheard[name].add(cause_id)
+    return unheard[other.task_id] > unheard[this.task_id]
+
+
+def kept_by(tally: Tally) -> list[Checkout]:
+    return [*tally.counted, *tally.spare]
 
 
 class Last(NamedTuple):

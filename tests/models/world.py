@@ -53,6 +53,7 @@ class World:
         self.over = over
         self.refused = refused
         self.unheard = refused | unheard
+        self.not_begun = refused - unheard  # of rounds that are no history: they never began
         self.versions = [Version(r) for r in of_kind(records, "campaign.defined")]
         self.campaign_ids = sorted({version.campaign_id for version in self.versions})
         self.stops = {r["campaign_id"]: begins_ms(r) for r in of_kind(records, "campaign.stopped")}
