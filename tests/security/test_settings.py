@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from streams import app, connect, settings
+from streams import app, connect, logs, settings
 from streams.cli import run
 from streams.errors import UsageError
 from streams.feed import client
@@ -82,9 +82,10 @@ def test_settings_show_no_secret(secret_file):
         assert HIDDEN in shown
 
 
-def test_what_is_logged_or_printed_has_no_secret_in_it(capsys):
-    found = loaded(SASL)
-    app._log_to_stderr(found)  # noqa: SLF001 - what a worker does first
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_what_is_logged_or_printed_has_no_secret_in_it(form, capsys):
+    loaded(SASL)
+    logs.to_stderr("info", form)
     try:
         int(SECRET)
     except ValueError:
