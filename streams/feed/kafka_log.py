@@ -89,32 +89,48 @@ class KafkaLog:
                 if message.error() is not None:
                     self._on_message_error(message, {})
             return []
-        names = self._names
-        records = []
+        names, place, records = self._names, self._next, []
         ended: dict[tuple[str, int], int] = {}
+        astray: set[tuple[str, int]] = set()
         for message in messages:
             if message.error() is not None:
                 self._on_message_error(message, ended)
                 continue
-            topic = names[message.topic()]
+            at, offset = (names[message.topic()], message.partition()), message.offset()
+            if offset < place.get(at, 0):
+                astray.add(at)
+                continue
+            place[at] = offset + 1
             records.append(
                 Record(
-                    topic,
-                    message.partition(),
-                    message.offset(),
+                    *at,
+                    offset,
                     message.key(),
                     message.value(),
                     message.headers() or [],
                     message.timestamp()[1],
                 )
             )
+        for topic, p in astray:
+            self._lead_back(topic, p)
         last = {(r[0], r[1]): r[2] for r in records}
-        for at, offset in last.items():
-            self._next[at] = offset + 1
         self._at_end.difference_update(last)
         self._at_end.update(at for at, end in ended.items() if last.get(at, -1) < end)
         self._ended.update(ended)
         return records
+
+    def _lead_back(self, topic: str, p: int) -> None:
+        """Seek again where the client reads from the beginning of the partition.
+
+        It was asking where that is (an assignment has to name some place) when `start` sought
+        another; it takes that answer for outdated, and asks once more half a second later.
+        """
+        place = self._next[topic, p]
+        log.info(
+            "%s[%d]: the client went back behind %d; it is led there again", topic, p, place,
+            extra={"topic": topic, "partition": p, "offset": place},
+        )  # fmt: skip
+        self.resume(topic, p)
 
     def _on_message_error(self, message: Any, ended: dict[tuple[str, int], int]) -> None:
         error = message.error()

@@ -257,6 +257,48 @@ def test_reading_begins_where_told_and_goes_on_behind_what_was_returned(settings
     log.close()
 
 
+class Hasty(Nobody):
+    """Names the first offset while the client still asks where each partition begins."""
+
+    log: KafkaLog
+
+    def on_assign(self, partitions: list[TopicPartition]) -> None:
+        for p in sorted({one.partition for one in partitions}):
+            self.log.start(p, {**dict.fromkeys(topics.FOLDED, 0), "orders": 5})
+
+
+def test_nothing_before_the_first_offset_comes_however_soon_after_the_assignment_it_is_named(
+    settings, monkeypatch, caplog
+):
+    """The client asks again where the partition begins, half a second later, and goes there."""
+    producer = Producer({"bootstrap.servers": settings.kafka.bootstrap_servers})
+    for n in range(20):
+        for p in range(8):
+            producer.produce(settings.topic("orders"), str(n).encode(), b"k", partition=p)
+    producer.flush()
+    caplog.set_level("INFO", "streams.feed.kafka_log")
+    sleep = time.sleep
+    monkeypatch.setattr("time.sleep", lambda s: sleep(s / 20))
+    for _ in range(20):
+        log, listener = KafkaLog(settings), Hasty()
+        listener.log = log
+        log.subscribe(topics.FOLDED, listener)
+        seen: dict[int, list[int]] = {p: [] for p in range(8)}
+        until = time.monotonic() + 20
+        while not all(at[-1:] == [19] for at in seen.values()) and time.monotonic() < until:
+            for record in log.poll(100, 0.2):
+                seen[record.partition].append(record.offset)
+        until = time.monotonic() + 1
+        while time.monotonic() < until:
+            for record in log.poll(100, 0.2):
+                seen[record.partition].append(record.offset)
+        log.close()
+        assert seen == {p: list(range(5, 20)) for p in range(8)}
+        if "went back" in caplog.text:
+            return
+    pytest.fail("void: the client was never asked while it asked itself")
+
+
 MURMUR2 = {b"21": -973932308, b"foobar": -790332482}
 """Kafka's own vectors (clients, UtilsTest): where Java and aiokafka put these keys."""
 
