@@ -16,8 +16,10 @@ The pause of a partition is the longest time between two of its transactions *be
 read_committed reader, around one restart. Each transaction has a meta row on the changelog beside
 its outputs and offsets, so this is the gap in everything a reader is given of that partition. There
 is one sample for each partition of the worker restarted; p99 is over those alone, not over all the
-gaps between commits, of which nearly all are some ten milliseconds. Partitions of the other worker
-are measured too: static members come back to what they had, so they must not notice.
+gaps between commits, of which nearly all are some ten milliseconds; and each version's for itself,
+since a pause is as long as the version that comes up takes. What is promised is this one's.
+Partitions of the other worker are measured too: static members come back to what they had, so they
+must not notice.
 
 Exit status: 0 all holds; 1 lost, twice, refused or too long a pause; 2 no Java or Maven, or void.
 """
@@ -185,12 +187,12 @@ class Figures:
     checked: str = ""
     wrong: list[str] = field(default_factory=list)
 
-    @property
-    def pauses_s(self) -> list[float]:
-        return sorted(s for one in self.restarts for s in one.pauses_s.values())
+    def pauses_s(self, version: str) -> list[float]:
+        """Pauses that ended with a start of this version, ordered."""
+        restarts = (one for one in self.restarts if one.version == version)
+        return sorted(s for one in restarts for s in one.pauses_s.values())
 
     def lines(self) -> list[str]:
-        pauses = self.pauses_s
         stop_s, up_s, cpu_s = (
             statistics.median(getattr(one, name) for one in self.restarts)
             for name in ("stop_s", "up_s", "cpu_s")
@@ -203,8 +205,12 @@ class Figures:
             f"{len(self.restarts)} restarts, {self.generations} rebalances between them",
             f"medians: {stop_s:.1f} s to stop, {up_s:.1f} s to be up",
             f"processor time from the start until all its partitions commit: {cpu_s:.1f} s",
-            f"pauses: {len(pauses)}, p50 {quantile(pauses, 0.5):.2f} s",
-            f"pauses: p99 {quantile(pauses, 0.99):.2f} s, longest {max(pauses, default=0.0):.2f} s",
+            *(
+                f"pauses until {name} went on: {len(pauses)}, p50 {quantile(pauses, 0.5):.2f} s, "
+                f"p99 {quantile(pauses, 0.99):.2f} s"
+                for name in self.versions
+                if (pauses := self.pauses_s(name))
+            ),
             f"partitions of workers not restarted: longest {other_s:.2f} s",
             f"p99 of all gaps {self.usual_ms:.0f} ms; drained {self.drained_s:.1f} s after the end",
             *(f"refused as it must be: {text}" for text in self.refused),
@@ -389,7 +395,8 @@ class Rolling:
                 if not lives_of(worker, version):
                     figures.wrong.append(f"void: {worker.name} was never {version.name}")
         most_s = self.plan.most_pause_s
-        if (p99 := quantile(figures.pauses_s, 0.99)) > most_s:
+        # An older version starts as fast as it did: said, but nothing of today's tree mends it.
+        if (p99 := quantile(figures.pauses_s(self.this.name), 0.99)) > most_s:
             figures.wrong.append(f"pauses: p99 of {p99:.2f} s is longer than {most_s} s")
         longest = max((s for one in figures.restarts for s in one.others_s.values()), default=0.0)
         if longest > most_s:
