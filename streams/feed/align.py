@@ -35,7 +35,7 @@ WAIT_S = 0.2
 
 MOST_RECORDS = 40_000
 MOST_BYTES = 32 << 20
-"""Kept here at most, plus one poll; the consumer's own queue holds another 64 MiB."""
+"""Kept here at most, plus one poll; the consumer's own queue holds another 32 MiB."""
 
 
 MOST_OF_A_USER = 100
