@@ -91,6 +91,7 @@ class KafkaLog:
             return []
         names, place, records = self._names, self._next, []
         ended: dict[tuple[str, int], int] = {}
+        last: dict[tuple[str, int], int] = {}
         astray: set[tuple[str, int]] = set()
         for message in messages:
             if message.error() is not None:
@@ -100,7 +101,7 @@ class KafkaLog:
             if offset < place.get(at, 0):
                 astray.add(at)
                 continue
-            place[at] = offset + 1
+            place[at], last[at] = offset + 1, offset
             records.append(
                 Record(
                     *at,
@@ -113,7 +114,6 @@ class KafkaLog:
             )
         for topic, p in astray:
             self._lead_back(topic, p)
-        last = {(r[0], r[1]): r[2] for r in records}
         self._at_end.difference_update(last)
         self._at_end.update(at for at, end in ended.items() if last.get(at, -1) < end)
         self._ended.update(ended)
