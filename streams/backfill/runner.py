@@ -49,8 +49,10 @@ if TYPE_CHECKING:
     from streams.wire.journal import Folded
 
 LOOK_S = 0.25
-UNIT_RECORDS = 8_000  # of a unit of work: rows are written at checkpoints, so more save little
 """Between two looks that are told."""
+
+UNIT_RECORDS = 8_000
+"""Of a unit of work: rows are written at checkpoints, so more save little."""
 
 CACHE_BYTES = 32 << 20
 """Of RocksDB: what is read soon again is held before it (`held.py`)."""
