@@ -106,10 +106,8 @@ def _judged(
             try:
                 wire.decode(value, at_ms, name)
                 known = known.with_record(one)
-            except CampaignRefused as refused:
+            except (CampaignRefused, Unfit) as refused:
                 problems += [f"{label(one)}: {problem}" for problem in refused.problems]
-            except Unfit as unfit:
-                problems += [f"{label(one)}: {problem}" for problem in unfit.problems]
             else:
                 new.append((value, one))
     return new, there, problems
