@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from streams.cli.connection import config_option, how_to_connect
-from streams.cli.terminal import emit, say
+from streams.cli import sent
+from streams.cli.connection import config_option
 
 
 @click.command()
@@ -44,19 +44,14 @@ def load(
     missing.
     """
     from streams import retail
-    from streams.demo import sending, topics
 
-    records = retail.load(Path(directory))
-    client = how_to_connect(config)
-    topics.require(
+    count = sent.send(
+        retail.load(Path(directory)),
         bootstrap_servers,
         prefix=topic_prefix,
+        rate=rate,
+        config=config,
         create=create_topics,
         partitions=partitions,
-        client=client,
     )
-    count = sending.send(bootstrap_servers, records, prefix=topic_prefix, rate=rate, client=client)
-    if as_json:
-        emit({"sent": dict(count)})
-    else:
-        say(", ".join(f"{topic} {n}" for topic, n in sorted(count.items())))
+    sent.tell(count, as_json=as_json)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
+from streams.cli import sent
 from streams.cli.campaign import campaigns_of, read_all
-from streams.cli.connection import config_option, how_to_connect
-from streams.cli.terminal import emit, reader_left, say
+from streams.cli.connection import config_option
+from streams.cli.terminal import reader_left
 from streams.errors import UsageError
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def simulate(
 
     Exit status: 0 all sent, 2 usage, 4 broker unreachable, 78 topics are missing.
     """
-    from streams.demo import sending, sources
+    from streams.demo import sources
 
     if (bootstrap_servers is None) == (out is None):
         raise UsageError("simulate: give exactly one of --bootstrap-servers and --out")
@@ -99,23 +100,16 @@ def simulate(
         count = _write(out, records)
     else:
         assert bootstrap_servers is not None
-        from streams.demo import topics
-
-        client = how_to_connect(config)
-        topics.require(
+        count = sent.send(
+            records,
             bootstrap_servers,
             prefix=topic_prefix,
+            rate=rate,
+            config=config,
             create=create_topics,
             partitions=partitions,
-            client=client,
         )
-        count = sending.send(
-            bootstrap_servers, records, prefix=topic_prefix, rate=rate, client=client
-        )
-    if as_json:
-        emit({"sent": dict(count)})
-    else:
-        say(", ".join(f"{topic} {n}" for topic, n in sorted(count.items())))
+    sent.tell(count, as_json=as_json)
 
 
 def _write(out: str, records: Iterable[Sent]) -> Counter[str]:
