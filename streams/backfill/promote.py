@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import time
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from confluent_kafka import KafkaException
-from confluent_kafka import admin as kafka_admin
 
 from streams import topics
 from streams.backfill import plan as plans
@@ -110,7 +109,7 @@ def _require_free(target: Path, plan: Plan) -> None:
 
 def _require_inactive(settings: Settings) -> None:
     """Refuse while the live group has a member, or where the broker cannot say."""
-    admin: Any = kafka_admin.AdminClient({**client.common(settings), "log_level": 0})
+    admin = client.admin(settings)
     try:
         asked = admin.describe_consumer_groups([settings.group], request_timeout=ANSWER_S)
         found = asked[settings.group].result(ANSWER_S)

@@ -150,16 +150,16 @@ def _differences(settings: Settings, partitions: int) -> tuple[Difference, list[
     """Return what is missing or does not fit, and what is worth knowing."""
     from streams.connect import security
     from streams.demo.topics import compare
-    from streams.feed import kept
+    from streams.feed import client, kept
     from streams.topics import registry, unfit
 
     kafka = settings.kafka
     prefix = kafka.topic_prefix
-    client = security(kafka.client)
-    found = compare(kafka.bootstrap_servers, prefix=prefix, partitions=partitions, client=client)
+    secured = security(kafka.client)
+    found = compare(kafka.bootstrap_servers, prefix=prefix, partitions=partitions, client=secured)
     missing = {one.topic for one in found.missing}
     there = [name for name in registry() if name not in missing]
-    admin = kept.admin_of(settings)
+    admin = client.admin(settings)
     if kept.keeps_no_settings(admin):
         return found, ["the embedded broker has no settings or offsets: they were not looked at"]
     configs = kept.settings_on(settings, admin, there)
@@ -174,11 +174,11 @@ def _as_a_worker(settings: Settings) -> tuple[list[str], list[str]]:
     import time
     from pathlib import Path
 
-    from streams.feed import kept
+    from streams.feed import client, kept
     from streams.feed.campaigns import CampaignReader
     from streams.wire import campaigns
 
-    if kept.keeps_no_settings(kept.admin_of(settings)):
+    if kept.keeps_no_settings(client.admin(settings)):
         return [], []
     reader = CampaignReader(settings, *campaigns.read_files(map(Path, settings.campaign_files)))
     reader.start()

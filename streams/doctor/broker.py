@@ -44,7 +44,7 @@ def look(settings: Settings, now_ms: int) -> Iterator[Finding]:
         yield fail("broker", *_split(str(error)))
         return
     yield ok("broker", f"{servers}: cluster {found.cluster}")
-    admin: Any = kafka_admin.AdminClient({**client.common(settings), "log_level": 0})
+    admin = client.admin(settings)
     yield _topics(settings, admin, found.partitions)
     yield _group(settings, admin, found.partitions)
     asking: Any = connect.made(Consumer, {**client.consumer(settings), "log_level": 0})

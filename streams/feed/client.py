@@ -10,6 +10,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError
+from confluent_kafka.admin import AdminClient
 
 from streams.feed.ports import Record
 
@@ -58,6 +59,12 @@ def common(settings: Settings) -> dict[str, Any]:
         "reconnect.backoff.ms": 50,
         "reconnect.backoff.max.ms": 1_000,
     }
+
+
+def admin(settings: Settings) -> Any:
+    """Return a client that asks; it says what it meets by raising, and to no log."""
+    config: Any = {**common(settings), "error_cb": lambda _error: None, "log_level": 0}
+    return AdminClient(config)
 
 
 def consumer(settings: Settings, **extra: Any) -> dict[str, Any]:

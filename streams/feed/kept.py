@@ -55,12 +55,6 @@ class Range(NamedTuple):
     high: int
 
 
-def admin_of(settings: Settings) -> Any:
-    """Return a client that asks; it says what it meets by raising, and to no log."""
-    config = {**client.common(settings), "error_cb": lambda _error: None, "log_level": 0}
-    return kafka_admin.AdminClient(config)
-
-
 def ranges(settings: Settings, admin: Any) -> dict[At, Range]:
     """Return the range of each partition the group has committed.
 
@@ -254,7 +248,7 @@ class Look(NamedTuple):
 
 def look(settings: Settings, campaigns: Campaigns, now_ms: int) -> Look:
     """Ask the broker. now_ms: which campaigns are over."""
-    admin = admin_of(settings)
+    admin = client.admin(settings)
     gone, unknown = [], ""
     try:
         gone = out_of_range(ranges(settings, admin))
