@@ -286,10 +286,8 @@ class DiskRows:
             key: value for key, value in rows.items() if key[:1] == RESERVED
         }
         for key, value in rows.items():  # they win over a deletion of the same: the row that is
-            if value is None or key[:1] == RESERVED:
-                continue
-            if (at := due_bytes(value)) != NO_DUE:  # there now has this deadline
-                ours[meta.DUE + at + key] = b""
+            if value is not None and (hint := _hint(key, value)) is not None:
+                ours[hint] = b""  # there now has this deadline
         ours.update(self._place(next_offsets, changelog, batch))
         ours.update(self._number())
         file = self.path.with_name(f"{self.path.name}.load.sst")
@@ -419,9 +417,15 @@ def hole_in(db: Any) -> str:
 
 
 def _put_hint(writes: Any, key: bytes, value: bytes) -> None:
-    at_ms = due_ms(key, value)
-    if at_ms:
-        writes.put(meta.Hint(at_ms, key).encoded(), b"")
+    if (hint := _hint(key, value)) is not None:
+        writes.put(hint, b"")
+
+
+def _hint(key: bytes, value: bytes) -> bytes | None:
+    """Return the key of the hint that leads to a row, as `meta.Hint`; None: nothing is due."""
+    if key[:1] == RESERVED or (at := due_bytes(value)) == NO_DUE:
+        return None
+    return meta.DUE + at + key
 
 
 def due_ms(key: bytes, value: bytes) -> int:
