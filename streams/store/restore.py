@@ -32,7 +32,7 @@ WRITTEN_ROWS = 10_000
 """So many are a WriteBatch, and only more of them a file: a short stop leaves none behind."""
 ROW_BYTES = 200  # of a row besides its value: its key, the dictionary's place, two headers
 FULL = 0.9
-"""Of them, without what was replaced; else they would be added up at every read."""
+"""Of HELD_BYTES, without what was replaced; else rows would be added up at every read."""
 
 STALL_S = 120.0
 """An open transaction of a dead worker ends within transaction.timeout.ms (15 s) and the broker's
