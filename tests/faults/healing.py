@@ -15,12 +15,12 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from tests.checker import META
-from tests.kafka.harness import CHANGELOG, USER_KEYED
+from tests.kafka.commits import Commits
+from tests.kafka.harness import USER_KEYED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,24 +55,7 @@ class Healing:
         self.away_s: list[float] = []  # from the first one: bursts and repeated kills included
         self._open: dict[str, Outage] = {}
         self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._error: BaseException | None = None
-        self._consumer: Any = Consumer(
-            {
-                "bootstrap.servers": topics.bootstrap,
-                "group.id": f"{topics.prefix}healing",  # required by the client; never joined
-                "isolation.level": "read_committed",
-                "enable.auto.commit": False,
-                "auto.offset.reset": "earliest",
-                "fetch.wait.max.ms": 100,
-                "log_level": 3,
-            }
-        )
-        self._consumer.assign(
-            [TopicPartition(topics.prefix + t, p, 0) for t, p in topics.partitions([CHANGELOG])]
-        )
-        self._thread = threading.Thread(target=self._run, name="healing", daemon=True)
-        self._thread.start()
+        self._commits = Commits(topics, "healing", self._committed, wait_s=0.1)
 
     def died(self, instance: str, partitions: Iterable[int], at_ms: int) -> None:
         """Open an outage, or prolong the one that is open: killed again before it had healed."""
@@ -86,8 +69,7 @@ class Healing:
 
     def open(self) -> list[Outage]:
         """Outages that nothing has healed yet."""
-        if self._error is not None:
-            raise self._error
+        self._commits.look()
         with self._lock:
             return [
                 Outage(o.instance, o.first_ms, o.last_ms, set(o.waiting), o.kills)
@@ -95,21 +77,7 @@ class Healing:
             ]
 
     def close(self) -> None:
-        self._stop.set()
-        self._thread.join(20)
-        if self._error is not None:
-            raise self._error
-
-    def _run(self) -> None:
-        try:
-            while not self._stop.is_set():
-                for message in self._consumer.consume(2_000, 0.2):
-                    if message.error() is None and message.key() == META:
-                        self._committed(message.partition(), message.timestamp()[1])
-        except BaseException as error:  # noqa: BLE001 - handed to the test in open() and close()
-            self._error = error
-        finally:
-            self._consumer.close()
+        self._commits.stop()
 
     def _committed(self, p: int, made_ms: int) -> None:
         with self._lock:

@@ -35,19 +35,17 @@ import signal
 import statistics
 import sys
 import tempfile
-import threading
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from confluent_kafka import Consumer, TopicPartition
+from typing import TYPE_CHECKING
 
 from streams.errors import Exit
 from tests import checker
 from tests.faults.steady import Steady, dirty
 from tests.kafka.aftermath import DEFINITIONS, gathered, judged
 from tests.kafka.cluster import Cluster, KafkaMissing
+from tests.kafka.commits import Commits
 from tests.kafka.harness import (
     CHANGELOG,
     PARTITIONS,
@@ -89,35 +87,10 @@ class Visible:
 
     def __init__(self, topics: Topics) -> None:
         self.at_s: dict[int, list[float]] = {p: [] for _, p in topics.partitions([CHANGELOG])}
-        self._stop = threading.Event()
-        self._error: BaseException | None = None
-        self._consumer: Any = Consumer(
-            {
-                "bootstrap.servers": topics.bootstrap,
-                "group.id": f"{topics.prefix}visible",  # required by the client; never joined
-                "isolation.level": "read_committed",
-                "enable.auto.commit": False,
-                "auto.offset.reset": "earliest",
-                "fetch.wait.max.ms": 20,
-                "log_level": 3,
-            }
-        )
-        self._consumer.assign(
-            [TopicPartition(topics.prefix + t, p, 0) for t, p in topics.partitions([CHANGELOG])]
-        )
-        self._thread = threading.Thread(target=self._run, name="visible", daemon=True)
-        self._thread.start()
+        self._commits = Commits(topics, "visible", self._seen, wait_s=0.02)
 
-    def _run(self) -> None:
-        try:
-            while not self._stop.is_set():
-                for message in self._consumer.consume(5_000, 0.02):
-                    if message.error() is None and message.key() == checker.META:
-                        self.at_s[message.partition()].append(time.monotonic())
-        except BaseException as error:  # noqa: BLE001 - handed over in stop()
-            self._error = error
-        finally:
-            self._consumer.close()
+    def _seen(self, p: int, _made_ms: int) -> None:
+        self.at_s[p].append(time.monotonic())
 
     def since(self, p: int, from_s: float) -> int:
         """How many of its transactions have become visible since."""
@@ -131,10 +104,7 @@ class Visible:
         return max(b - a for a, b in itertools.pairwise(marks))
 
     def stop(self) -> None:
-        self._stop.set()
-        self._thread.join(20)
-        if self._error is not None:
-            raise self._error
+        self._commits.stop()
 
 
 # -- the run ---------------------------------------------------------------------------------------
