@@ -90,7 +90,10 @@ class Log(Protocol):
         """
 
     def start(self, p: int, offsets: Offsets) -> None:
-        """Read partition p of every topic from these offsets on."""
+        """Read partition p of every topic from these offsets on.
+
+        Never from inside the listener: what the `poll` that called it has fetched is dropped.
+        """
 
     def pause(self, p: int) -> None:
         """Read nothing more of p; what was fetched but not yet returned is dropped."""
