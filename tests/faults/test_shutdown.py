@@ -92,7 +92,7 @@ def test_row29_a_second_sigterm_ends_it_at_once_and_loses_nothing(run: Run) -> N
         assert status in {Exit.OK, 128 + signal.SIGTERM}, worker.tail()
     traffic.stop()
     worker.start()
-    run.check(worker)
+    run.check(worker, least_due=100)  # three starts take some seconds of traffic
 
 
 @pytest.mark.parametrize(
