@@ -74,8 +74,8 @@ def require_clean(
 def aborted_transactions(topics: Topics) -> int:
     """Count transactions that reached the changelog and were aborted, by partition.
 
-    Their meta rows are there for a read_uncommitted reader only. Traffic may go on: what lies behind
-    the last committed one is open still.
+    Their meta rows are there for a read_uncommitted reader only. Traffic may go on: what lies
+    behind the last committed one is open still.
     """
 
     def metas(*, committed: bool) -> set[tuple[int, int]]:

@@ -63,12 +63,12 @@ class Nobody:
     on_lost = on_revoke
 
 
-def joined(settings: Settings) -> KafkaLog:
+def joined(settings: Settings, poll_s: float = 0.2) -> KafkaLog:
     log, listener = KafkaLog(settings), Nobody()
     log.subscribe(topics.FOLDED, listener)
     deadline = time.monotonic() + 30
     while not listener.assigned:
-        assert log.poll(10, 0.2) == [], "paused until started"
+        assert log.poll(10, poll_s) == [], "paused until started"
         assert time.monotonic() < deadline
     return log
 
@@ -270,13 +270,7 @@ def test_nothing_before_the_first_offset_comes_however_soon_after_the_assignment
     sleep = time.sleep
     monkeypatch.setattr("time.sleep", lambda s: sleep(s / 20))
     for _ in range(20):
-        log, listener = KafkaLog(settings), Nobody()
-        log.subscribe(topics.FOLDED, listener)
-        until = time.monotonic() + 30
-        while not listener.assigned:
-            # a short call, that the client may still be asking behind it
-            assert log.poll(100, 0.002) == []
-            assert time.monotonic() < until
+        log = joined(settings, 0.002)  # that the client may still be asking behind it
         for p in range(8):
             log.start(p, {**dict.fromkeys(topics.FOLDED, 0), "orders": 5})
         seen: dict[int, list[int]] = {p: [] for p in range(8)}
