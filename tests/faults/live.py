@@ -13,7 +13,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from tests import checker
-from tests.kafka.harness import FOLDED, Reader
+from tests.kafka.harness import FOLDED, Reader, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -88,8 +88,15 @@ class LiveReader:
     def __init__(self, topics: Topics) -> None:
         self.checked = LiveCheck()
         self.error: BaseException | None = None
-        self._reader = Reader(topics, (LEDGER, SAID, *FOLDED), patient=True)
-        self._taken = dict.fromkeys((LEDGER, SAID, *FOLDED), 0)
+        names = (LEDGER, SAID, *FOLDED)
+        # of three brokers one may not have heard of a topic that was just made
+        wait_until(
+            lambda: {topic for topic, _ in topics.partitions(names)} == set(names),
+            lambda: "every topic to be known",
+            30,
+        )
+        self._reader = Reader(topics, names, patient=True)
+        self._taken = dict.fromkeys(names, 0)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="live", daemon=True)
         self._thread.start()
