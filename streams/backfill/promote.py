@@ -61,7 +61,7 @@ def check(settings: Settings, directory: Path, target: Path) -> list[Fit]:
             f"connected to {found.cluster!r} with {found.partitions}. Connect to the right one"
         )
     _require_free(target, plan)
-    _require_inactive(settings)
+    require_inactive(settings)
     history = KafkaHistory(settings, lambda: False)
     try:
         return [_fit(history, directory, p) for p in range(plan.partitions)]
@@ -74,7 +74,7 @@ def check(settings: Settings, directory: Path, target: Path) -> list[Fit]:
 def move(settings: Settings, directory: Path, target: Path, fits: list[Fit]) -> None:
     """Write each changelog position into its rows, then rename them to where the worker looks."""
     plan = plans.load(directory)
-    _require_inactive(settings)  # again: checking took its time
+    require_inactive(settings)  # again: checking took its time
     store = DiskStore(directory / "users", identity_of(plan, settings))
     for fit in fits:
         rows = store.open(fit.partition)
@@ -107,7 +107,7 @@ def _require_free(target: Path, plan: Plan) -> None:
         )
 
 
-def _require_inactive(settings: Settings) -> None:
+def require_inactive(settings: Settings) -> None:
     """Refuse while the live group has a member, or where the broker cannot say."""
     admin = client.admin(settings)
     try:
@@ -116,7 +116,7 @@ def _require_inactive(settings: Settings) -> None:
     except KafkaException as error:
         raise Refused(
             f"group {settings.group}: the broker does not say whether a worker runs "
-            f"({error.args[0].str()}); without that nothing is promoted"
+            f"({error.args[0].str()}); without that no row is moved"
         ) from error
     if found.members:
         names = sorted(member.group_instance_id or member.member_id for member in found.members)

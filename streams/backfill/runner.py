@@ -154,7 +154,7 @@ class _Run:
         self.order = self._order(source, settings)
         shadow = plan.into == "shadow"
         starts = plan.starts(p)
-        group = targets.no_member(settings, plan) if shadow else None
+        group = targets.no_member(targets.shadow_settings(settings, plan)) if shadow else None
         self._threads = Background("restore"), Background("commit") if shadow else AtOnce()
         self.feed = Feed(
             log_=frozen.FrozenLog(source, p, plan.ends(p), group),

@@ -119,12 +119,12 @@ def shadow_producer(settings: Settings, plan: Plan, p: int) -> KafkaProducer:
     return KafkaProducer(shadow_settings(settings, plan, p), names)
 
 
-def no_member(settings: Settings, plan: Plan) -> Any:
-    """Return group metadata of nobody: offsets go to the shadow's own group, which has no members.
+def no_member(settings: Settings) -> Any:
+    """Return group metadata of nobody: offsets go to a group that has no members, or are refused.
 
     The transactional id alone fences an earlier life.
     """
-    consumer: Any = Consumer(client.consumer(shadow_settings(settings, plan)))
+    consumer: Any = Consumer(client.consumer(settings))
     try:
         return consumer.consumer_group_metadata()
     finally:

@@ -113,6 +113,12 @@ def task_key(pool_id: str, task_id: str) -> str:
     return f"{TASK}{pool_id}:{task_id}"
 
 
+def pool_of(key: str) -> str:
+    """Return whose row this is of a pool's; the other half of the key holds no colon."""
+    kind, _, rest = key.partition(":")
+    return rest if kind + ":" == POOL else rest.rpartition(":")[0]
+
+
 _EMPTY: dict[str, Row] = {
     POOL: PoolState(),
     REQUEST: Answered(),

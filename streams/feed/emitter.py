@@ -12,7 +12,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Producer
 
 from streams import connect
 from streams.errors import BrokerUnreachable, Fenced, Refused, RewardsError
@@ -33,10 +33,11 @@ NOW = 0
 IN_ONE = 200
 """Records in one transaction: millions of them must not outlast a transaction's time."""
 
-MAKEGOOD, DLQ = "makegood", "dlq"
+MAKEGOOD, DLQ, RESIZE = "makegood", "dlq", "resize"
 OTHERS = {
     MAKEGOOD: "another make-good, or `backfill --into live`,",
     DLQ: "another `dlq replay` or `dlq drop`",
+    RESIZE: "another `state resize`",
 }
 """Who shares a transactional id, and so can fence us."""
 
@@ -46,6 +47,10 @@ class Dated(NamedTuple):
 
     record: Outgoing
     at_ms: int
+
+
+class Redated(Refused):
+    """The broker puts its own time on what must keep its timestamp; nothing was written."""
 
 
 class Emitter:
@@ -59,6 +64,7 @@ class Emitter:
         self._name = f"{app_id}-{purpose}"
         self.ends: dict[tuple[str, int], int] = {}  # behind what was written, by topic, partition
         self._failed: list[KafkaError] = []
+        self._redated = ""
         self._producer: Any = connect.made(
             Producer,
             {
@@ -91,6 +97,13 @@ class Emitter:
             if unsent or self._failed:
                 timed_out = KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001 - its public name
                 raise self._refusal(self._failed[0] if self._failed else timed_out)
+            if self._redated:
+                name, self._redated = self._redated, ""
+                self._call(self._producer.abort_transaction, CALL_S)
+                raise Redated(
+                    f"{name}: the broker dates records by its own clock (message.timestamp.type is "
+                    "LogAppendTime), these must keep their time"
+                )
             reach("K6")
             self._call(self._producer.commit_transaction, CALL_S)
             reach("K7")
@@ -104,7 +117,7 @@ class Emitter:
             record.value,
             record.key,
             ANY if record.partition is None else record.partition,
-            self._report,
+            self._report_dated if isinstance(given, Dated) else self._report,
             None,
             at_ms,
             record.headers,
@@ -117,6 +130,11 @@ class Emitter:
             return
         at = message.topic().removeprefix(self._prefix), message.partition()
         self.ends[at] = max(self.ends.get(at, 0), message.offset() + 1)
+
+    def _report_dated(self, error: KafkaError | None, message: Any) -> None:
+        self._report(error, message)
+        if error is None and message.timestamp()[0] == TIMESTAMP_LOG_APPEND_TIME:
+            self._redated = message.topic()
 
     def _call(self, call: Callable[..., object], *given: object) -> object:
         try:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from confluent_kafka import (
     Consumer,
+    IsolationLevel,
     KafkaError,
     KafkaException,
     TopicPartition,
@@ -61,11 +62,11 @@ def ranges(settings: Settings, admin: Any) -> dict[At, Range]:
     Raises KafkaException, TimeoutError.
     """
     committed = _committed(settings, admin)
-    lows = _ends(settings, admin, committed, "earliest")
+    lows = ends(settings, admin, committed, "earliest")
     if any(offset < lows[at] for at, offset in committed.items()):
         # or others of the group have gone on since, and retention behind them
         committed |= {at: n for at, n in _committed(settings, admin).items() if at in lows}
-    highs = _ends(settings, admin, committed, "latest")  # last, for the same reason
+    highs = ends(settings, admin, committed, "latest")  # last, for the same reason
     return {at: Range(offset, lows[at], highs[at]) for at, offset in committed.items()}
 
 
@@ -90,14 +91,23 @@ def _committed(settings: Settings, admin: Any) -> dict[At, int]:
     }
 
 
-def _ends(settings: Settings, admin: Any, ats: Iterable[At], end: str) -> dict[At, int]:
+def ends(
+    settings: Settings, admin: Any, ats: Iterable[At], end: str, *, stable: bool = False
+) -> dict[At, int]:
+    """Return an offset of each partition: ``end`` is "earliest" or "latest".
+
+    stable: the latest before any open transaction. Raises KafkaException, TimeoutError.
+    """
+    level = IsolationLevel.READ_COMMITTED if stable else IsolationLevel.READ_UNCOMMITTED
     spec: Any = getattr(kafka_admin.OffsetSpec, end)()  # type: ignore[attr-defined]
     asked = {TopicPartition(settings.topic(topic), p): (topic, p) for topic, p in ats}
     if not asked:
         return {}
     deadline_s = time.monotonic() + ELECTED_S
     while True:
-        answers = admin.list_offsets(dict.fromkeys(asked, spec), request_timeout=ANSWER_S)
+        answers = admin.list_offsets(
+            dict.fromkeys(asked, spec), isolation_level=level, request_timeout=ANSWER_S
+        )
         try:
             return {
                 asked[at]: int(answer.result(ANSWER_S).offset) for at, answer in answers.items()

@@ -13,6 +13,7 @@ Key            Where              Value
 `\0hinted`     RocksDB            1: every row has its hint
 `\0dated`      both               JSON {of, at, done}: by which definitions the rows are dated
 `\0backfill`   both, a backfill's JSON: what it has folded and said (backfill/account.py)
+`\0resized`    both               JSON: from which topics these rows came (backfill/resize.py)
 
 Those of `write` prove at open that no WriteBatch is missing between others: where an older log file
 or the manifest's newest edits were lost, RocksDB replays the younger log over the hole, silently.
@@ -49,6 +50,7 @@ DUE = b"\0due"
 HINTED = b"\0hinted"
 DATED = b"\0dated"
 BACKFILL = b"\0backfill"
+RESIZED = b"\0resized"
 
 WRITES_KEPT = 40_000
 """A hole ends where the oldest log file begins; the log files hold two memtables of 8 MiB at most,
@@ -142,6 +144,32 @@ def encode_dating(dating: Dating) -> bytes:
 def decode_dating(value: bytes) -> Dating:
     """Raises msgspec.DecodeError: as the meta row, it is ours."""
     return _read(_dating.decode, value)
+
+
+class Resized(msgspec.Struct, frozen=True):
+    """Where the first rows of a partition were brought from, by `leidan state resize`.
+
+    The first record of its changelog, for ever: nothing is written before it, and no other has its
+    key. What was folded before lies on topics of that prefix alone.
+    """
+
+    cluster: str
+    prefix: str
+    app: str
+    partitions: int
+    rows: int  # that this partition began with
+
+
+_resized = msgspec.json.Decoder(Resized)
+
+
+def encode_resized(resized: Resized) -> bytes:
+    return _encoder.encode(resized)
+
+
+def decode_resized(value: bytes) -> Resized:
+    """Raises msgspec.DecodeError: as the meta row, it is ours."""
+    return _read(_resized.decode, value)
 
 
 class Identity(msgspec.Struct, frozen=True):

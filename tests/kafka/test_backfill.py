@@ -154,4 +154,4 @@ def test_a_broker_that_cannot_say_who_runs_is_no_place_to_promote(tmp_path: Path
         assert backfill(tmp_path / "run", *where, "--into", "state").code == 0
         ran = leidan("backfill", "promote", tmp_path / "run", "--to", tmp_path / "x", *where)
     assert ran.code == Exit.REFUSED
-    assert "without that nothing is promoted" in ran.err
+    assert "without that no row is moved" in ran.err

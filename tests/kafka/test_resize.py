@@ -1,0 +1,136 @@
+"""More partitions: rows brought over under kills, each once, and what is refused beforehand."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from streams.backfill.rekey import home
+from streams.errors import Exit
+from streams.store import meta
+from streams.traffic import Traffic
+from tests import builders as b
+from tests.backfill.world import Ran, leidan, rows
+from tests.kafka.harness import PARTITIONS, Topics, wait_drained
+from tests.kafka.workers import Worker
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.kafka.cluster import Cluster
+
+pytestmark = pytest.mark.kafka
+MORE = 8
+KILLS = ("R4:3", "K6:1", "K7:1", "K4:1", "K5:1", "K7:1")
+"""While rows are restored; around the commit of definitions; in the transaction; behind it."""
+
+
+class Sides:
+    """A deployment that has folded half of a log, and the topics that are to take its rows."""
+
+    def __init__(self, broker: Cluster, directory: Path) -> None:
+        self.old, self.new = (Topics(broker.bootstrap, name) for name in ("rs-old.", "rs-new."))
+        self.old.create(broker)
+        self.new.create(broker, MORE)
+        small = {"batch_records": 60}
+        self.worker = Worker(broker.bootstrap, "rs-old.", "leidan-0", directory, settings=small)
+        self.directory = directory
+
+    def publish(self) -> None:
+        """Put a definition on the old topic: it comes into force in a while."""
+        path = self.directory / "next.json"
+        when = datetime.now(UTC) + timedelta(seconds=90)
+        path.write_text(json.dumps(b.campaign(effective_from=when.isoformat())))
+        where = ["--bootstrap-servers", self.old.bootstrap, "--topic-prefix", self.old.prefix]
+        ran = leidan("campaign", "publish", path, *where, "--execute")
+        assert ran.code == 0, ran.err
+
+    def resize(self, *more: str, **environment: str) -> Ran:
+        return leidan(
+            "state", "resize", "--bootstrap-servers", self.old.bootstrap,
+            "--topic-prefix", self.old.prefix, "--app-id", self.worker.app_id,
+            "--to-prefix", self.new.prefix, "--to-app-id", "rs-new-leidan",
+            "--state-dir", self.directory, *more, **environment,
+        )  # fmt: skip
+
+    def resize_once_alone(self) -> Ran:
+        """Try until the stopped worker, a static member, has been forgotten by the group."""
+        until_s = time.monotonic() + 30
+        while "workers run" in (ran := self.resize()).err:
+            assert time.monotonic() < until_s, ran.err
+        return ran
+
+    def brought(self) -> list[dict[bytes, bytes]]:
+        """Return what a reader of the new changelog gets, by partition; no key comes twice."""
+        found: list[dict[bytes, bytes]] = [{} for _ in range(MORE)]
+        for one in self.new.read("user-tasks-changelog"):
+            assert one.key not in found[one.partition], "written twice"
+            found[one.partition][one.key] = one.value
+        return found
+
+
+def test_rows_are_brought_once_however_often_it_is_killed_and_never_too_early(
+    broker: Cluster, tmp_path: Path
+) -> None:
+    sides = Sides(broker, tmp_path)
+    log = list(Traffic(8, 100, 600, ("dup", "late")))
+    sides.publish()
+    sides.worker.start()
+    sides.old.send(log[:400])
+    wait_drained(sides.old, sides.worker.group)
+    ran = sides.resize("--execute")
+    assert ran.code == Exit.REFUSED, "it runs"
+    assert "1 workers run (leidan-0). Stop them" in ran.err
+    assert sides.worker.stop() == 0, sides.worker.tail()
+
+    sides.old.send(log[400:401])  # a shop that has not heard
+    ran = sides.resize_once_alone()
+    assert ran.code == Exit.REFUSED
+    assert "not folded yet" in ran.err
+    sides.worker.start()
+    wait_drained(sides.old, sides.worker.group)
+    assert sides.worker.stop() == 0, sides.worker.tail()
+
+    sides.new.send(log[401:])  # shops may begin there before the rows come
+    ran = sides.resize_once_alone()
+    assert ran.code == 0, ran.err
+    assert "nothing was changed; add --execute" in ran.err
+    assert not sides.new.read("user-tasks-changelog")
+    for point in KILLS:
+        ran = sides.resize("--execute", LEIDAN_KILL=point)
+        assert ran.code == -signal.SIGKILL, f"void: {point} did not land\n{ran.err}"
+    done = sides.resize("--execute", "--json").summary
+    assert done["rows"] is None, "the last kill came behind the commit"
+    assert sides.resize("--execute").code == 0
+    assert not (tmp_path / "resize").exists()
+
+    before = rows(sides.worker.databases, range(PARTITIONS))
+    found = sides.brought()
+    moved: dict[bytes, bytes] = {}
+    for q, there in enumerate(found):
+        origin = meta.decode_resized(there.pop(meta.RESIZED))
+        last = meta.decode_meta(there.pop(meta.META))
+        assert (origin.prefix, origin.partitions, origin.rows) == ("rs-old.", 4, len(there))
+        assert set(last.next.values()) == {0}
+        assert all(home(key, MORE) == q for key in there)
+        moved |= there
+    assert moved == before, "the same bytes, all of them"
+    assert set(sides.new.committed("rs-new-leidan-fold").values()) == {0}
+    said = [[(one.key, one.value, one.timestamp_ms) for one in side.read("campaigns")]
+            for side in (sides.old, sides.new)]  # fmt: skip
+    assert said[0] == said[1], "definitions with the time of their records"
+    assert len(said[0]) == 1
+
+    (tmp_path / "new").mkdir()
+    new = Worker(broker.bootstrap, "rs-new.", "leidan-0", tmp_path / "new")
+    new.start()
+    wait_drained(sides.new, new.group)
+    assert new.stop() == 0, new.tail()
+    ran = sides.resize("--execute")
+    assert ran.code == 0, "workers behind it change nothing"
+    assert "brought to rs-new.* before" in ran.err
