@@ -150,7 +150,10 @@ def reveal(definition: str, seed_file: str | None, as_json: bool) -> None:
 @click.argument("pool_ids", nargs=-1, metavar="[POOL_ID]...")
 @click.option("--bootstrap-servers", metavar="HOST:PORT", help="Read lottery-draws there.")
 @click.option("--file", "path", metavar="FILE", help="Or values of records, one a line.")
-@click.option("--topic-prefix", default="", help="Put before the topic's name.")
+@click.option(
+    "--topic-prefix", "prefixes", multiple=True,
+    help="Put before the topic's name. Of a deployment that was resized: each, the oldest first.",
+)  # fmt: skip
 @config_option
 @seed_option
 @json_option
@@ -158,7 +161,7 @@ def verify(
     pool_ids: tuple[str, ...],
     bootstrap_servers: str | None,
     path: str | None,
-    topic_prefix: str,
+    prefixes: tuple[str, ...],
     config: str | None,
     seed_file: str | None,
     as_json: bool,
@@ -178,7 +181,7 @@ def verify(
     if path is not None:
         lines = _file(Path(path))
     else:
-        lines = _topic(str(bootstrap_servers), topic_prefix, config)
+        lines = _topic(str(bootstrap_servers), prefixes or ("",), config)
     found = proved(lines, set(pool_ids), _seed(seed_file, None))
     for pool_id in pool_ids:
         if pool_id not in found:
@@ -260,16 +263,17 @@ def _file(path: Path) -> Lines:
     return read
 
 
-def _topic(bootstrap: str, prefix: str, config: str | None) -> Lines:
+def _topic(bootstrap: str, prefixes: tuple[str, ...], config: str | None) -> Lines:
     from streams.demo.reading import Reader
     from streams.topics import LOTTERY_DRAWS
 
     client = how_to_connect(config)
 
     def read() -> Iterator[bytes]:
-        with Reader(bootstrap, prefix, client) as reader:
-            for record in reader.all_of([LOTTERY_DRAWS]):
-                yield record.value or b""
+        for prefix in prefixes:
+            with Reader(bootstrap, prefix, client) as reader:
+                for record in reader.all_of([LOTTERY_DRAWS]):
+                    yield record.value or b""
 
     return read
 

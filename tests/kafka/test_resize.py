@@ -37,7 +37,7 @@ class Sides:
         self.old, self.new = (Topics(broker.bootstrap, name) for name in ("rs-old.", "rs-new."))
         self.old.create(broker)
         self.new.create(broker, MORE)
-        small = {"batch_records": 60}
+        small = {"batch_records": 60, "session_timeout_ms": 3_000}
         self.worker = Worker(broker.bootstrap, "rs-old.", "leidan-0", directory, settings=small)
         self.directory = directory
 

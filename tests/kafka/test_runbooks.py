@@ -7,11 +7,13 @@ import os
 import re
 import shutil
 import time
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from streams.domain import sample
 from streams.traffic import Traffic
 from tests import builders as b
 from tests.faults.runs import record
@@ -20,6 +22,7 @@ from tests.kafka.harness import PARTITIONS, Topics, wait_at_rest, wait_drained, 
 from tests.kafka.runbooks import SECTIONS, Desk, Page, pages
 from tests.kafka.test_dlq import BAD
 from tests.kafka.workers import REPOSITORY, SAMPLE, Worker
+from tests.pooling import SEED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -296,9 +299,139 @@ def test_a_lost_state_is_restored_and_the_log_gives_the_same(desk_of: Made) -> N
     assert '"ok":true' in desk.well("Check")
 
 
+SAID = ("rewards", "task-events", "lottery-draws", "notifications", "draw-requests", "draw-results")
+
+
+def half_way(directory: Path) -> tuple[str, str]:
+    """A lottery of three prizes, a budget of four tasks: (file of definitions, seeds)."""
+    seeds, path = directory / "seeds", directory / "campaigns.json"
+    seeds.mkdir()
+    (seeds / "wheel").write_text(SEED.hex())
+    prizes = [{"prize_id": "five", "right": b.pool()["prizes"][1]["right"], "stock": 3}]
+    wheel = b.pool(
+        commitment=sample.commitment("wheel", SEED),
+        prizes=prizes,
+        odds=[b.odds(1, five=1_000_000)],
+        budget_minor=None,
+    )
+    spin = b.campaign(
+        features=["light_box", "full_link", "lottery"],
+        target={"orders": 2},
+        step_rewards=None,
+        final_rewards=[{"right_id": "cash", "type": "red_packet", "value_minor": 300}],
+        claim=b.CLOSING,
+        lottery=b.chances(1, "final", draw="immediate"),
+        budget={"amount_minor": 1_200},
+    )
+    path.write_text(json.dumps([wheel, spin]))
+    return str(path), str(seeds)
+
+
+class Twins:
+    """A deployment and one beside it that is never resized; both are told the same."""
+
+    def __init__(self, desk: Desk, broker: Cluster, same: Worker) -> None:
+        self.desk, self.same = desk, Topics(broker.bootstrap, "resize-same-")
+        self.same.create(broker)
+        self.sides = [(desk.topics, desk.workers[0].group), (self.same, same.group)]
+
+    def happen(self, *events: dict[str, Any]) -> None:
+        """Send them, and wait for what follows: pools are asked by both sides in one order."""
+        for topics, _ in self.sides:
+            topics.send(map(at_its_time, events))
+        for topics, group in self.sides:
+            wait_at_rest(topics, group)
+
+    def tick(self, day: int) -> None:
+        """Let time come to a day, and all that follows from it."""
+        for topics, _ in self.sides:
+            self.run(f"leidan ticks --topic-prefix {topics.prefix} --at {b.at(day).isoformat()}")
+        for topics, group in self.sides:
+            wait_until(
+                lambda at=(topics, group): not at[0].unread(at[1], ["ticks"]),
+                lambda: "ticks to be folded",
+                60,
+            )
+            wait_at_rest(topics, group)
+
+    def run(self, command: str) -> str:
+        self.desk.page.sections["command"] = f"```sh\n{command} --bootstrap-servers $B\n```"
+        return self.desk.well("command")
+
+    def said(self, name: str) -> tuple[list[Any], list[Any]]:
+        """What the one said before and behind its resize, and what the other has said."""
+        resized = (self.desk.topics, self.sides[0][0])
+        here = [(one.key, one.value) for topics in resized for one in topics.read(name)]
+        return sorted(here), sorted((one.key, one.value) for one in self.same.read(name))
+
+
+def bought(name: str, day: int) -> dict[str, Any]:
+    return b.order(f"o-{name}", day, user_id=f"u-{name[0]}")
+
+
+def claimed(n: int, day: int) -> dict[str, Any]:
+    return b.claim(f"k-{n}", day, user_id=f"u-{n}")
+
+
+def words(found: list[Any], field: str) -> Counter[str]:
+    return Counter(json.loads(value).get(field, "") for _, value in found)
+
+
+@kafka
+def test_a_resize_brings_every_task_pool_and_budget_to_more_partitions(
+    desk_of: Made, broker: Cluster, tmp_path: Path, processes: list[Worker]
+) -> None:
+    files, seeds = half_way(tmp_path)
+    desk = desk_of("resize", 2, campaign_files=[files], pool_secrets_dir=seeds)
+    old, new = desk.workers
+    given, where = {"pool_secrets_dir": seeds}, (broker.bootstrap, "resize-same-", "same")
+    same = Worker(*where, tmp_path, campaigns=[files], settings=given)
+    processes.append(same)
+    twins = Twins(desk, broker, same)
+    old.start()
+    same.start()
+    desk.ready(old, same)
+    later = one_order(900, campaign_id="later", effective_from=soon(75).isoformat())
+    published(desk, "later.json", later)
+    desk.page.sections["given"] = "```sh\nleidan campaign publish later.json --execute\n```"
+    desk.well("given")
+    # given: one through, one half way, one who has bought nothing; a prize and some money are left
+    twins.happen(claimed(1, 1), claimed(2, 1), claimed(3, 1))
+    twins.happen(bought("1a", 1), bought("1b", 2))
+    twins.happen(bought("2a", 2))
+    twins.tick(3)
+    before = [words(twins.said(name)[1], "type") for name in ("rewards", "lottery-draws")]
+    desk.well("Look")
+    desk.well("Do")
+    new.command = tuple(word.replace("worker.toml", "v2.toml") for word in new.command)
+    new.start()
+    desk.ready(new)
+    assert len(owned(new)) == 8
+    twins.sides[0] = (Topics(broker.bootstrap, "v2-"), "leidan-v2-fold")
+    # when the rest comes to the new topics: what was known, the last money, one prize too many
+    twins.happen(claimed(1, 1), bought("1a", 1), bought("2b", 4), claimed(4, 4))
+    twins.happen(bought("4a", 4), claimed(5, 4))
+    twins.happen(b.cancel("o-1b", 5))
+    twins.tick(40)
+    # then both have said the same, to the byte, each once
+    for name in SAID:
+        here, there = twins.said(name)
+        assert here == there, name
+    rewards, draws, events = (twins.said(n)[1] for n in ("rewards", "lottery-draws", "task-events"))
+    assert before[0]["reward.issued"] < words(rewards, "type")["reward.issued"]
+    assert words(rewards, "type")["reward.revoked"], "void: nothing of before was taken back"
+    assert before[1]["draw.drawn"] == 3
+    assert (words(draws, "outcome")["won"], words(draws, "outcome")["no_stock"]) == (3, 2)
+    assert words(events, "code")["BUDGET_EXHAUSTED"] == 1
+    assert words(events, "type")["task.expired"] >= 2
+    assert "later version 1" in desk.well("Check"), "in force, though it is no longer early enough"
+    proof = f"leidan lottery verify --seed-file {seeds}/wheel --topic-prefix"
+    assert "wheel" in twins.run(f"{proof} {desk.topics.prefix} --topic-prefix v2-")
+
+
 @kafka
 def test_a_second_deployment_with_more_partitions_takes_the_newcomers(desk_of: Made) -> None:
-    desk = desk_of("resize", 2)
+    desk = desk_of("second-deployment", 2)
     old, new = desk.workers
     # as far ahead as the slowest machine is late
     begin, early, at, late = (soon(seconds) for seconds in (100, 200, 300, 400))
