@@ -17,12 +17,12 @@ from confluent_kafka import Consumer, KafkaException
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from streams import topics
-from streams.backfill import frozen
+from streams.backfill import frozen, resized
 from streams.backfill.archive import Archive
 from streams.domain.fold import FOLD_VERSION
 from streams.errors import BrokerUnreachable, Refused, UsageError
 from streams.feed import client
-from streams.wire import rows
+from streams.wire import journal, rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -190,6 +190,8 @@ def _made(log: Log, wanted: Wanted, found: Found | None) -> Plan:
     else:
         assert found is not None
         cluster, count, ids = found.cluster, found.partitions, found.topic_ids
+        if wanted.from_ms is None and not wanted.from_offsets:
+            resized.require_whole(log.settings)
     order, ranges = _journal(log, wanted, count)
     for topic in topics.FOLDED:
         ranges[topic] = [_range(log, wanted, topic, p) for p in range(count)]
@@ -235,7 +237,25 @@ def _journal(log: Log, wanted: Wanted, count: int) -> tuple[Order, dict[str, lis
         )
     if wanted.from_ms is not None or wanted.from_offsets:
         return "time", {}  # a transaction cannot be cut in two
+    if log.archive is not None:  # of a broker's topics the changelog says it
+        _require_first(log.archive, ranges)
     return "journal", {topics.JOURNAL: ranges}
+
+
+def _require_first(archive: Archive, ranges: Sequence[Range]) -> None:
+    """Refuse a journal that begins behind rows: of any partition, since a resize brings to all."""
+    p = next((p for p, one in enumerate(ranges) if one.end > one.first), None)
+    if p is None:
+        return
+    where = (topics.JOURNAL, p, ranges[p].first, ranges[p].end)
+    first = next(frozen.records(archive, *where), None)
+    if first is not None and journal.decode(first.value or b"").batch != 1:
+        raise Refused(
+            f"{archive.directory}: {topics.JOURNAL}[{p}] does not begin with the first transaction:"
+            " rows were there before. If they were brought by `leidan state resize`, what gave them"
+            " lies on the topics of before, and nothing can be folded from here; of a version "
+            "without a journal: --order time"
+        )
 
 
 def _range(log: Log, wanted: Wanted, topic: str, p: int) -> Range:

@@ -13,6 +13,7 @@ has been done.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from itertools import islice
@@ -24,6 +25,7 @@ from confluent_kafka import TopicPartition as KafkaTopicPartition
 
 from streams import topics
 from streams.backfill import frozen, promote, rekey, targets
+from streams.backfill.resized import origin_of
 from streams.domain.fold import FOLD_VERSION
 from streams.errors import BrokerUnreachable, Refused, UsageError
 from streams.feed import client, kept, preflight
@@ -88,22 +90,28 @@ def resize(sides: Sides, tell: Callable[[str], None], *, execute: bool) -> Moved
     Raises Refused with the first reason against it, UsageError, BrokerUnreachable, DiskError,
     Fenced by a second run, CommitUnknown.
     """
+    try:
+        return _resize(sides, tell, execute=execute)
+    except (BrokerLost, TransactionAbortable) as error:
+        raise BrokerUnreachable(f"{error}. {AGAIN}") from error
+    except (KafkaException, TimeoutError) as error:
+        raise BrokerUnreachable(f"{str(error) or 'no answer in time'}. {AGAIN}") from error
+
+
+def _resize(sides: Sides, tell: Callable[[str], None], *, execute: bool) -> Moved:
     before = preflight.check(sides.old)
     if not execute:
         return _Run(sides, before, preflight.check(sides.new), tell).look()
     _date(sides.new, "LogAppendTime")  # a run that was killed may have left it otherwise
     after = preflight.check(sides.new)
     # Whoever ran before is fenced by these, and its transaction over, before anything is looked at.
-    emitter = _emitter(sides.new)
-    try:
-        slow = {"instance": INSTANCE, "transaction_timeout_ms": LONGEST_TRANSACTION_MS}
-        producer = KafkaProducer(msgspec.structs.replace(sides.new, **slow))
-    except BrokerLost as error:
-        raise BrokerUnreachable(f"{error}. {AGAIN}") from error
+    kafka = sides.new.kafka
+    where = kafka.bootstrap_servers, sides.new.app_id, kafka.topic_prefix
+    emitter = Emitter(*where, kafka.client, RESIZE)
+    slow = {"instance": INSTANCE, "transaction_timeout_ms": LONGEST_TRANSACTION_MS}
+    producer = KafkaProducer(msgspec.structs.replace(sides.new, **slow))
     try:
         return _Run(sides, before, after, tell).bring(emitter, producer)
-    except (BrokerLost, TransactionAbortable) as error:
-        raise BrokerUnreachable(f"{error}. {AGAIN}") from error
     finally:
         producer.close()
 
@@ -151,9 +159,9 @@ class _Run:
 
     def _require_fit(self) -> dict[At, int]:
         """Refuse unless the old side is at rest and the new one empty; return the old ends."""
+        self._require_empty()
         promote.require_inactive(self.old)
         promote.require_inactive(self.new)
-        self._require_empty()
         return _require_rest(self.old, self.before.partitions)
 
     def _require_empty(self) -> None:
@@ -215,26 +223,34 @@ class _Run:
         starts = [{t: lows[t, q] for t in topics.FOLDED} for q in range(len(counts))]
         origins = [msgspec.structs.replace(self.origin, rows=count) for count in counts]
         rows = ((key, value) for _, key, value in self._rows())
-        producer.begin()
-        reach("K3")
-        left = rekey.records(rows, origins, starts)
-        while some := list(islice(left, AT_ONCE)):
-            producer.produce(some)
-        producer.flush()
-        reach("K4")
-        offsets = {TopicPartition(*at): offset for at, offset in lows.items()}
-        producer.send_offsets(offsets, targets.no_member(self.new))
-        reach("K5")
+        try:
+            producer.begin()
+            reach("K3")
+            left = rekey.records(rows, origins, starts)
+            while some := list(islice(left, AT_ONCE)):
+                producer.produce(some)
+            producer.flush()
+            reach("K4")
+            offsets = {TopicPartition(*at): offset for at, offset in lows.items()}
+            producer.send_offsets(offsets, targets.no_member(self.new))
+            reach("K5")
+            self._require_still(ends)
+        except Exception:
+            with contextlib.suppress(Exception):  # else whoever runs it again does, or the broker
+                producer.abort()
+            raise
+        reach("K6")
+        producer.commit()
+        reach("K7")
+        self.tell(f"{sum(counts):,} rows and the offsets are written")
+
+    def _require_still(self, ends: dict[At, int]) -> None:
         promote.require_inactive(self.old)
         if _require_rest(self.old, self.before.partitions) != ends:
             raise Refused(
                 "the old side has moved meanwhile: a worker ran, or somebody published a "
                 f"definition. {AGAIN}"
             )
-        reach("K6")
-        producer.commit()
-        reach("K7")
-        self.tell(f"{sum(counts):,} rows and the offsets are written")
 
     # -- definitions -------------------------------------------------------------------------------
 
@@ -262,17 +278,6 @@ class _Run:
                     time.sleep(0.2)
         _date(self.new, "LogAppendTime")
         self.tell(f"{len(wanted)} records of definitions are there, {len(left)} of them now")
-
-
-def origin_of(settings: Settings) -> meta.Resized | None:
-    """Return where these topics' first rows were brought from; None: they were folded here.
-
-    Raises KafkaException, BrokerUnreachable.
-    """
-    first = first_records(settings, [(topics.CHANGELOG, 0)]).get((topics.CHANGELOG, 0))
-    if first is None or first.key != meta.RESIZED:
-        return None
-    return meta.decode_resized(first.value or b"")
 
 
 def first_records(
@@ -350,13 +355,6 @@ def _require_rest(settings: Settings, partitions: int) -> dict[At, int]:
         )
     ats = [*folded, *((topics.CHANGELOG, p) for p in range(partitions)), (topics.CAMPAIGNS, 0)]
     return kept.ends(settings, client.admin(settings), ats, "latest")
-
-
-def _emitter(settings: Settings) -> Emitter:
-    kafka = settings.kafka
-    return Emitter(
-        kafka.bootstrap_servers, settings.app_id, kafka.topic_prefix, kafka.client, RESIZE
-    )
 
 
 def _date(settings: Settings, kind: str) -> None:

@@ -158,6 +158,7 @@ class Asking:
         return self._of_user(found, asked.at_ms, campaigns)
 
     def _of_user(self, user_id: str, at_ms: int | None, campaigns: Campaigns) -> dict[str, Any]:
+        from streams.backfill import resized
         from streams.domain import facts
         from streams.partitioner import partition_of
         from streams.replay import explanation, story
@@ -182,6 +183,9 @@ class Asking:
             assert self._log is not None
             assert p is not None
             say(f"reading all of partition {p}; a --state-dir is quicker")
+            origin = resized.origin_of(self._settings)
+            if origin is not None:
+                say(f"{resized.told(origin)}; a --state-dir has all")
             told, rejected = self._log.of_user(user_id, p, self._read)
             ticked_ms = self._log.last_tick_ms(TICKS, p)
         question = explanation.Question(

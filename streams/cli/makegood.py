@@ -12,7 +12,7 @@ import click
 from streams.cli import campaign
 from streams.cli.connection import config_option, how_to_connect
 from streams.cli.terminal import emit, say
-from streams.errors import Exit, UsageError
+from streams.errors import Exit, Refused, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -130,6 +130,8 @@ def _propose(
     with KafkaPast(
         bootstrap, prefix, client, known, said=replay.READ, first=(REWARDS, DRAW_RESULTS)
     ) as past:
+        for said in past.resized():
+            raise Refused(f"{said}. What they are owed is in the rows; nothing can be proposed")
         campaigns = Campaigns.of(past.definitions())
         head = sheet.Head(
             sheet.VERSION, past.cluster, prefix, Calendar("UTC").text(now_ms), list(past.notes)
@@ -228,7 +230,6 @@ def _left(
     """
     import orjson
 
-    from streams.errors import Refused
     from streams.replay.past import KafkaPast
     from streams.topics import REWARDS
 

@@ -69,7 +69,7 @@ def plan(
     if strimzi and as_json:
         raise UsageError("--strimzi writes YAML: leave --json out")
     settings = settings_of(config, (), bootstrap_servers, topic_prefix)
-    difference, worth = _differences(settings, partitions)
+    difference, worth, _ = _differences(settings, partitions)
     raise SystemExit(_write(difference) if strimzi else _show(difference, worth, as_json))
 
 
@@ -86,7 +86,7 @@ def apply(
 ) -> None:
     """Create the topics that are missing. Nothing is ever resized, altered or deleted.
 
-    N cannot be changed later: choose the partitions for the years to come.
+    N is not changed later but by new topics that the rows are brought to (`leidan state resize`).
 
     Exit status: 0 all is there, 1 something is missing or differs, 2 usage or settings, 4 broker
     unreachable, 78 the broker refuses us.
@@ -95,7 +95,7 @@ def apply(
     from streams.demo.topics import create
 
     settings = settings_of(config, (), bootstrap_servers, topic_prefix)
-    difference, worth = _differences(settings, partitions)
+    difference, worth, _ = _differences(settings, partitions)
     if execute and difference.missing:
         create(bootstrap_servers, difference.missing, security(settings.kafka.client))
     status = _show(difference, worth, as_json, created=execute)
@@ -138,16 +138,16 @@ def check(
     """
     named = {"app_id": app_id, "campaign_files": campaign_files}
     settings = settings_of(config, (), bootstrap_servers, topic_prefix, **named)
-    difference, worth = _differences(settings, partitions)
+    difference, worth, has_settings = _differences(settings, partitions)
     if not difference.missing:
-        wrong, more = _as_a_worker(settings)
+        wrong, more = _as_a_worker(settings) if has_settings else ([], [])
         difference.wrong.extend(wrong + _elsewhere(settings, sample))
         worth += more
     raise SystemExit(_show(difference, worth, as_json))
 
 
-def _differences(settings: Settings, partitions: int) -> tuple[Difference, list[str]]:
-    """Return what is missing or does not fit, and what is worth knowing."""
+def _differences(settings: Settings, partitions: int) -> tuple[Difference, list[str], bool]:
+    """Return what is missing or does not fit, what is worth knowing, and if there are settings."""
     from streams.connect import security
     from streams.demo.topics import compare
     from streams.feed import client, kept
@@ -161,12 +161,13 @@ def _differences(settings: Settings, partitions: int) -> tuple[Difference, list[
     there = [name for name in registry() if name not in missing]
     admin = client.admin(settings)
     if kept.keeps_no_settings(admin):
-        return found, ["the embedded broker has no settings or offsets: they were not looked at"]
+        worth = ["the embedded broker has no settings or offsets: they were not looked at"]
+        return found, worth, False
     configs = kept.settings_on(settings, admin, there)
     wrong = [one for name in configs for one in unfit(name, configs[name], prefix)]
     untold = ", ".join(prefix + name for name in there if name not in configs)
     worth = [f"settings not told, so not compared: {untold}; allow DescribeConfigs"]
-    return found._replace(wrong=found.wrong + wrong), worth if untold else []
+    return found._replace(wrong=found.wrong + wrong), worth if untold else [], True
 
 
 def _as_a_worker(settings: Settings) -> tuple[list[str], list[str]]:
@@ -174,12 +175,10 @@ def _as_a_worker(settings: Settings) -> tuple[list[str], list[str]]:
     import time
     from pathlib import Path
 
-    from streams.feed import client, kept
+    from streams.feed import kept
     from streams.feed.campaigns import CampaignReader
     from streams.wire import campaigns
 
-    if kept.keeps_no_settings(client.admin(settings)):
-        return [], []
     reader = CampaignReader(settings, *campaigns.read_files(map(Path, settings.campaign_files)))
     reader.start()
     try:

@@ -129,7 +129,9 @@ def _past(
         sample = [] if known else campaign.read(sources.sample_campaign_for_data(lottery=False))
         return nullcontext(Records(retail.load(Path(data)), known or sample))
     assert bootstrap is not None
-    return KafkaPast(bootstrap, prefix, how_to_connect(config), known)
+    past = KafkaPast(bootstrap, prefix, how_to_connect(config), known)
+    past.notes += past.resized()
+    return past
 
 
 def _compared(

@@ -56,7 +56,8 @@ def compare(
         elif there[topic] != wanted:
             wrong.append(
                 f"{prefix + topic} has {there[topic]} partitions, not {wanted}; nothing here"
-                " resizes a topic: use another --topic-prefix, or make it again"
+                " resizes a topic: use another --topic-prefix (rows are brought there by `leidan"
+                " state resize`), or make it again"
             )
     return Difference(missing, wrong)
 

@@ -7,13 +7,12 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka import admin as kafka_admin
 
 from streams import connect, topics
 from streams.dlq.log import Log
 from streams.doctor.finding import Finding, fail, ok, warn
 from streams.errors import Refused, RewardsError
-from streams.feed import client, preflight
+from streams.feed import client, kept, preflight
 from streams.wire import dead_letters
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ OLD_S = 120.0
 LOOK_S = 3.0
 DAY_MS = 86_400_000
 TAIL = 2_000  # letters of each partition that are looked at
-COMPARED = ("cleanup.policy", "retention.ms", "message.timestamp.type", "max.message.bytes")
 
 
 def look(settings: Settings, now_ms: int) -> Iterator[Finding]:
@@ -65,37 +63,21 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _topics(settings: Settings, admin: Any, partitions: int) -> Finding:
-    """Compare settings that decide what is kept with the registry; counts were compared before."""
-    resource: Any = kafka_admin.ConfigResource  # type: ignore[attr-defined]
-    kind: Any = kafka_admin.ResourceType  # type: ignore[attr-defined]
+    """Judge settings as `topics check` does; counts were compared before."""
     there = f"{len(topics.registry())} topics, {partitions} partitions by user"
     if settings.embedded:
         return ok("topics", f"{there}; the embedded broker has no settings to compare")
-    asked = {resource(kind.TOPIC, settings.topic(name)): name for name in topics.registry()}
-    answers = admin.describe_configs(list(asked), request_timeout=ANSWER_S)
-    wrong = []
-    for one, answer in answers.items():
-        try:
-            has = answer.result(ANSWER_S)
-        except KafkaException as error:
-            return warn(
-                "topics",
-                f"{there}; settings unknown: {error.args[0].str()}",
-                "allow DescribeConfigs",
-            )
-        name = asked[one]
-        wanted = topics.topic_configs(name)
-        wrong += [
-            f"{settings.topic(name)} {key}={has[key].value}, not {wanted[key]}"
-            for key in COMPARED
-            if key in wanted and key in has and has[key].value != wanted[key]
-        ]
+    prefix = settings.kafka.topic_prefix
+    found = kept.settings_on(settings, admin, topics.registry())
+    wrong = [one for name in found for one in topics.unfit(name, found[name], prefix)]
     if wrong:
-        return warn(
-            "topics",
-            f"{there}; {len(wrong)} settings differ: {'; '.join(wrong[:5])}",
-            "kafka-configs.sh --alter, unless somebody meant it: schemas/topics says why",
-        )
+        said, _, fix = wrong[0].partition(". ")
+        more = f"; {len(wrong) - 1} more: leidan topics check" if wrong[1:] else ""
+        return warn("topics", f"{there}; {said}{more}", fix)
+    untold = [prefix + name for name in topics.registry() if name not in found]
+    if untold:
+        said = f"{there}; settings unknown of {', '.join(untold[:3])}"
+        return warn("topics", said, "allow DescribeConfigs")
     return ok("topics", f"{there}, as the registry says")
 
 

@@ -67,7 +67,8 @@ def _equal_counts(settings: Settings, counts: dict[str, int]) -> int:
         raise Refused(
             f"unequal partition counts: {listed}. All must have the same. A topic that holds "
             f"no data yet can be deleted and made again with {most}; one that does cannot be "
-            "resized: make new topics and backfill"
+            "resized: make new topics and bring the rows there (`leidan state resize`; "
+            "deploy/runbooks/resize.md)"
         )
     return next(iter(keyed.values()))
 

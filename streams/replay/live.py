@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from streams.agents.folds import ALL, folds
+from streams.backfill import resized
 from streams.domain.fold import FOLD_VERSION
 from streams.errors import Refused
 from streams.feed.campaigns import Registry
@@ -88,10 +89,11 @@ class Verifier:
         *,
         mending: bool = False,
     ) -> None:
-        """Read all definitions. ``there``: what the preflight has found.
+        """Read all definitions; refuse rows of a resize. ``there``: what the preflight has found.
 
         ``mending``: outputs that are missing are kept for `missing`, not a difference.
         """
+        resized.require_whole(settings)
         self._log, self._directory, self._n = log, directory, there.partitions
         self._definitions = Definitions(settings, log)
         self._mending = mending

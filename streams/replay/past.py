@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from streams import connect, topics
+from streams.backfill.resized import origin_in, told
 from streams.domain.pool_history import Unfit
 from streams.domain.registry import Campaigns
 from streams.errors import BrokerUnreachable, CampaignRefused, Refused
@@ -185,6 +186,8 @@ class KafkaPast:
             for p in range(counts.get(topic, 0))
         }
         """(low, high) by (topic, partition): frozen here."""
+        if counts.get(topics.CHANGELOG):
+            self.ends[topics.CHANGELOG, 0] = self._bounds(topics.CHANGELOG, 0)
         self.total = sum(
             high - low for (topic, _), (low, high) in self.ends.items() if topic in said
         )
@@ -199,6 +202,13 @@ class KafkaPast:
 
     def __exit__(self, *_: object) -> None:
         self._consumer.close()
+
+    def resized(self) -> list[str]:
+        """Return what a reader should know where rows were brought here from other topics."""
+        places = [at for at in self.ends if at[0] == topics.CHANGELOG]
+        first = next(self._read(places), None)
+        origin = None if first is None else origin_in(first)
+        return [] if origin is None else [told(origin)]
 
     def definitions(self) -> list[Definition]:
         places = [at for at in self.ends if at[0] == topics.CAMPAIGNS]

@@ -555,7 +555,8 @@ def refuse_unless_ours(label: Path, found: bytes | None, ours: meta.Identity) ->
     if theirs.partitions != ours.partitions:
         raise Refused(
             f"{where}: made with {theirs.partitions} partitions, the topics now have "
-            f"{ours.partitions}: users live elsewhere now. New topics and a backfill are needed"
+            f"{ours.partitions}: users live elsewhere now. Connect to the topics of these rows, or "
+            "point state_dir elsewhere: `leidan state resize` brings rows to more partitions"
         )
     if theirs.row_schema > ours.row_schema or theirs.fold_version > ours.fold_version:
         raise Refused(

@@ -17,7 +17,7 @@ from streams.traffic import Traffic
 from tests import builders as b
 from tests.backfill.world import Ran, leidan, rows
 from tests.kafka.harness import PARTITIONS, Topics, wait_drained
-from tests.kafka.workers import Worker
+from tests.kafka.workers import SAMPLE, Worker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,6 +109,26 @@ def test_rows_are_brought_once_however_often_it_is_killed_and_never_too_early(
     assert sides.resize("--execute").code == 0
     assert not (tmp_path / "resize").exists()
 
+    require_brought(sides)
+    (tmp_path / "new").mkdir()
+    new = Worker(broker.bootstrap, "rs-new.", "leidan-0", tmp_path / "new")
+    new.start()
+    wait_drained(sides.new, new.group)
+    assert new.stop() == 0, new.tail()
+    require_told_at_the_cut(sides, new, tmp_path)
+    ran = sides.resize("--execute")
+    assert ran.code == 0, "workers behind it change nothing"
+    assert "brought to rs-new.* before" in ran.err
+    ran = sides.resize("--execute", "--app-id", "another")
+    assert ran.code == Exit.REFUSED
+    assert "has rows brought from topics with the prefix 'rs-old.' of app" in ran.err
+    ran = sides.resize("--execute", "--topic-prefix", "rs-new.", "--to-prefix", "rs-old.")
+    assert ran.code == Exit.REFUSED
+    assert "hold records" in ran.err
+
+
+def require_brought(sides: Sides) -> None:
+    """The new changelog, offsets and definitions are those of the old side, each once."""
     before = rows(sides.worker.databases, range(PARTITIONS))
     found = sides.brought()
     moved: dict[bytes, bytes] = {}
@@ -126,11 +146,34 @@ def test_rows_are_brought_once_however_often_it_is_killed_and_never_too_early(
     assert said[0] == said[1], "definitions with the time of their records"
     assert len(said[0]) == 1
 
-    (tmp_path / "new").mkdir()
-    new = Worker(broker.bootstrap, "rs-new.", "leidan-0", tmp_path / "new")
-    new.start()
-    wait_drained(sides.new, new.group)
-    assert new.stop() == 0, new.tail()
-    ran = sides.resize("--execute")
-    assert ran.code == 0, "workers behind it change nothing"
-    assert "brought to rs-new.* before" in ran.err
+
+def require_told_at_the_cut(sides: Sides, new: Worker, directory: Path) -> None:
+    """What reads the log again says that its beginning lies elsewhere; the rows have it all."""
+    where = ["--bootstrap-servers", sides.new.bootstrap, "--topic-prefix", sides.new.prefix]
+    again, sheet = directory / "again", directory / "sheet.ndjson"
+    for verb in (
+        ["verify", "--state-dir", again],
+        ["backfill", "--state-dir", again, "--into", "state"],
+        ["backfill", "--state-dir", again, "--into", "live"],
+        ["makegood", "--out", sheet],
+    ):
+        ran = leidan(*verb, *where)
+        assert ran.code == Exit.REFUSED, ran.err
+        assert "from 4 partitions of topics with the prefix 'rs-old.'" in ran.err
+    assert leidan("export", directory / "kept", *where).code == 0
+    ran = leidan("backfill", "--state-dir", again, "--into", "state", "--from-archive",
+                 directory / "kept", *where)  # fmt: skip
+    assert ran.code == Exit.REFUSED, ran.err
+    assert "does not begin with the first transaction" in ran.err
+    old_times = [one for one in sides.old.read("orders") if b"order.paid" in one.value]
+    user = old_times[0].key.decode()
+    rules = ["--campaigns", SAMPLE, *where]
+    ran = leidan("explain", user, "--json", "--state-dir", new.state_dir, *rules)
+    told = ran.summary
+    assert {one["offset"] for one in told["events"] if one["topic"] == "orders"} >= {None}
+    assert told["tasks"]
+    assert told["differs_from_events"] == []
+    ran = leidan("explain", user, "--scan", *rules)
+    assert "what users did before lies there alone" in ran.err
+    assert leidan("verify", "--state-dir", again, "--campaigns", SAMPLE, "--bootstrap-servers",
+                  sides.old.bootstrap, "--topic-prefix", "rs-old.").code == 0  # fmt: skip
