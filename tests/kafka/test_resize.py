@@ -12,7 +12,10 @@ import pytest
 
 from streams.backfill.rekey import home
 from streams.errors import Exit
+from streams.feed.emitter import RESIZE, Dated, Emitter, Redated
+from streams.feed.ports import Outgoing
 from streams.store import meta
+from streams.topics import topic_configs
 from streams.traffic import Traffic
 from tests import builders as b
 from tests.backfill.world import Ran, leidan, rows
@@ -125,6 +128,18 @@ def test_rows_are_brought_once_however_often_it_is_killed_and_never_too_early(
     ran = sides.resize("--execute", "--topic-prefix", "rs-new.", "--to-prefix", "rs-old.")
     assert ran.code == Exit.REFUSED
     assert "hold records" in ran.err
+
+
+def test_what_the_broker_dates_by_its_own_clock_is_not_written(broker: Cluster) -> None:
+    topics = Topics(broker.bootstrap, "rs-dated.")
+    broker.create_topics({"rs-dated.campaigns": (1, topic_configs("campaigns"))})
+    emitter = Emitter(broker.bootstrap, "rs-dated", topics.prefix, {}, RESIZE)
+    record = Outgoing("campaigns", b"three", b"{}", [], 0)
+    with pytest.raises(Redated, match=r"rs-dated\.campaigns: the broker dates records"):
+        emitter.emit([Dated(record, 1_000)])
+    assert topics.read("campaigns") == []
+    emitter.emit([record])
+    assert [one.key for one in topics.read("campaigns")] == [b"three"], "and it can go on"
 
 
 def require_brought(sides: Sides) -> None:

@@ -382,7 +382,8 @@ def test_a_resize_brings_every_task_pool_and_budget_to_more_partitions(
     desk_of: Made, broker: Cluster, tmp_path: Path, processes: list[Worker]
 ) -> None:
     files, seeds = half_way(tmp_path)
-    desk = desk_of("resize", 2, campaign_files=[files], pool_secrets_dir=seeds)
+    rules = {"campaign_files": [files], "pool_secrets_dir": seeds}
+    desk = desk_of("resize", 2, session_timeout_ms=3_000, **rules)
     old, new = desk.workers
     given, where = {"pool_secrets_dir": seeds}, (broker.bootstrap, "resize-same-", "same")
     same = Worker(*where, tmp_path, campaigns=[files], settings=given)
@@ -444,12 +445,12 @@ def test_a_second_deployment_with_more_partitions_takes_the_newcomers(desk_of: M
     successor = one_order(900, campaign_id="three-v2", effective_from=at.isoformat())
     published(desk, "next.json", successor)
     desk.well("Do", CAMPAIGN="three", T=at.isoformat())
-    new.command = tuple(word.replace("worker.toml", "v2.toml") for word in new.command)
+    new.command = tuple(word.replace("worker.toml", "second.toml") for word in new.command)
     new.start()
     desk.ready(new)
     sides = {
         "old": (desk.topics, old.group, "three"),
-        "new": (Topics(desk.topics.bootstrap, "v2-"), "leidan-v2-fold", "three-v2"),
+        "new": (Topics(desk.topics.bootstrap, "second-"), "leidan-second-fold", "three-v2"),
     }
     # one user has begun before T, one comes behind it; every record goes to both sides
     wait_until(lambda: "campaign.stopped" in old.tail(400), lambda: "it to be read", 30)
