@@ -24,7 +24,7 @@ from streams.feed.history import KafkaHistory
 from streams.feed.ports import BrokerLost
 from streams.store import meta
 from streams.store.restore import READ_RECORDS, READ_S
-from streams.store.rows import DiskStore, read_offsets, read_rows
+from streams.store.rows import RESERVED, DiskStore, read_offsets, read_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -154,7 +154,11 @@ def _fit(history: KafkaHistory, directory: Path, p: int) -> Fit:
 def _changelog(
     history: KafkaHistory, p: int, end: int
 ) -> tuple[meta.Meta | None, dict[bytes, bytes]]:
-    """Read one partition; return V and a hash of each key's newest row: 100 bytes a user."""
+    """Read one partition; return V and a hash of each key's newest row: 100 bytes a user.
+
+    Whatever else lies under reserved keys (by which definitions rows are dated) is a partition's
+    own, and rows on disk have their own too.
+    """
     start, _ = history.high_watermark(topics.CHANGELOG, p)
     newest: dict[bytes, bytes] = {}
     version, position, moved_s = None, start, time.monotonic()
@@ -164,9 +168,11 @@ def _changelog(
         for record in history.read(READ_RECORDS, READ_S):
             if record.key == meta.META and record.value is not None:
                 version = meta.decode_meta(record.value)
-            elif record.key is not None and record.value is None:
+            elif record.key is None or record.key.startswith(RESERVED):
+                continue
+            elif record.value is None:
                 newest.pop(record.key, None)
-            elif record.key is not None and record.value is not None:
+            else:
                 newest[record.key] = _hash(record.value)
         if history.position() > position:
             position, moved_s = history.position(), time.monotonic()

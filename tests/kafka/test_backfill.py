@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import rocksdict
+from confluent_kafka import Producer
 
 from streams.broker.embedded import EmbeddedBroker
 from streams.errors import Exit
+from streams.store import meta
+from streams.topics import CHANGELOG
 from streams.traffic import Traffic
 from tests.backfill import world
 from tests.backfill.world import backfill, leidan
@@ -55,6 +58,13 @@ class Live:
         worker.start()
         wait_drained(self.topics, worker.group)
         assert worker.stop() == 0, worker.tail()
+
+    def date(self, p: int) -> None:
+        """Leave what a worker writes beside its rows once definitions have changed."""
+        producer = Producer({"bootstrap.servers": self.topics.bootstrap})
+        row = meta.encode_dating(meta.Dating(of="other", done=False))
+        producer.produce(self.topics.prefix + CHANGELOG, row, meta.DATED, p)
+        assert producer.flush(10) == 0
 
     def promote(self, directory: Path, target: Path, *more: str) -> world.Ran:
         return leidan("backfill", "promote", directory, "--to", target, *self.where, *more)
@@ -114,6 +124,7 @@ def test_rows_are_promoted_where_they_are_what_the_group_has_committed_and_nowhe
     ran = live.promote(older, target)
     assert ran.code == Exit.REFUSED
     assert "the row of b'" in ran.err
+    live.date(0)
     told = live.promote(run, target, "--execute", "--json").summary
     assert (told["promoted"], told["to"]) == (True, str(target))
     assert [one["partition"] for one in told["partitions"]] == list(range(PARTITIONS))
