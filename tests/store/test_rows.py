@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -346,6 +347,21 @@ def test_readers_without_the_lock_do_not_hinder_a_writer(tmp_path):
     rows.write({b"u1": b"a"}, next_offsets=NEXT, changelog=9, batch=3)
     assert dict(read_rows(tmp_path / "0")) == {b"u1": b"a"}
     rows.close()
+
+
+def test_a_database_opened_again_has_the_workers_cache_and_filters_as_a_new_one_has(tmp_path):
+    for turn in range(2):
+        store = disk_store(tmp_path, cache_bytes=48 << 20)
+        rows = store.open(0)
+        written = {b"u%d" % n: b"a" for n in range(1_000)}
+        rows.write(written, next_offsets=NEXT, changelog=turn, batch=turn)
+        rows._db.flush()  # noqa: SLF001
+        told = rows._db.property_value("rocksdb.aggregated-table-properties")  # noqa: SLF001
+        (filter_bytes,) = re.findall(r"filter block size=(\d+)", told)
+        assert int(filter_bytes) >= 1_250 * (turn + 1), "of each file: 10 bits a key"
+        capacity = rows._db.property_int_value("rocksdb.block-cache-capacity")  # noqa: SLF001
+        assert capacity == 48 << 20
+        rows.close()
 
 
 def test_all_databases_share_one_memory_budget(tmp_path):
