@@ -364,6 +364,37 @@ def test_a_database_opened_again_has_the_workers_cache_and_filters_as_a_new_one_
         rows.close()
 
 
+def made_by_an_older_version(directory: Path) -> None:
+    """Leave a database as one is that was made with options of its own."""
+    options = rocksdict.Options(raw_mode=True)
+    options.create_if_missing(create_if_missing=True)
+    options.set_compression_type(rocksdict.DBCompressionType.lz4())
+    options.set_level_zero_file_num_compaction_trigger(4)
+    rocksdict.Rdict(str(directory / "0"), options).close()
+
+
+@pytest.mark.parametrize("made", [None, made_by_an_older_version], ids=["new", "older"])
+def test_files_are_written_as_this_version_says_whoever_made_the_database(tmp_path, made):
+    if made is not None:
+        made(tmp_path)
+    for _ in range(2):
+        disk_store(tmp_path).open(0).close()
+        newest = max((tmp_path / "0").glob("OPTIONS-*"), key=lambda path: path.name)
+        said = dict(
+            line.strip().split("=", 1) for line in newest.read_text().split("\n") if "=" in line
+        )
+        assert (said["compression"], said["bottommost_compression"]) == ("kZSTD", "kZSTD")
+        assert "level=-1;" in said["compression_opts"]
+        assert "max_dict_bytes=16384;" in said["compression_opts"]
+        assert "level=-1;" in said["bottommost_compression_opts"]
+        assert "max_dict_bytes=32768;" in said["bottommost_compression_opts"]
+        assert "enabled=true;" in said["bottommost_compression_opts"]
+        assert "zstd_max_train_bytes=0;" in said["bottommost_compression_opts"]
+        assert said["level0_file_num_compaction_trigger"] == "12"
+        assert said["write_buffer_size"] == str(8 << 20)
+        assert said["block_size"] == str(4 << 10)
+
+
 def test_all_databases_share_one_memory_budget(tmp_path):
     store = disk_store(tmp_path)
     opened = [store.open(p) for p in range(8)]

@@ -20,7 +20,7 @@ from streams.feed import client
 from streams.feed.pace import FIRST_RECORDS
 from streams.settings import Kafka, Settings
 from streams.store import meta
-from streams.store.rows import WRITE_BUFFER_BYTES
+from streams.store.rows import LEVEL, UPPER_DICTIONARY_BYTES, WINDOW_BITS, WRITE_BUFFER_BYTES
 from tests import checker
 from tests.bench.programs.job import DECODE, arguments, now_ms, write_stats
 from tests.kafka.harness import CHANGELOG, PARTITIONS, Topics
@@ -131,7 +131,8 @@ def store(path: Path) -> Any:
     options = rocksdict.Options(raw_mode=True)
     options.create_if_missing(create_if_missing=True)
     options.set_write_buffer_size(WRITE_BUFFER_BYTES)
-    options.set_compression_type(rocksdict.DBCompressionType.lz4())
+    options.set_compression_type(rocksdict.DBCompressionType.zstd())
+    options.set_compression_options(WINDOW_BITS, LEVEL, 0, UPPER_DICTIONARY_BYTES)
     return rocksdict.Rdict(str(path), options)
 
 
