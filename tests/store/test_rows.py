@@ -390,7 +390,7 @@ def test_files_are_written_as_this_version_says_whoever_made_the_database(tmp_pa
         assert "max_dict_bytes=32768;" in said["bottommost_compression_opts"]
         assert "enabled=true;" in said["bottommost_compression_opts"]
         assert "zstd_max_train_bytes=0;" in said["bottommost_compression_opts"]
-        assert said["level0_file_num_compaction_trigger"] == "12"
+        assert said["level0_file_num_compaction_trigger"] == "10"
         assert said["write_buffer_size"] == str(8 << 20)
         assert said["block_size"] == str(4 << 10)
 
