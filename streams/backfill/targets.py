@@ -20,6 +20,7 @@ from streams.feed import client
 from streams.feed.history import KafkaHistory
 from streams.feed.ports import TopicPartition
 from streams.feed.producer import KafkaProducer
+from streams.store.gathered import RecordByRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -64,7 +65,7 @@ class Nowhere:
     def close(self) -> None: ...
 
 
-class RowsAlone:
+class RowsAlone(RecordByRecord):
     """A restore that finds all in the rows: no changelog, C is L. Implements `ports.History`."""
 
     def __init__(self, starts: Offsets, next_: Callable[[], Offsets | None]) -> None:

@@ -16,21 +16,28 @@ from confluent_kafka import TopicPartition as KafkaTopicPartition
 from streams.errors import NO_REBUILD, Refused
 from streams.feed import client
 from streams.feed.ports import BrokerLost, Record
+from streams.store import meta
+from streams.store.gathered import Read, RecordByRecord
+from streams.wire.rows import ROW_SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from streams.feed.ports import Offsets
     from streams.settings import Settings
+    from streams.store.gathered import Gathering
 
 ASK_S = 5.0
 """One question to the broker; between two of them a restore can be given up."""
+
+READ_RECORDS = 1_000
+"""In one read of Python's, which keeps the interpreter's lock for a millisecond then."""
 
 CALL_S = 30.0
 """Reading C waits for pending offsets: at most transaction.timeout.ms and the broker's cleanup."""
 
 
-class KafkaHistory:
+class KafkaHistory(RecordByRecord):
     """See the module. One thread calls it."""
 
     def __init__(
@@ -111,8 +118,26 @@ class KafkaHistory:
         else:
             self._committed.poll(0.0)  # its callbacks; what it returns is about no partition
             records, errors = self._reading.read(max_records, round(timeout_s * 1_000))
-        if records:
-            self._position = max(self._position, records[-1].offset + 1)
+        self._move(records[-1].offset + 1 if records else -1, errors)
+        return records
+
+    def gathered(self) -> Gathering:
+        """Behind `seek`, which knows who reads."""
+        if self._reading is None:
+            return super().gathered()
+        found: Gathering = self._reading.gathered(meta.META, meta.DUE, ROW_SCHEMA)
+        return found
+
+    def gather(self, to: Gathering, most: int, timeout_s: float) -> Read:
+        if self._reading is None:
+            return super().gather(to, min(most, READ_RECORDS), timeout_s)
+        self._committed.poll(0.0)  # as in `read`
+        count, after, metas, errors = self._reading.gather(to, most, round(timeout_s * 1_000))
+        self._move(after, errors)
+        return Read(count, after, metas)
+
+    def _move(self, after: int, errors: Sequence[tuple[int, int]]) -> None:
+        self._position = max(self._position, after)
         for code, offset in errors:
             if code == KafkaError._PARTITION_EOF:  # noqa: SLF001
                 # its offset is where the fetcher stands: behind markers and holes
@@ -122,7 +147,6 @@ class KafkaHistory:
                     f"{self._topic}: offset {self._position} is not in the changelog any more. "
                     f"Put it back from a replica or a backup. {NO_REBUILD}"
                 )
-        return records
 
     def _read(self, most: int, timeout_s: float) -> tuple[list[Record], list[tuple[int, int]]]:
         """As native.reader's `read`."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
     from streams.domain.registry import Campaigns
+    from streams.store.gathered import Gathering, Read
     from streams.store.meta import Hint
 
 Headers = list[tuple[str, bytes]]
@@ -173,6 +174,12 @@ class History(Protocol):
 
     def read(self, max_records: int, timeout_s: float) -> list[Record]: ...
 
+    def gathered(self) -> Gathering:
+        """Return what `gather` takes; behind `seek`."""
+
+    def gather(self, to: Gathering, most: int, timeout_s: float) -> Read:
+        """As `read`, for whoever wants the newest row of each key and no records."""
+
     def position(self) -> int:
         """Return the offset up to which everything has been read, markers and holes included."""
 
@@ -211,7 +218,7 @@ class Rows(Protocol):
 
     def write(
         self,
-        rows: Any,  # a Mapping[bytes, bytes | None], or one that was prepared
+        rows: Any,  # a Mapping[bytes, bytes | None], one that was prepared, or as `load`
         *,
         next_offsets: Offsets | None,
         changelog: int,
@@ -225,7 +232,7 @@ class Rows(Protocol):
 
     def load(
         self,
-        rows: Mapping[bytes, bytes | None],
+        rows: Any,  # a Mapping[bytes, bytes | None], or what a Gathering gave (store/gathered.py)
         *,
         next_offsets: Offsets | None,
         changelog: int,

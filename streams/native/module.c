@@ -5,6 +5,7 @@
 #include <Python.h>
 #include <stdlib.h>
 
+#include "gathered.h"
 #include "packed.h"
 #include "reader.h"
 #include "say.h"
@@ -524,6 +525,7 @@ PyMODINIT_FUNC PyInit__native(void) {
     if (PyErr_Occurred() || PyModule_AddObjectRef(made, "TYPES", types) < 0 ||
         PyModule_AddObjectRef(made, "Plan", plan) < 0 ||
         packed_init(made) < 0 || sender_init(made) < 0 || reader_init(made) < 0 ||
+        gathered_init(made) < 0 ||
         PyModule_AddIntConstant(made, "SOURCE", LEIDAN_SOURCE) < 0) {
         Py_XDECREF(types);
         Py_XDECREF(plan);

@@ -12,6 +12,8 @@
 #include <dlfcn.h>
 #include <stdbool.h>
 
+#include "gathered.h"
+
 /* What librdkafka's public header says. */
 typedef struct rd_kafka_s rd_kafka_t;
 typedef struct rd_kafka_queue_s rd_kafka_queue_t;
@@ -193,6 +195,79 @@ static PyObject *reader_read(ReaderObject *self, PyObject *args) {
     return both;
 }
 
+/* Rows go to `to`, without the lock; what Python has to see (errors, meta rows) comes to the front,
+ * the rest is let go. *rows: how many came, meta rows too; *after: the offset behind the last.
+ * Returns how many are left; *done false: out of memory. */
+static size_t gather(ReaderObject *self, Gathered *to, size_t count, size_t *rows, int64_t *after,
+                     bool *done) {
+    size_t left = 0;
+    for (size_t at = 0; at < count; at++) {
+        rd_kafka_message_t *message = self->message[at];
+        if (message->err == 0) {
+            Span key = {message->key, message->key_len}, value = {message->payload, message->len};
+            ++*rows;
+            *after = message->offset + 1;
+            if (key.at == NULL || !gathered_closes(to, key, value)) {
+                if (key.at != NULL && *done) *done = gathered_add(to, key, value);
+                self->library.message_destroy(message);
+                continue;
+            }
+        }
+        self->message[left++] = message;
+    }
+    return left;
+}
+
+PyDoc_STRVAR(gather_doc,
+"gather(gathered, most, timeout_ms) -> (count, after, [(offset, value)], [(code, offset)])\n\n"
+"As `read`, but rows go to a Gathered. Return how many records came and the offset behind the last\n"
+"(-1: none came), the meta rows among them, errors and ends.");
+
+static PyObject *reader_gather(ReaderObject *self, PyObject *args) {
+    PyObject *gathered, *metas, *errors, *all = NULL;
+    Py_ssize_t most;
+    int timeout_ms;
+    size_t rows = 0, left = 0;
+    int64_t after = -1;
+    bool done = true;
+    if (!PyArg_ParseTuple(args, "Oni", &gathered, &most, &timeout_ms)) return NULL;
+    Gathered *to = gathered_enter(gathered);
+    if (to == NULL) return NULL;
+    metas = PyList_New(0);
+    errors = PyList_New(0);
+    if (most > MOST) most = MOST;
+    if (most > 0 && self->queue != NULL && handle_of(self) != NULL && errors && metas) {
+        Py_BEGIN_ALLOW_THREADS
+        left = come(self, timeout_ms, (size_t)most);
+        left = gather(self, to, left, &rows, &after, &done);
+        Py_END_ALLOW_THREADS
+    }
+    gathered_leave(to);
+    if (!done) PyErr_NoMemory();
+    for (size_t at = 0; at < left; at++) {
+        const rd_kafka_message_t *message = self->message[at];
+        PyObject *one = PyErr_Occurred() ? NULL
+                        : message->err
+                            ? Py_BuildValue("iL", message->err, (long long)message->offset)
+                            : Py_BuildValue("LN", (long long)message->offset,
+                                            bytes_or_none(message->payload, message->len));
+        if (one != NULL) PyList_Append(message->err ? errors : metas, one);
+        Py_XDECREF(one);
+        self->library.message_destroy(self->message[at]);
+    }
+    if (!PyErr_Occurred())
+        all = Py_BuildValue("nLOO", (Py_ssize_t)rows, (long long)after, metas, errors);
+    Py_XDECREF(metas);
+    Py_XDECREF(errors);
+    return all;
+}
+
+PyDoc_STRVAR(gathered_doc, "gathered(meta, due, schema) -> Gathered: what `gather` fills.");
+
+static PyObject *reader_gathered(ReaderObject *Py_UNUSED(self), PyObject *args) {
+    return gathered_made(args);
+}
+
 PyDoc_STRVAR(close_doc, "close()\n\nLet the queue go, before the consumer is closed.");
 
 static PyObject *reader_close(ReaderObject *self, PyObject *Py_UNUSED(none)) {
@@ -202,6 +277,8 @@ static PyObject *reader_close(ReaderObject *self, PyObject *Py_UNUSED(none)) {
 
 static PyMethodDef reader_methods[] = {
     {"read", (PyCFunction)reader_read, METH_VARARGS, read_doc},
+    {"gathered", (PyCFunction)reader_gathered, METH_VARARGS, gathered_doc},
+    {"gather", (PyCFunction)reader_gather, METH_VARARGS, gather_doc},
     {"close", (PyCFunction)reader_close, METH_NOARGS, close_doc},
     {NULL, NULL, 0, NULL},
 };

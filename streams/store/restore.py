@@ -8,6 +8,7 @@ ends with L = V = C, or it refuses; it never guesses.
 from __future__ import annotations
 
 import logging
+import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 from streams.errors import NO_REBUILD, Refused
@@ -17,22 +18,21 @@ from streams.store import meta
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from streams.feed.ports import Clock, History, Offsets, Record, Rows
+    from streams.feed.ports import Clock, History, Offsets, Rows
+    from streams.store.gathered import Gathering, Read, Taken
 
 log = logging.getLogger(__name__)
 
-READ_RECORDS = 1_000
-"""In one read. The compiled reader keeps the interpreter's lock for some 0.5 ms then, which those
-who fold and those who answer wait for."""
+READ_RECORDS = 8_000
+"""In one read, which may be given up in between."""
 READ_S = 0.5
-HELD_BYTES = 48 << 20
-"""Of memory for rows read and not written yet, before a last read of what the client has fetched.
+HELD_BYTES = 32 << 20
+"""Of memory for rows read and not written yet, and once more for those that are being written.
 They become one sorted file (store/rows.py): the more of them, the fewer files."""
 WRITTEN_ROWS = 10_000
 """So many are a WriteBatch, and only more of them a file: a short stop leaves none behind."""
-ROW_BYTES = 200  # of a row besides its value: its key, the dictionary's place, two headers
-FULL = 0.9
-"""Of HELD_BYTES, without what was replaced; else rows would be added up at every read."""
+FULL = 0.8
+"""Of HELD_BYTES, without what was replaced; else that would be looked for at every read."""
 
 STALL_S = 120.0
 """An open transaction of a dead worker ends within transaction.timeout.ms (15 s) and the broker's
@@ -51,56 +51,80 @@ class Restored(NamedTuple):
     seconds: float
 
 
-class _Held:
-    """Rows read and not written yet: of whole transactions, and of the one being read."""
+class _Writing:
+    """Writes what was read while more is read: one part after the other, in a thread."""
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
-        self._whole: dict[bytes, bytes | None] = {}
+        self._thread: threading.Thread | None = None
+        self._failed: BaseException | None = None
+
+    def begin(self, rows: Taken, at: tuple[Offsets, int] | None, after: int) -> None:
+        """Write in the thread, behind what was begun before."""
+        self.end()
+        self._thread = threading.Thread(
+            target=self._run, args=(rows, at, after), name="load", daemon=True
+        )
+        self._thread.start()
+
+    def end(self) -> None:
+        """Wait for what was begun; raises what it met."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._failed is not None:
+            failed, self._failed = self._failed, None
+            raise failed
+
+    def write(self, rows: Taken, at: tuple[Offsets, int] | None, after: int) -> None:
+        """Write rows, the L they end at and its batch, and up to where the changelog was read.
+
+        ``at`` None: L stays, rows ahead of it are harmless until V == C is shown.
+        """
+        next_offsets, batch = at or (None, self._rows.batch)
+        write = self._rows.load if len(rows) > WRITTEN_ROWS else self._rows.write
+        write(rows, next_offsets=next_offsets, changelog=after, batch=batch)
+
+    def _run(self, rows: Taken, at: tuple[Offsets, int] | None, after: int) -> None:
+        try:
+            self.write(rows, at, after)
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            self._failed = error
+
+
+class _Held:
+    """Rows read and not written yet: of whole transactions, and of the one being read."""
+
+    def __init__(self, gathering: Gathering, writing: _Writing) -> None:
+        self.gathering, self._writing = gathering, writing
         self._newest: tuple[meta.Meta, int] | None = None  # the last whole one, and where it ends
-        self.open: dict[bytes, bytes | None] = {}
-        self.bytes = 0  # of both; what was replaced may still be counted
 
     def close(self, found: meta.Meta, after: int) -> None:
-        """Take the meta row of the transaction being read; ``after``: the offset behind it."""
-        self._whole.update(self.open)
-        self.open.clear()
+        """Note the meta row that was read last; ``after``: the offset behind it."""
         self._newest = found, after
 
     def bound(self, after: int) -> None:
         """Write if this is too much to be held; ``after``: the offset behind all that was read."""
-        if self.bytes > HELD_BYTES:
-            self.bytes = _bytes(self._whole) + _bytes(self.open)
-            if self.bytes > FULL * HELD_BYTES:
-                self.write_whole()
-                if self.bytes > FULL * HELD_BYTES:
-                    self.write_open(after)
+        if self.gathering.held_bytes > HELD_BYTES and self.gathering.is_full(
+            int(FULL * HELD_BYTES)
+        ):
+            if self._newest is not None:
+                self._writing.begin(*self._whole())
+            if self.gathering.held_bytes > FULL * HELD_BYTES:
+                self._writing.begin(self.gathering.take(False), None, after)  # noqa: FBT003
 
-    def write_whole(self) -> None:
-        """Write whole transactions, with the L they end at."""
-        if self._newest is None:
-            return
-        found, after = self._newest
-        self._write(self._whole, found.next, after, found.batch)
-        self._whole.clear()
-        self._newest = None
-        self.bytes = _bytes(self.open)
+    def write_all(self, after: int) -> None:
+        """Write what there is; ``after``: the offset behind all that was read."""
+        self._writing.end()
+        if self._newest is not None:
+            self._writing.write(*self._whole())
+        self._writing.write(self.gathering.take(False), None, after)  # noqa: FBT003
 
-    def write_open(self, after: int) -> None:
-        """Write what is not whole: L stays, rows ahead of it are harmless until V == C is shown."""
-        self._write(self.open, None, after, self._rows.batch)
-        self.open.clear()
-        self.bytes = 0
-
-    def _write(
-        self, rows: dict[bytes, bytes | None], at: Offsets | None, after: int, batch: int
-    ) -> None:
-        write = self._rows.load if len(rows) > WRITTEN_ROWS else self._rows.write
-        write(rows, next_offsets=at, changelog=after, batch=batch)
-
-
-def _bytes(rows: dict[bytes, bytes | None]) -> int:
-    return sum(map(len, filter(None, rows.values()))) + ROW_BYTES * len(rows)
+    def _whole(self) -> tuple[Taken, tuple[Offsets, int], int]:
+        """Return whole transactions, the L and batch they end at, and where."""
+        assert self._newest is not None
+        (found, after), self._newest = self._newest, None
+        return self.gathering.take(True), (found.next, found.batch), after  # noqa: FBT003
 
 
 class Restore:
@@ -160,51 +184,47 @@ class Restore:
         Rows wait for their meta row where they can, so that rows and L advance together; and whole
         transactions for each other, so that a user of many of them is written once.
         """
-        held, history = _Held(self.rows), self.history
+        history, writing = self.history, _Writing(self.rows)
         version = self.rows.next
         count, moved_s, position = 0, self.clock.monotonic_s(), self.rows.changelog
         if position >= end:
             return version, 0
         history.seek(self.changelog, self.p, position)
-        while position < end:
-            if self.cancelled():
-                raise Cancelled
-            self.beat(end - position)
-            records = history.read(READ_RECORDS, READ_S)
-            count += len(records)
-            if (found := self._take(records, held)) is not None:
-                version = found
-            now_s = self.clock.monotonic_s()
-            if history.position() > position:
-                position, moved_s = history.position(), now_s
-            elif now_s - moved_s > STALL_S:
-                log.error(
-                    "restore of partition %d stands at %s[%d]@%d of %d: an open transaction holds "
-                    "readers back (LSO); waiting", self.p, self.changelog, self.p, position, end,
-                    extra={"topic": self.changelog, "partition": self.p, "offset": position},
-                )  # fmt: skip
-                moved_s = now_s
-        held.write_whole()
-        held.write_open(position)
+        held = _Held(history.gathered(), writing)
+        try:
+            while position < end:
+                if self.cancelled():
+                    raise Cancelled
+                self.beat(end - position)
+                read = history.gather(held.gathering, READ_RECORDS, READ_S)
+                count += read.records
+                version = self._note(read, held) or version
+                now_s = self.clock.monotonic_s()
+                if history.position() > position:
+                    position, moved_s = history.position(), now_s
+                elif now_s - moved_s > STALL_S:
+                    log.error(
+                        "restore of partition %d stands at %s[%d]@%d of %d: an open transaction "
+                        "holds readers back (LSO); waiting",
+                        self.p, self.changelog, self.p, position, end,
+                        extra={"topic": self.changelog, "partition": self.p, "offset": position},
+                    )  # fmt: skip
+                    moved_s = now_s
+            held.write_all(position)
+        finally:
+            writing.end()  # nobody closes the rows before
         return version, count
 
-    def _take(self, records: Sequence[Record], held: _Held) -> Offsets | None:
-        """Hold what was read; return the newest V among it, if there is one."""
+    def _note(self, read: Read, held: _Held) -> Offsets | None:
+        """Heed what was read; return the newest V among it, if there is one."""
         version = None
-        read_bytes = ROW_BYTES * len(records)
-        for _, _, offset, key, value, _, _ in records:
-            if key == meta.META and value is not None:
-                found = meta.decode_meta(value)
-                self._refuse_newer(found)
-                version = found.next
-                held.close(found, offset + 1)
-            elif key is not None:
-                held.open[key] = value
-                if value is not None:
-                    read_bytes += len(value)
-        held.bytes += read_bytes
-        if records:
-            held.bound(records[-1].offset + 1)
+        for offset, value in read.metas:
+            found = meta.decode_meta(value)
+            self._refuse_newer(found)
+            version = found.next
+            held.close(found, offset + 1)
+        if read.records:
+            held.bound(read.after)
         return version
 
     def _settle(self, committed: Offsets, version: Offsets | None, low: Offsets) -> Offsets:

@@ -23,6 +23,7 @@ from streams.feed.ports import (
 )
 from streams.feed.unit_of_work import UnitOfWork, Versions
 from streams.store import meta
+from streams.store.gathered import RecordByRecord
 from streams.store.meta import Hint
 from streams.store.overlay import Codec
 from streams.wire.rows import due_of
@@ -225,7 +226,7 @@ class MemoryProducer:
         self.closed = True
 
 
-class MemoryHistory:
+class MemoryHistory(RecordByRecord):
     """`ports.History` over the same broker."""
 
     def __init__(self, broker: Broker) -> None:

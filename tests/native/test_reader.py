@@ -66,6 +66,30 @@ def test_the_same_records_arrive(settings, start, most):
     assert all(type(one) is Record for one in found)
 
 
+def gathered(settings: Settings, reader: Any, start: int, most: int) -> tuple[list, Any, list]:
+    """Return the reads, what `take` gave of all, and what it gave of whole transactions before."""
+    history = KafkaHistory(settings, lambda: False, reader=reader)
+    history.seek(TOPIC, P, start)
+    held, reads = history.gathered(), []
+    while history.position() < len(ROWS):
+        reads.append(history.gather(held, most, 5.0))
+    assert history.gather(held, most, 0.0) == (0, -1, [])
+    history.close()
+    return reads, held.take(True), held.take(False)  # noqa: FBT003 - C knows no names
+
+
+@pytest.mark.parametrize(("start", "most"), [(0, 8_000), (0, 1_000_000), (3, 7), (len(ROWS), 10)])
+def test_the_same_rows_are_gathered(settings, start, most):
+    reads, whole, rest = gathered(settings, native.reader, start, most)
+    assert sum(read.records for read in reads) == len(ROWS) - start
+    assert [read.after for read in reads if read.records][-1:] == [len(ROWS)][: len(reads)]
+    python, python_whole, python_rest = gathered(settings, lambda *_: None, start, most)
+    metas = [meta for read in reads for meta in read.metas]
+    assert metas == [meta for read in python for meta in read.metas]
+    assert dict(whole.in_order({})) == python_whole
+    assert dict(rest.in_order({})) == python_rest
+
+
 def test_one_history_reads_again_from_elsewhere(settings):
     history = KafkaHistory(settings, lambda: False, reader=native.reader)
     for start in (9_000, 2, 8_000):
@@ -75,11 +99,13 @@ def test_one_history_reads_again_from_elsewhere(settings):
     assert history._reading.read(10, 0) == ([], []), "closed"  # noqa: SLF001
 
 
+@pytest.mark.parametrize("gathers", [False, True])
 @pytest.mark.parametrize("reader", [native.reader, lambda *_: None], ids=["compiled", "python"])
-def test_an_offset_that_is_not_there_is_refused(settings, reader):
+def test_an_offset_that_is_not_there_is_refused(settings, reader, gathers):
     history = KafkaHistory(settings, lambda: False, reader=reader)
     history.seek(TOPIC, P, len(ROWS) + 5)
-    told = (history.read(10, 0.5) for _ in range(40))
+    held = history.gathered()
+    told = (history.gather(held, 10, 0.5) if gathers else history.read(10, 0.5) for _ in range(40))
     with pytest.raises(Refused, match="is not in the changelog any more"):
         list(told)
     history.close()
@@ -101,6 +127,10 @@ def test_an_error_of_the_partition_is_told_by_its_code(settings):
     reader.close()
     consumer.close()
     assert reader.read(10, 0) == ([], [])
+    held = reader.gathered(b"\0meta", b"\0due", 4)
+    assert reader.gather(held, 10, 0) == (0, -1, [], [])
+    with pytest.raises(TypeError, match="not a Gathered"):
+        reader.gather([], 10, 0)
 
 
 def test_what_is_no_consumer_of_the_wheel_has_no_reader(monkeypatch):

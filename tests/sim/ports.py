@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from streams.errors import CommitUnknown, Fenced
 from streams.feed.ports import BrokerLost, Outgoing, Record, TopicPartition, TransactionAbortable
+from streams.store.gathered import RecordByRecord
 from tests.sim.broker import KafkaSays
 from tests.sim.network import SOCKET_S, TimedOut
 
@@ -191,7 +192,7 @@ class SimProducer:
             self.suspect = True
 
 
-class SimHistory:
+class SimHistory(RecordByRecord):
     """`ports.History`."""
 
     def __init__(self, world: World, process: Process, cancelled: Callable[[], bool]) -> None:

@@ -9,14 +9,17 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
-from streams.errors import Exit, Refused
+from streams.errors import DiskError, Exit, Refused
 from streams.store import meta, restore
 from streams.store.restore import Restore
 from streams.store.rows import DiskStore
+from streams.wire.rows import ROW_SCHEMA
 from tests.feed.memory import CHANGELOG, TOPICS, Broker, HandClock, MemoryHistory, MemoryStore
+from tests.native.beside import MODULE, needs_native
 from tests.store.test_rows import OURS, ROOT
 
 END = {"orders": 9, "claims": 4}
@@ -47,11 +50,23 @@ def broker_with(*entries: tuple[bytes, bytes | None] | None) -> Broker:
     return broker
 
 
-def restored(broker: Broker, rows) -> restore.Restored:
+class CompiledHistory(MemoryHistory):
+    """What it gives is gathered in C."""
+
+    def gathered(self):
+        return MODULE.Gathered(meta.META, meta.DUE, ROW_SCHEMA)
+
+
+HISTORIES = {"python": MemoryHistory, "compiled": CompiledHistory}
+
+
+def restored(
+    broker: Broker, rows, history: type[MemoryHistory] = MemoryHistory
+) -> restore.Restored:
     return Restore(
         0,
         rows,
-        MemoryHistory(broker),
+        history(broker),
         TOPICS,
         CHANGELOG,
         HandClock(),
@@ -62,9 +77,22 @@ def restored(broker: Broker, rows) -> restore.Restored:
     ).run()
 
 
-@pytest.fixture(params=["memory", "disk"])
-def rows(request, tmp_path):
-    store = MemoryStore() if request.param == "memory" else DiskStore(tmp_path, OURS)
+COMPILED = pytest.param("compiled", marks=needs_native)
+
+
+@pytest.fixture(params=["memory", "disk", COMPILED])
+def place(request):
+    return request.param
+
+
+@pytest.fixture
+def history(place):
+    return HISTORIES["compiled" if place == "compiled" else "python"]
+
+
+@pytest.fixture
+def rows(place, tmp_path):
+    store = MemoryStore() if place == "memory" else DiskStore(tmp_path, OURS)
     opened = store.open(0)
     yield opened
     opened.close()
@@ -108,10 +136,12 @@ CHANGELOGS = {
     ("entries", "due"), CHANGELOGS.values(), ids=[f"row24-{name}" for name in CHANGELOGS]
 )
 @pytest.mark.usefixtures("written_rows")
-def test_a_restore_ends_at_the_end_with_every_row(rows, monkeypatch, entries, due, held_bytes):
+def test_a_restore_ends_at_the_end_with_every_row(  # noqa: PLR0913 - a matrix
+    rows, monkeypatch, entries, due, held_bytes, history
+):
     monkeypatch.setattr(restore, "READ_RECORDS", 1)
     monkeypatch.setattr(restore, "HELD_BYTES", held_bytes)
-    assert restored(broker_with(*entries), rows).next == END
+    assert restored(broker_with(*entries), rows, history).next == END
     users = [b"u1", b"u2", b"u9"]
     found = dict(zip(users, rows.get_many(users), strict=True))
     assert {user: value for user, value in found.items() if value is not None} == due
@@ -121,21 +151,23 @@ def test_a_restore_ends_at_the_end_with_every_row(rows, monkeypatch, entries, du
 @pytest.mark.parametrize("stop", range(1, 7))
 @pytest.mark.parametrize("written_rows", [0, 10_000], ids=["loaded", "written"], indirect=True)
 @pytest.mark.usefixtures("written_rows")
-def test_row24_a_restore_stopped_anywhere_goes_on_from_where_it_stood(rows, monkeypatch, stop):
+def test_row24_a_restore_stopped_anywhere_goes_on_from_where_it_stood(
+    rows, monkeypatch, stop, history
+):
     monkeypatch.setattr(restore, "HELD_BYTES", 0)
     monkeypatch.setattr(restore, "READ_RECORDS", 1)
     entries = CHANGELOGS["tombstone-last-of-its-transaction"][0]
     beats = iter(range(stop))
     broker = broker_with(*entries)
     first = Restore(
-        0, rows, MemoryHistory(broker), TOPICS, CHANGELOG, HandClock(),
+        0, rows, history(broker), TOPICS, CHANGELOG, HandClock(),
         lambda: next(beats, None) is None, lambda _remaining: None,
         fold_version=1, row_schema=1,
     )  # fmt: skip
     with pytest.raises(restore.Cancelled):
         first.run()
     assert rows.next in (None, EARLIER, END)
-    assert restored(broker, rows).next == END
+    assert restored(broker, rows, history).next == END
     assert rows.get_many([b"u1", b"u2"]) == [None, b"b"]
 
 
@@ -163,26 +195,101 @@ from streams.store import restore, rows
 from tests.store import test_restore
 restore.HELD_BYTES, restore.READ_RECORDS, restore.WRITTEN_ROWS = 0, int(sys.argv[2]), 0
 broker, _ = test_restore.long_changelog()
-test_restore.restored(broker, rows.DiskStore(Path(sys.argv[1]), test_restore.OURS).open(0))
+opened = rows.DiskStore(Path(sys.argv[1]), test_restore.OURS).open(0)
+test_restore.restored(broker, opened, test_restore.HISTORIES[sys.argv[3]])
 """
 
 
 @pytest.mark.parametrize(("at_once", "passes"), [(5, 1), (5, 2), (5, 9), (30, 1), (30, 2)])
+@pytest.mark.parametrize("gathered", ["python", COMPILED])
 def test_row24_killed_before_a_file_is_taken_in_a_restore_goes_on_from_the_file_before(
-    tmp_path, at_once, passes
+    tmp_path, at_once, passes, gathered
 ):
     """``at_once``: records of one read, less than a transaction has and more than three have."""
     environment = {**os.environ, "LEIDAN_KILL": f"LOAD:{passes}"}
-    command = [sys.executable, "-c", KILLED, str(tmp_path), str(at_once)]
+    command = [sys.executable, "-c", KILLED, str(tmp_path), str(at_once), gathered]
     killed = subprocess.run(command, cwd=ROOT, env=environment, check=False)
     assert killed.returncode == -signal.SIGKILL
     broker, newest = long_changelog()
     rows = DiskStore(tmp_path, OURS).open(0)
     assert (rows.changelog > 0) == (passes > 1)
     assert rows.changelog < len(broker.logs[CHANGELOG, 0])
-    assert restored(broker, rows).next == END
+    assert restored(broker, rows, HISTORIES[gathered]).next == END
     assert dict(zip(newest, rows.get_many(list(newest)), strict=True)) == newest
     rows.close()
+
+
+class Beside:
+    """Rows whose first load waits until somebody lets it go on, or fails."""
+
+    def __init__(self, rows) -> None:
+        self._rows, self.go_on, self.error = rows, threading.Event(), None
+        self.loads = 0
+
+    def __getattr__(self, name):
+        return getattr(self._rows, name)
+
+    def load(self, *given, **named) -> None:
+        self.loads += 1
+        assert self.loads > 1 or self.go_on.wait(20), "nothing was read meanwhile"
+        if self.error is not None:
+            raise self.error
+        self._rows.load(*given, **named)
+
+
+@pytest.fixture
+def beside(tmp_path, monkeypatch):
+    """Every read is a file."""
+    for name, value in {"HELD_BYTES": 0, "READ_RECORDS": 9, "WRITTEN_ROWS": 0}.items():
+        monkeypatch.setattr(restore, name, value)
+    rows = DiskStore(tmp_path, OURS).open(0)
+    yield Beside(rows)
+    rows.close()
+
+
+@pytest.mark.parametrize("gathered", ["python", COMPILED])
+def test_more_is_read_while_a_file_is_written(beside, gathered):
+    class Reading(HISTORIES[gathered]):
+        def read(self, max_records, timeout_s):
+            if self.position() > 0:
+                beside.go_on.set()
+            return super().read(max_records, timeout_s)
+
+    broker, newest = long_changelog()
+    assert restored(broker, beside, Reading).next == END
+    assert dict(zip(newest, beside.get_many(list(newest)), strict=True)) == newest
+
+
+@pytest.mark.parametrize("gathered", ["python", COMPILED])
+def test_a_file_that_cannot_be_written_beside_the_reading_ends_the_restore(beside, gathered):
+    beside.error = DiskError("no space")
+    beside.go_on.set()
+    with pytest.raises(DiskError, match="no space"):
+        restored(long_changelog()[0], beside, HISTORIES[gathered])
+    assert (beside.loads, beside.changelog) == (1, 0), "nothing is written behind it"
+
+
+@pytest.mark.parametrize("gathered", ["python", COMPILED])
+def test_a_restore_that_is_given_up_leaves_nobody_writing(beside, gathered):
+    """Whoever has its partition taken away closes the rows next."""
+    broker, _ = long_changelog()
+    asked = iter(range(1))
+
+    def cancelled() -> bool:
+        if next(asked, None) is not None:
+            return False
+        threading.Timer(0.1, beside.go_on.set).start()
+        return True
+
+    given_up = Restore(
+        0, beside, HISTORIES[gathered](broker), TOPICS, CHANGELOG, HandClock(),
+        cancelled, lambda _remaining: None,
+        fold_version=1, row_schema=1,
+    )  # fmt: skip
+    with pytest.raises(restore.Cancelled):
+        given_up.run()
+    assert beside.changelog > 0, "the file that was under way is there, and its L with it"
+    assert "load" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_row24_an_empty_changelog_without_committed_offsets_is_a_first_start(rows):
