@@ -140,6 +140,8 @@ static bool split(Rows *from, size_t count, Rows *to) {
 
 bool gathered_add(Gathered *self, Span key, Span value) { return rows_add(&self->rows, key, value); }
 
+size_t gathered_bytes(const Gathered *self) { return self->rows.bytes; }
+
 bool gathered_closes(Gathered *self, Span key, Span value) {
     Span meta = {PyBytes_AS_STRING(self->meta), (size_t)PyBytes_GET_SIZE(self->meta)};
     if (value.at == NULL || !same(key, meta)) return false;
@@ -394,7 +396,7 @@ static PyObject *gathered_add_records(PyObject *object, PyObject *args) {
     return metas;
 }
 
-static PyObject *gathered_bytes(PyObject *self, void *Py_UNUSED(none)) {
+static PyObject *gathered_held_bytes(PyObject *self, void *Py_UNUSED(none)) {
     return PyLong_FromSize_t(((Gathered *)self)->rows.bytes);
 }
 
@@ -549,7 +551,7 @@ static PyMethodDef gathered_methods[] = {
 };
 
 static PyGetSetDef gathered_fields[] = {
-    {"held_bytes", gathered_bytes, NULL, "of memory, what was replaced is counted", NULL},
+    {"held_bytes", gathered_held_bytes, NULL, "of memory, what was replaced is counted", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -22,6 +22,9 @@ PyObject *gathered_made(PyObject *args);
 /* Takes a copy. False: out of memory. */
 bool gathered_add(Gathered *self, Span key, Span value);
 
+/* What is held, in bytes. */
+size_t gathered_bytes(const Gathered *self);
+
 /* Says whether a row is the last of its transaction; if so, all that were added are whole. */
 bool gathered_closes(Gathered *self, Span key, Span value);
 

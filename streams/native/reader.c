@@ -41,6 +41,8 @@ typedef struct {
 
 #define RECORD_FIELDS 7 /* ports.Record: topic, partition, offset, key, value, headers, time */
 #define MOST 8192       /* records of one read */
+#define AT_ONCE 256     /* of one gather: the processor's cache has them still */
+#define MOST_BYTES ((size_t)4 << 20) /* of rows of one gather, as far as they are alike in size */
 
 typedef struct {
     PyObject_HEAD
@@ -149,13 +151,13 @@ static PyObject *record_of(const ReaderObject *self, const rd_kafka_message_t *m
 }
 
 /* What is here, else the first that comes within the time and what is here with it. No lock. */
-static size_t come(ReaderObject *self, int timeout_ms, size_t most) {
+static size_t come(ReaderObject *self, int timeout_ms, rd_kafka_message_t **to, size_t most) {
     const Library *library = &self->library;
-    ssize_t here = library->consume(self->queue, 0, self->message, most);
+    ssize_t here = library->consume(self->queue, 0, to, most);
     if (here <= 0 && timeout_ms > 0) {
-        here = library->consume(self->queue, timeout_ms, self->message, 1);
+        here = library->consume(self->queue, timeout_ms, to, 1);
         if (here == 1 && most > 1) {
-            ssize_t more = library->consume(self->queue, 0, self->message + 1, most - 1);
+            ssize_t more = library->consume(self->queue, 0, to + 1, most - 1);
             if (more > 0) here += more;
         }
     }
@@ -176,7 +178,7 @@ static PyObject *reader_read(ReaderObject *self, PyObject *args) {
     if (most > MOST) most = MOST;
     if (most > 0 && self->queue != NULL && handle_of(self) != NULL && errors && records) {
         Py_BEGIN_ALLOW_THREADS
-        count = come(self, timeout_ms, (size_t)most);
+        count = come(self, timeout_ms, self->message, (size_t)most);
         Py_END_ALLOW_THREADS
     }
     for (; at < count && !PyErr_Occurred(); at++) {
@@ -195,27 +197,49 @@ static PyObject *reader_read(ReaderObject *self, PyObject *args) {
     return both;
 }
 
-/* Rows go to `to`, without the lock; what Python has to see (errors, meta rows) comes to the front,
- * the rest is let go. *rows: how many came, meta rows too; *after: the offset behind the last.
- * Returns how many are left; *done false: out of memory. */
-static size_t gather(ReaderObject *self, Gathered *to, size_t count, size_t *rows, int64_t *after,
-                     bool *done) {
-    size_t left = 0;
+typedef struct {
+    size_t rows;   /* that came, meta rows too */
+    int64_t after; /* the offset behind the last, -1: none came */
+    size_t left;   /* messages at the front that Python has to see: errors, ends, meta rows */
+    bool done;     /* false: out of memory */
+} Gather;
+
+/* Rows go to `to`, and what is left moves to the front. No lock. */
+static void take_in(ReaderObject *self, Gathered *to, rd_kafka_message_t **come, size_t count,
+                    Gather *so_far) {
     for (size_t at = 0; at < count; at++) {
-        rd_kafka_message_t *message = self->message[at];
-        if (message->err == 0) {
-            Span key = {message->key, message->key_len}, value = {message->payload, message->len};
-            ++*rows;
-            *after = message->offset + 1;
-            if (key.at == NULL || !gathered_closes(to, key, value)) {
-                if (key.at != NULL && *done) *done = gathered_add(to, key, value);
-                self->library.message_destroy(message);
-                continue;
-            }
+        rd_kafka_message_t *message = come[at];
+        Span key = {message->key, message->key_len}, value = {message->payload, message->len};
+        bool seen = message->err != 0;
+        if (!seen) {
+            so_far->rows++;
+            so_far->after = message->offset + 1;
+            seen = key.at != NULL && gathered_closes(to, key, value);
         }
-        self->message[left++] = message;
+        if (seen) {
+            self->message[so_far->left++] = message;
+            continue;
+        }
+        if (key.at != NULL && so_far->done) so_far->done = gathered_add(to, key, value);
+        self->library.message_destroy(message);
     }
-    return left;
+}
+
+static Gather gather(ReaderObject *self, Gathered *to, size_t most, int timeout_ms) {
+    Gather so_far = {.after = -1, .done = true};
+    size_t before = gathered_bytes(to), taken = 0, wanted = 1; /* the first tells how large they are */
+    while (so_far.done && wanted > 0) {
+        rd_kafka_message_t **at = self->message + so_far.left;
+        size_t count = come(self, taken ? 0 : timeout_ms, at, wanted);
+        if (count == 0) break;
+        take_in(self, to, at, count, &so_far);
+        taken += count;
+        size_t bytes = gathered_bytes(to) - before;
+        wanted = bytes < MOST_BYTES ? (MOST_BYTES - bytes) / (bytes / taken + 1) + 1 : 0;
+        if (wanted > AT_ONCE) wanted = AT_ONCE;
+        if (wanted > most - taken) wanted = most - taken;
+    }
+    return so_far;
 }
 
 PyDoc_STRVAR(gather_doc,
@@ -227,9 +251,7 @@ static PyObject *reader_gather(ReaderObject *self, PyObject *args) {
     PyObject *gathered, *metas, *errors, *all = NULL;
     Py_ssize_t most;
     int timeout_ms;
-    size_t rows = 0, left = 0;
-    int64_t after = -1;
-    bool done = true;
+    Gather found = {.after = -1, .done = true};
     if (!PyArg_ParseTuple(args, "Oni", &gathered, &most, &timeout_ms)) return NULL;
     Gathered *to = gathered_enter(gathered);
     if (to == NULL) return NULL;
@@ -238,13 +260,12 @@ static PyObject *reader_gather(ReaderObject *self, PyObject *args) {
     if (most > MOST) most = MOST;
     if (most > 0 && self->queue != NULL && handle_of(self) != NULL && errors && metas) {
         Py_BEGIN_ALLOW_THREADS
-        left = come(self, timeout_ms, (size_t)most);
-        left = gather(self, to, left, &rows, &after, &done);
+        found = gather(self, to, (size_t)most, timeout_ms);
         Py_END_ALLOW_THREADS
     }
     gathered_leave(to);
-    if (!done) PyErr_NoMemory();
-    for (size_t at = 0; at < left; at++) {
+    if (!found.done) PyErr_NoMemory();
+    for (size_t at = 0; at < found.left; at++) {
         const rd_kafka_message_t *message = self->message[at];
         PyObject *one = PyErr_Occurred() ? NULL
                         : message->err
@@ -256,7 +277,7 @@ static PyObject *reader_gather(ReaderObject *self, PyObject *args) {
         self->library.message_destroy(self->message[at]);
     }
     if (!PyErr_Occurred())
-        all = Py_BuildValue("nLOO", (Py_ssize_t)rows, (long long)after, metas, errors);
+        all = Py_BuildValue("nLOO", (Py_ssize_t)found.rows, (long long)found.after, metas, errors);
     Py_XDECREF(metas);
     Py_XDECREF(errors);
     return all;

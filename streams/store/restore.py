@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 READ_RECORDS = 8_000
 """In one read, which may be given up in between."""
 READ_S = 0.5
-HELD_BYTES = 32 << 20
+HELD_BYTES = 40 << 20
 """Of memory for rows read and not written yet, and once more for those that are being written.
 They become one sorted file (store/rows.py): the more of them, the fewer files."""
 WRITTEN_ROWS = 10_000

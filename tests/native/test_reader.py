@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -88,6 +89,29 @@ def test_the_same_rows_are_gathered(settings, start, most):
     assert metas == [meta for read in python for meta in read.metas]
     assert dict(whole.in_order({})) == python_whole
     assert dict(rest.in_order({})) == python_rest
+
+
+def test_large_rows_are_gathered_a_few_at_a_time():
+    """What is held is bounded between two reads, however large a row is."""
+    rows = [(b"u%02d" % n, bytes([100 + n]) * 290_000) for n in range(16)]  # the broker holds 5 MB
+    with EmbeddedBroker().start({f"p.{TOPIC}": 1}) as broker:
+        producer = Producer({"bootstrap.servers": broker.bootstrap})
+        for key, value in rows:
+            producer.produce(f"p.{TOPIC}", value, key, 0)
+        assert producer.flush(20) == 0
+        kafka = Kafka(bootstrap_servers=broker.bootstrap, topic_prefix="p.")
+        settings = Settings(kafka=kafka, embedded=True)
+        history = KafkaHistory(settings, lambda: False, reader=native.reader)
+        history.seek(TOPIC, 0, 0)
+        held = history.gathered()
+        time.sleep(0.5)  # all are fetched
+        first = history.gather(held, 8_000, 5.0).records
+        assert 0 < held.held_bytes < (4 << 20) + 2 * 300_000
+        while history.position() < len(rows):
+            history.gather(held, 8_000, 5.0)
+        history.close()
+    assert first < len(rows)
+    assert list(held.take(False).in_order({})) == rows  # noqa: FBT003 - C knows no names
 
 
 def test_one_history_reads_again_from_elsewhere(settings):
