@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -258,6 +259,34 @@ def test_more_is_read_while_a_file_is_written(beside, gathered):
     broker, newest = long_changelog()
     assert restored(broker, beside, Reading).next == END
     assert dict(zip(newest, beside.get_many(list(newest)), strict=True)) == newest
+
+
+@pytest.fixture
+def long_turns():
+    before_s = sys.getswitchinterval()
+    sys.setswitchinterval(0.004)
+    yield
+    sys.setswitchinterval(before_s)
+
+
+@pytest.mark.parametrize("ends", [None, DiskError("no space")], ids=["well", "badly"])
+@pytest.mark.usefixtures("long_turns")
+def test_those_who_fold_wait_half_a_millisecond_while_a_restore_reads(beside, ends):
+    """For the interpreter's lock; afterwards, however it ends, as long as before."""
+    seen_s = []
+
+    class Reading(MemoryHistory):
+        def read(self, max_records, timeout_s):
+            seen_s.append(sys.getswitchinterval())
+            return super().read(max_records, timeout_s)
+
+    beside.error = ends
+    beside.go_on.set()
+    with contextlib.nullcontext() if ends is None else pytest.raises(DiskError):
+        restored(long_changelog()[0], beside, Reading)
+    assert len(seen_s) > 1
+    assert seen_s == [pytest.approx(0.0005)] * len(seen_s)
+    assert sys.getswitchinterval() == pytest.approx(0.004)
 
 
 @pytest.mark.parametrize("gathered", ["python", COMPILED])
