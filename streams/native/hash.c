@@ -1,5 +1,11 @@
 #include "hash.h"
 
+#if defined(__x86_64__) && defined(__GNUC__)
+#define SHA_OF_X86
+#include <cpuid.h>
+#include <immintrin.h>
+#endif
+
 static const uint32_t ROUNDS[64] = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
     0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
@@ -16,7 +22,7 @@ static const uint32_t START[8] = {
 
 static inline uint32_t turn(uint32_t x, int by) { return (x >> by) | (x << (32 - by)); }
 
-static void block(uint32_t state[8], const unsigned char *at) {
+static void block_anywhere(uint32_t state[8], const unsigned char *at) {
     uint32_t w[64];
     for (int i = 0; i < 16; i++, at += 4)
         w[i] = (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
@@ -36,6 +42,50 @@ static void block(uint32_t state[8], const unsigned char *at) {
     }
     state[0] += a, state[1] += b, state[2] += c, state[3] += d;
     state[4] += e, state[5] += f, state[6] += g, state[7] += h;
+}
+
+#ifdef SHA_OF_X86
+
+/* The processor's own rounds, four at a time: a tenth of the time. Its state is {f,e,b,a}, {h,g,d,c}. */
+__attribute__((target("sha,sse4.1"))) static void block_of_x86(uint32_t state[8],
+                                                               const unsigned char *at) {
+    const __m128i big_endian = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
+    __m128i badc = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)state), 0xb1);
+    __m128i hgfe = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)(state + 4)), 0x1b);
+    const __m128i feba = _mm_alignr_epi8(badc, hgfe, 8), hgdc = _mm_blend_epi16(hgfe, badc, 0xf0);
+    __m128i first = feba, second = hgdc, w[4];
+    for (int i = 0; i < 4; i++)
+        w[i] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)at + i), big_endian);
+    for (int i = 0; i < 16; i++) {
+        const __m128i now = w[i % 4], next = w[(i + 1) % 4], last = w[(i + 3) % 4];
+        const __m128i sum =
+            _mm_add_epi32(now, _mm_loadu_si128((const __m128i *)(ROUNDS + 4 * i)));
+        second = _mm_sha256rnds2_epu32(second, first, sum);
+        first = _mm_sha256rnds2_epu32(first, second, _mm_shuffle_epi32(sum, 0x0e));
+        const __m128i between = _mm_alignr_epi8(last, w[(i + 2) % 4], 4);
+        w[i % 4] = _mm_sha256msg2_epu32(
+            _mm_add_epi32(_mm_sha256msg1_epu32(now, next), between), last);
+    }
+    first = _mm_shuffle_epi32(_mm_add_epi32(first, feba), 0x1b);
+    second = _mm_shuffle_epi32(_mm_add_epi32(second, hgdc), 0xb1);
+    _mm_storeu_si128((__m128i *)state, _mm_blend_epi16(first, second, 0xf0));
+    _mm_storeu_si128((__m128i *)(state + 4), _mm_alignr_epi8(second, first, 8));
+}
+
+static bool has_sha(void) {
+    unsigned a, b, c, d;
+    bool sse = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_SSSE3) && (c & bit_SSE4_1);
+    return sse && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & (1u << 29));
+}
+
+#endif
+
+static void (*quickest)(uint32_t state[8], const unsigned char *at) = block_anywhere;
+static void (*block)(uint32_t state[8], const unsigned char *at) = block_anywhere;
+
+bool hash_quick(bool wanted) {
+    block = wanted ? quickest : block_anywhere;
+    return block != block_anywhere;
 }
 
 void derived(Span bytes, char hex[HEX_DIGITS]) {
@@ -58,6 +108,10 @@ void derived(Span bytes, char hex[HEX_DIGITS]) {
 static uint32_t remainders[256];
 
 void hash_init(void) {
+#ifdef SHA_OF_X86
+    if (has_sha()) quickest = block_of_x86;
+#endif
+    hash_quick(true);
     for (uint32_t i = 0; i < 256; i++) {
         uint32_t c = i;
         for (int bit = 0; bit < 8; bit++) c = c & 1 ? 0xedb88320 ^ (c >> 1) : c >> 1;

@@ -12,7 +12,10 @@ void derived(Span bytes, char hex[HEX_DIGITS]);
 /* The CRC-32 of zlib, big-endian: `facts.mark`. */
 void mark(Span bytes, char four[4]);
 
-/* Fills the table of `mark`; once, before its first call. */
+/* Fills the table of `mark` and chooses how `derived` works; once, before their first call. */
 void hash_init(void);
+
+/* Lets `derived` use what the processor has for SHA-256, or not; says whether it does now. */
+bool hash_quick(bool wanted);
 
 #endif

@@ -479,8 +479,27 @@ failed:
     return NULL;
 }
 
+/* -- for tests -------------------------------------------------------------------------------- */
+
+PyDoc_STRVAR(hashed_doc,
+"hashed(data, quick) -> (hex, was_quick)\n\n"
+"What an id would be derived from these bytes, with the processor's own SHA-256 or without it.");
+
+static PyObject *hashed(PyObject *Py_UNUSED(module), PyObject *args) {
+    const char *data;
+    Py_ssize_t len;
+    int quick;
+    char hex[HEX_DIGITS];
+    if (!PyArg_ParseTuple(args, "y#p", &data, &len, &quick)) return NULL;
+    bool was = hash_quick(quick);
+    derived((Span){data, (size_t)len}, hex);
+    hash_quick(true);
+    return Py_BuildValue("s#O", hex, (Py_ssize_t)HEX_DIGITS, was ? Py_True : Py_False);
+}
+
 static PyMethodDef functions[] = {
     {"look_up", look_up, METH_VARARGS, look_up_doc},
+    {"hashed", hashed, METH_VARARGS, hashed_doc},
     {NULL, NULL, 0, NULL},
 };
 
