@@ -104,7 +104,7 @@ class Worker:
         self.pool_gauges = PoolGauges(home)
         metrics.begin(topics.FOLDED)
         self.stats_file = stats.StatsFile(settings.stats_file)
-        self.log = KafkaLog(settings, address)
+        self.log = KafkaLog(settings, address, native.taker())
         notes = CrashNotes(settings.database_dir)
         self.feed = Feed(
             log_=self.log,

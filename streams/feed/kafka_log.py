@@ -19,7 +19,7 @@ from streams.feed import client, members
 from streams.feed.ports import Record, TopicPartition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from streams.feed.ports import Listener, Offsets
     from streams.settings import Settings
@@ -30,20 +30,63 @@ SEEK_WAIT_S = 10.0
 CREATE_TIME, LOG_APPEND_TIME = 1, 2
 
 
+At = tuple[str, int]  # topic, partition
+Taken = tuple[list[Record], list[Any], set[At]]
+
+
+def take(
+    messages: list[Any], names: Mapping[str, str], place: dict[At, int], last: dict[At, int]
+) -> Taken:
+    """Return the records of messages, those that are errors or ends, and who has gone back.
+
+    ``names``: topics here, by what they are called on the broker. ``place``: behind the last record
+    of a partition, and ``last``, the offsets of the newest, are brought along; a partition that
+    gives what lies before its place has gone back, and that is left out.
+    """
+    records, odd = [], []
+    astray: set[At] = set()
+    for message in messages:
+        if message.error() is not None:
+            odd.append(message)
+            continue
+        at, offset = (names[message.topic()], message.partition()), message.offset()
+        if offset < place.get(at, 0):
+            astray.add(at)
+            continue
+        place[at], last[at] = offset + 1, offset
+        records.append(
+            Record(
+                *at,
+                offset,
+                message.key(),
+                message.value(),
+                message.headers() or [],
+                message.timestamp()[1],
+            )
+        )
+    return records, odd, astray
+
+
 class KafkaLog:
     """See the module. One thread calls it; callbacks run inside `poll`."""
 
-    def __init__(self, settings: Settings, address: str = "") -> None:
-        """address: where this worker's web server is found, for the others of the group."""
+    def __init__(
+        self, settings: Settings, address: str = "", take_: Callable[..., Taken] | None = None
+    ) -> None:
+        """address: where this worker's web server is found, for the others of the group.
+
+        ``take_``: what does as `take` (native.taker).
+        """
+        self._take = take_ or take
         self._settings = settings
         self._names: dict[str, str] = {}  # name on the broker -> name here
         self._topics: tuple[str, ...] = ()
         self._listener: Listener | None = None
         self._raised: BaseException | None = None  # by the listener, inside a callback
         self._rebalanced = False  # during the consume call under way
-        self._next: dict[tuple[str, int], int] = {}  # behind the last record returned
-        self._at_end: set[tuple[str, int]] = set()
-        self._ended: dict[tuple[str, int], int] = {}  # where the last end was told
+        self._next: dict[At, int] = {}  # behind the last record returned
+        self._at_end: set[At] = set()
+        self._ended: dict[At, int] = {}  # where the last end was told
         self._consumer = Consumer(
             client.consumer(
                 settings,
@@ -89,29 +132,11 @@ class KafkaLog:
                 if message.error() is not None:
                     self._on_message_error(message, {})
             return []
-        names, place, records = self._names, self._next, []
-        ended: dict[tuple[str, int], int] = {}
-        last: dict[tuple[str, int], int] = {}
-        astray: set[tuple[str, int]] = set()
-        for message in messages:
-            if message.error() is not None:
-                self._on_message_error(message, ended)
-                continue
-            at, offset = (names[message.topic()], message.partition()), message.offset()
-            if offset < place.get(at, 0):
-                astray.add(at)
-                continue
-            place[at], last[at] = offset + 1, offset
-            records.append(
-                Record(
-                    *at,
-                    offset,
-                    message.key(),
-                    message.value(),
-                    message.headers() or [],
-                    message.timestamp()[1],
-                )
-            )
+        last: dict[At, int] = {}
+        records, odd, astray = self._take(messages, self._names, self._next, last)
+        ended: dict[At, int] = {}
+        for message in odd:
+            self._on_message_error(message, ended)
         for topic, p in astray:
             self._lead_back(topic, p)
         self._at_end.difference_update(last)
@@ -132,7 +157,7 @@ class KafkaLog:
         )  # fmt: skip
         self.resume(topic, p)
 
-    def _on_message_error(self, message: Any, ended: dict[tuple[str, int], int]) -> None:
+    def _on_message_error(self, message: Any, ended: dict[At, int]) -> None:
         error = message.error()
         code = error.code()
         topic = self._names.get(message.topic(), message.topic())

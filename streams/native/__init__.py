@@ -18,7 +18,7 @@ import importlib
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import __version__, cimpl
+from confluent_kafka import Message, __version__, cimpl
 
 from streams.feed.ports import Record
 from streams.settings import NATIVE
@@ -69,6 +69,15 @@ def sender(producer: Any) -> Any | None:
     try:
         return module.Sender(producer, cimpl.__file__)
     except (OSError, TypeError):  # another build of it: its own `produce` does as well
+        return None
+
+
+def taker() -> Any | None:
+    """Return what makes records of a poll's messages in C; None: `kafka_log.take` does."""
+    module, _ = load()
+    try:
+        return None if module is None else module.Taker(Message, Record).take
+    except TypeError:  # another build of the wheel
         return None
 
 

@@ -10,6 +10,7 @@
 #include "reader.h"
 #include "say.h"
 #include "sender.h"
+#include "taker.h"
 
 enum { TOPIC, PARTITION, OFFSET, KEY, VALUE, HEADERS, RECORDED, RECORD_FIELDS }; /* ports.Record */
 
@@ -545,6 +546,7 @@ PyMODINIT_FUNC PyInit__native(void) {
         PyModule_AddObjectRef(made, "Plan", plan) < 0 ||
         packed_init(made) < 0 || sender_init(made) < 0 || reader_init(made) < 0 ||
         gathered_init(made) < 0 ||
+        taker_init(made) < 0 ||
         PyModule_AddIntConstant(made, "SOURCE", LEIDAN_SOURCE) < 0) {
         Py_XDECREF(types);
         Py_XDECREF(plan);
