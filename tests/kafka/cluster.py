@@ -190,6 +190,7 @@ class Cluster:
         self._home: Path | None = None
         self._keep = False
         self._replication = 1
+        self._own_segments = False
 
     def start(  # noqa: PLR0913 - a cluster has this many sides; all but two are named
         self,
@@ -218,6 +219,7 @@ class Cluster:
         self._keep = data is not None
         self._home = data.resolve() if data else Path(tempfile.mkdtemp(prefix="leidan-kafka-"))
         self._replication = replication or min(3, brokers)
+        self._own_segments = "log.segment.bytes" in (settings or {})
         try:
             ports = free_ports(2 * brokers)
             if port is not None:
@@ -260,14 +262,15 @@ class Cluster:
     def create_topics(self, topics: Mapping[str, tuple[int, Mapping[str, str | int]]]) -> None:
         """Make topics, name to (partitions, config), and wait until each partition has a leader.
 
-        Compacted topics get segments of 1 MiB unless config says otherwise, so that a test can
-        see the cleaner work. Raises KafkaException (a topic that is there, a bad config).
+        Compacted topics get segments of 1 MiB unless config or the `settings` of `start` name a
+        size, so that a test can see the cleaner work. Raises KafkaException (a topic that is
+        there, a bad config).
         """
         admin = _admin(self.bootstrap)
         wanted = []
         for name, (partitions, given) in topics.items():
             config: dict[str, str] = {key: str(value) for key, value in given.items()}
-            if "compact" in config.get("cleanup.policy", ""):
+            if "compact" in config.get("cleanup.policy", "") and not self._own_segments:
                 config.setdefault("segment.bytes", str(COMPACTED_SEGMENT_BYTES))
             wanted.append(NewTopic(name, partitions, self._replication, config=config))
         for made in admin.create_topics(wanted, operation_timeout=30, request_timeout=30).values():
