@@ -7,7 +7,9 @@ from streams.store.meta import Identity
 from streams.store.overlay import Codec
 from streams.wire import rows
 
-CODEC: Codec[rows.State] = Codec(rows.new, rows.decode, rows.encode, rows.due_ms, rows.due_of)
+CODEC: Codec[rows.State] = Codec(
+    rows.new, rows.decode, rows.encode, rows.due_ms, rows.due_of, rows.due_part
+)
 
 
 def identity(app: str, cluster: str, partitions: int, topic_ids: dict[str, str]) -> Identity:

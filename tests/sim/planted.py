@@ -315,7 +315,7 @@ def _ticks_by_their_time() -> AbstractContextManager[Any]:
 
 
 def _moved_deadlines_without_hints() -> AbstractContextManager[Any]:
-    return changed(Overlay, "unmoved", ("and due_of(row) == due_of(before)", ""))
+    return changed(Overlay, "unmoved", ("and part(row) == part(before)", ""))
 
 
 def _hints_of_the_committed_alone() -> AbstractContextManager[Any]:

@@ -27,7 +27,7 @@ from streams.store import restore
 from streams.store.overlay import Codec
 from streams.topics import CHANGELOG, DRAW_REQUESTS, FOLDED, TICKS
 from streams.wire import cancellations, claims, draw_results, orders, outputs, results
-from streams.wire.rows import ROW_SCHEMA, decode, due_ms, due_of, encode, new
+from streams.wire.rows import ROW_SCHEMA, decode, due_ms, due_of, due_part, encode, new
 from tests.pooling import SEED
 from tests.sim.campaigns import registry
 from tests.sim.consumer import SimLog
@@ -127,7 +127,7 @@ class Worker:
             store=self.store.of(process),
             codec=Codec(new, decode_either, encode_newer, due_ms)
             if self.newer
-            else Codec(new, decode, encode, due_ms, due_of),
+            else Codec(new, decode, encode, due_ms, due_of, due_part),
             encode=outputs.encode,
             campaigns=CampaignSource(world, process),
             executor=SimExecutor(world.clock, process, "restore"),

@@ -68,7 +68,7 @@ def test_the_cache_holds_fewer_of_long_rows():
 
 def test_a_row_is_unmoved_while_its_deadline_is_the_one_it_was_read_with():
     """The first byte of these rows is their deadline; so is a state's."""
-    codec = Codec(ROW.new, ROW.decode, ROW.encode, ord, lambda row: row[0])
+    codec = Codec(ROW.new, ROW.decode, ROW.encode, ord, lambda row: row[0], lambda row: row[:1])
     rows = MemoryStore().open(0)
     rows.write({b"%d" % n: b"d" for n in range(5)}, next_offsets=None, changelog=0, batch=0)
     below = Overlay(rows, codec, StateCache())
