@@ -11,6 +11,8 @@ FIRST_RECORDS = 2_000
 """What is folded in 0.1 s in order, and was never seen to take long out of order."""
 
 FAST_S, SLOW_S = 0.2, 1.0
+LEAP = 4
+"""Where it was so fast that even as many times as much would have been fast, the next may be."""
 
 SLOW_COMMIT_S = 2.0
 """Of the 10 s that a record may take to be delivered, and the 15 s of a transaction."""
@@ -28,7 +30,8 @@ class Pace:
         if seconds > SLOW_S:
             self.records = min(self._most, FIRST_RECORDS)
         elif records >= self.records and seconds < FAST_S:
-            self.records = min(self._most, 2 * self.records)
+            leap = LEAP if LEAP * seconds < FAST_S else 2
+            self.records = min(self._most, leap * self.records)
 
     def committed(self, seconds: float) -> None:
         """Take down how long a commit took: a broker that is slow gets less at once."""

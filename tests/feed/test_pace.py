@@ -14,6 +14,14 @@ def test_grows_to_its_bound_while_full_units_fold_fast():
     assert seen == [FIRST_RECORDS, 2 * FIRST_RECORDS, 4 * FIRST_RECORDS, 4 * FIRST_RECORDS]
 
 
+def test_grows_fourfold_where_four_times_as_much_would_have_been_fast():
+    pace = Pace(20 * FIRST_RECORDS)
+    pace.note(pace.records, 0.049)
+    assert pace.records == 4 * FIRST_RECORDS
+    pace.note(pace.records, 0.05)
+    assert pace.records == 8 * FIRST_RECORDS
+
+
 def test_stays_while_units_are_not_full_or_not_fast():
     pace = Pace(4 * FIRST_RECORDS)
     pace.note(pace.records - 1, 0.0)
