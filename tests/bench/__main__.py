@@ -31,7 +31,7 @@ def main() -> int:
         "--sustained-events", type=int, default=200_000, help="the fast ones again; 0 leaves it out"
     )
     parser.add_argument(
-        "--warm-up-events", type=int, default=200_000, help="before the first round, not counted"
+        "--warm-up-events", type=int, default=600_000, help="before the first round, not counted"
     )
     parser.add_argument("--rounds", type=int, default=3, help="interleaved; medians are printed")
     parser.add_argument("--chaos", default="", help="dup,late,reorder: faults of the input")

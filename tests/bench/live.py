@@ -12,7 +12,8 @@ Backlog mode: the input lies there before an engine starts. Time runs from the f
 the last, start-up and recovery excluded for all (engines/__init__.py).
 
 A broker just started spends half a core on compiling itself, which leidan, being the one that loads
-it, would pay for; so a leg of leidan that is not counted goes first.
+it, would pay for; so a leg of leidan that is not counted goes first. Of an event behind it the
+broker takes some 15 us of processor after 200,000 events, 7 after 600,000, 5 after a million.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from tests.bench.work import (
     WORKLOADS,
     Workload,
     digest,
+    endless,
     model_digest,
     standing,
     traffic,
@@ -186,7 +188,7 @@ def warm_up(  # noqa: PLR0913 - as run()
     work = WORKLOADS[workload]
     topics = Topics(cluster.bootstrap, f"{tag}-warm-up.")
     topics.create(cluster)
-    topics.send(traffic(work, SEED + 1, events, chaos))
+    topics.send(endless(work, events, chaos, SEED + 1), remember=False)
     place = directory / "warm-up"
     place.mkdir(parents=True)
     registry()["leidan"].run(Given(topics, work, place, events))
