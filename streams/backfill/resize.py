@@ -107,7 +107,7 @@ def _resize(sides: Sides, tell: Callable[[str], None], *, execute: bool) -> Move
     # Whoever ran before is fenced by these, and its transaction over, before anything is looked at.
     kafka = sides.new.kafka
     where = kafka.bootstrap_servers, sides.new.app_id, kafka.topic_prefix
-    emitter = Emitter(*where, kafka.client, RESIZE)
+    emitter = Emitter(*where, kafka.client, RESIZE, keeps_time=True)
     slow = {"instance": INSTANCE, "transaction_timeout_ms": LONGEST_TRANSACTION_MS}
     producer = KafkaProducer(msgspec.structs.replace(sides.new, **slow))
     try:

@@ -56,15 +56,26 @@ class Redated(Refused):
 class Emitter:
     """A transactional producer of records that are missing. One thread calls it."""
 
-    def __init__(
-        self, bootstrap: str, app_id: str, prefix: str, security: Values, purpose: str = MAKEGOOD
+    def __init__(  # noqa: PLR0913 - all but one say where and as whom it writes
+        self,
+        bootstrap: str,
+        app_id: str,
+        prefix: str,
+        security: Values,
+        purpose: str = MAKEGOOD,
+        *,
+        keeps_time: bool = False,
     ) -> None:
-        """Fence every predecessor; blocks up to 30 s. Raises BrokerUnreachable, Fenced."""
+        """Fence every predecessor; blocks up to 30 s. Raises BrokerUnreachable, Fenced.
+
+        ``keeps_time``: what is Dated is refused by `emit` where the broker dates it anew. (The
+        embedded broker answers as if it did, and does not.)
+        """
         self.bootstrap, self._prefix, self._purpose = bootstrap, prefix, purpose
         self._name = f"{app_id}-{purpose}"
         self.ends: dict[tuple[str, int], int] = {}  # behind what was written, by topic, partition
         self._failed: list[KafkaError] = []
-        self._redated = ""
+        self._keeps_time, self._redated = keeps_time, ""
         self._producer: Any = connect.made(
             Producer,
             {
@@ -117,7 +128,7 @@ class Emitter:
             record.value,
             record.key,
             ANY if record.partition is None else record.partition,
-            self._report_dated if isinstance(given, Dated) else self._report,
+            self._report_dated if at_ms and self._keeps_time else self._report,
             None,
             at_ms,
             record.headers,

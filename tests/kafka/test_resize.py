@@ -133,7 +133,7 @@ def test_rows_are_brought_once_however_often_it_is_killed_and_never_too_early(
 def test_what_the_broker_dates_by_its_own_clock_is_not_written(broker: Cluster) -> None:
     topics = Topics(broker.bootstrap, "rs-dated.")
     broker.create_topics({"rs-dated.campaigns": (1, topic_configs("campaigns"))})
-    emitter = Emitter(broker.bootstrap, "rs-dated", topics.prefix, {}, RESIZE)
+    emitter = Emitter(broker.bootstrap, "rs-dated", topics.prefix, {}, RESIZE, keeps_time=True)
     record = Outgoing("campaigns", b"three", b"{}", [], 0)
     with pytest.raises(Redated, match=r"rs-dated\.campaigns: the broker dates records"):
         emitter.emit([Dated(record, 1_000)])
