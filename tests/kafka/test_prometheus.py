@@ -104,6 +104,18 @@ class Server:
             timeout_s,
         )
 
+    def fired(self) -> set[str]:
+        """Those that fire, or have: a budget is low for a while, and what comes back fills it."""
+        since = 'count_over_time(ALERTS{alertstate="firing"}[30m])'
+        return {one["metric"]["alertname"] for one in self.samples(since)}
+
+    def wait_fired(self, *names: str, timeout_s: float = 40) -> None:
+        wait_until(
+            lambda: set(names) <= self.fired(),
+            lambda: f"{names} to have fired; there are {sorted(self.fired())}",
+            timeout_s,
+        )
+
 
 @pytest.fixture
 def files(tmp_path: Path) -> Iterator[int]:
@@ -215,7 +227,7 @@ def test_every_panel_of_a_worker_under_load_has_samples_and_real_faults_fire(
                    "--metrics", tmp_path / "backfill.prom", directory=tmp_path)  # fmt: skip
     processes += [audit, again]
     # the shop's poison; one campaign's budget nearly gone; the lottery's to the last unit
-    server.wait_firing("DeadLettersRise", "BudgetLow", "BudgetExhausted")
+    server.wait_fired("DeadLettersRise", "BudgetLow", "BudgetExhausted")
     for command in (audit, again):
         assert command.wait(60, "end") == 0, command.tail()
     left = {(name, asked(expression)) for name, panel in panels() for expression in every(panel)}
