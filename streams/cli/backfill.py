@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 @click.option("--keep-outputs", is_flag=True, help="Also write all outputs to DIR/outputs.")
 @click.option("--processes", type=click.IntRange(1), help="At most; default: one a core.")
 @click.option(
-    "--checkpoint-records", type=click.IntRange(1), default=500_000, show_default=True,
+    "--checkpoint-records", type=click.IntRange(1), default=2_000_000, show_default=True,
     help="Of a partition, between two checkpoints; a kill loses the work of so many at most.",
 )  # fmt: skip
 @click.option(
